@@ -1,0 +1,121 @@
+/** The executor: the small, batched door to whatever runs jobs. SLURM and the local machine stand behind the same methods. */
+import type { AttemptState } from '../domain/states.ts';
+import type { BatchSpec } from '../domain/batch.ts';
+import type { ClusterSettings } from '../domain/cluster-settings.ts';
+import type { Transport } from './transport.ts';
+
+/** The answer to a submission that is known to have been taken. */
+export interface Submitted {
+  /** `123`: id of the array or of the single job; null on the local executor, where each task has its own. */
+  slurmJobId: string | null;
+  /** Per task, in order: `123_0`, ... or `123`. */
+  taskSlurmJobIds: string[];
+  /** What the command printed, kept as the submission record. */
+  answer: string;
+}
+
+/**
+ * - `refused`: the cluster said no; nothing runs; trying the same again gives the same answer
+ * - `transient`: the cluster said not now; nothing runs; try again later
+ * - `ambiguous`: the answer was lost, garbled or a time-out: the batch may run; look its token up before doing anything
+ */
+export type SubmitFailure = 'refused' | 'transient' | 'ambiguous';
+
+export class SubmitError extends Error {
+  readonly failure: SubmitFailure;
+  /** What the command printed, if anything. */
+  readonly answer: string | null;
+  constructor(failure: SubmitFailure, message: string, answer: string | null = null, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'SubmitError';
+    this.failure = failure;
+    this.answer = answer;
+  }
+}
+
+/** An attempt whose state is wanted. */
+export interface TrackedAttempt {
+  token: string;
+  taskIndex: number;
+  taskCount: number;
+  /** Null while the answer to the submission is not known: found by token. */
+  slurmJobId: string | null;
+  jobDirectory: string;
+  attemptNumber: number;
+  submittedAt: Date;
+  timeLimitMinutes: number | null;
+}
+
+/** What was seen of one attempt. Absence is not an observation. */
+export interface Observation {
+  token: string;
+  taskIndex: number;
+  slurmJobId: string;
+  state: AttemptState;
+  /** SLURM's reason word (`Resources`, `JobHeldUser`, ...) or what ended it, or null. */
+  reason: string | null;
+  nodeList: string | null;
+  exitCode: number | null;
+  signal: number | null;
+  startedAt: Date | null;
+  finishedAt: Date | null;
+  elapsedSeconds: number | null;
+  maxRssBytes: number | null;
+}
+
+export interface ObservationReport {
+  observations: Observation[];
+  /** Rows that could not be understood (an unknown state word, ...), to be logged and shown, never guessed at. */
+  problems: string[];
+}
+
+export interface GpuCount {
+  type: string | null;
+  total: number;
+  /** Null where the cluster does not say. */
+  used: number | null;
+}
+
+export interface Partition {
+  name: string;
+  isDefault: boolean;
+  availability: string;
+  timeLimitMinutes: number | null;
+  nodeCount: number;
+  idleNodeCount: number;
+  cpuCount: number;
+  idleCpuCount: number;
+  memoryMiBPerNode: number | null;
+  gpus: GpuCount[];
+}
+
+export interface ClusterDescription {
+  partitions: Partition[];
+  /** Jobs of anybody (array tasks counted singly). */
+  pendingJobCount: number;
+  runningJobCount: number;
+  /** SLURM's MaxArraySize: array indexes are 0 to this less 1. Null where there are no arrays to cut. */
+  maxArraySize: number | null;
+  schedulerVersion: string | null;
+}
+
+export interface Executor {
+  /** Submits one batch with the script that was rendered and recorded for it. Throws SubmitError. */
+  submit(batch: BatchSpec, script: string): Promise<Submitted>;
+  /** The state of many attempts in O(1) commands. Throws TransportError when the cluster could not be asked. */
+  observe(attempts: TrackedAttempt[]): Promise<ObservationReport>;
+  /** Asks for an end; the state that follows is observed, not assumed. Unknown and ended ids are no error. */
+  cancel(slurmJobIds: string[]): Promise<void>;
+  /** Holds (or releases) pending jobs in the cluster's own queue. Ids that are no longer pending are no error. */
+  setHeld(slurmJobIds: string[], held: boolean): Promise<void>;
+  /** Partitions, counts and limits, asked live. */
+  describe(): Promise<ClusterDescription>;
+}
+
+/** A named executor + transport + limits + paths. */
+export interface Cluster {
+  settings: ClusterSettings;
+  executor: Executor;
+  transport: Transport;
+  close(): Promise<void>;
+}

@@ -1,0 +1,45 @@
+import { sql } from 'drizzle-orm';
+import { bigint, doublePrecision, index, integer, pgTable, primaryKey, text, unique, uuid } from 'drizzle-orm/pg-core';
+import type { AttemptState } from '../../domain/states.ts';
+import { batches } from './batches.ts';
+import { moment } from './columns.ts';
+import { jobs } from './jobs.ts';
+
+/** One execution of a job. */
+export const attempts = pgTable('attempts', {
+  jobId: uuid('job_id').notNull().references(() => jobs.id),
+  number: integer('number').notNull(),
+  id: uuid('id').notNull(),
+  cluster: text('cluster').notNull(),
+  batchId: uuid('batch_id').notNull().references(() => batches.id),
+  /** Index of the array task inside the batch; 0 for a batch of one. */
+  taskIndex: integer('task_index').notNull(),
+  state: text('state').$type<AttemptState>().notNull(),
+  reason: text('reason'),
+  /** `123` or `123_4`; on the local executor `pid.startTicks`. */
+  slurmJobId: text('slurm_job_id'),
+  nodeList: text('node_list'),
+  exitCode: integer('exit_code'),
+  signal: integer('signal'),
+  submittedAt: moment('submitted_at').notNull().defaultNow(),
+  startedAt: moment('started_at'),
+  finishedAt: moment('finished_at'),
+  elapsedSeconds: doublePrecision('elapsed_seconds'),
+  maxRssBytes: bigint('max_rss_bytes', { mode: 'number' }),
+  /** GPUs x elapsed seconds. */
+  gpuSeconds: doublePrecision('gpu_seconds'),
+  stdoutPath: text('stdout_path'),
+  stderrPath: text('stderr_path'),
+  /** The end of standard output and of standard error, at most LOG_TAIL_BYTES each. */
+  stdoutTail: text('stdout_tail'),
+  stderrTail: text('stderr_tail'),
+  /** What the job's error.txt says, at most LOG_TAIL_BYTES. */
+  errorText: text('error_text'),
+}, (table) => [
+  primaryKey({ columns: [table.jobId, table.number] }),
+  unique('attempts_id').on(table.id),
+  unique('attempts_batch_task').on(table.batchId, table.taskIndex, table.number, table.jobId),
+  index('attempts_active').on(table.cluster)
+    .where(sql`state in ('SUBMITTING', 'PENDING', 'CONFIGURING', 'RUNNING', 'SUSPENDED', 'COMPLETING')`),
+  index('attempts_slurm_job').on(table.cluster, table.slurmJobId),
+]);

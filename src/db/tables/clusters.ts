@@ -1,0 +1,33 @@
+import { boolean, integer, pgTable, text } from 'drizzle-orm/pg-core';
+import { json, moment } from './columns.ts';
+
+export interface PartitionRow {
+  name: string;
+  isDefault: boolean;
+  /** `up`, `down`, `drain`, `inact`. */
+  availability: string;
+  /** Null when the partition sets no limit. */
+  timeLimitMinutes: number | null;
+  nodeCount: number;
+  idleNodeCount: number;
+  cpuCount: number;
+  idleCpuCount: number;
+  memoryMiBPerNode: number | null;
+  gpus: { type: string | null; total: number; used: number | null }[];
+}
+
+/** What a cluster said about itself when it was last asked. Written by the reconciler, read by the API. */
+export const clusters = pgTable('clusters', {
+  name: text('name').primaryKey(),
+  kind: text('kind').$type<'SLURM' | 'LOCAL'>().notNull(),
+  reachable: boolean('reachable').notNull(),
+  lastContactAt: moment('last_contact_at'),
+  lastError: text('last_error'),
+  partitions: json<PartitionRow[]>('partitions'),
+  pendingJobCount: integer('pending_job_count'),
+  runningJobCount: integer('running_job_count'),
+  /** SLURM's MaxArraySize; null where there is none. */
+  maxArraySize: integer('max_array_size'),
+  schedulerVersion: text('scheduler_version'),
+  updatedAt: moment('updated_at').notNull(),
+});

@@ -1,0 +1,59 @@
+import { sql } from 'drizzle-orm';
+import { boolean, index, integer, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
+import type { JsonObject, Resources } from '../../domain/job-spec.ts';
+import type { JobState } from '../../domain/states.ts';
+import { json, moment } from './columns.ts';
+import { experiments } from './experiments.ts';
+import { sweeps } from './sweeps.ts';
+
+/** One training run with one configuration. */
+export const jobs = pgTable('jobs', {
+  id: uuid('id').primaryKey(),
+  experimentId: uuid('experiment_id').notNull().references(() => experiments.id),
+  sweepId: uuid('sweep_id').references(() => sweeps.id),
+  name: text('name').notNull(),
+  config: json<JsonObject>('config').notNull(),
+  /** Hash of command, configuration, environment, working directory and code version. */
+  fingerprint: text('fingerprint').notNull(),
+  /** 0 for the first job of a fingerprint in an experiment, then 1, 2, ... for RUN_AGAIN. */
+  repetition: integer('repetition').notNull().default(0),
+  tags: text('tags').array().notNull().default([]),
+  /** 0-1000, higher first. */
+  priority: integer('priority').notNull(),
+  state: text('state').$type<JobState>().notNull(),
+  /** Why pending, why failed, in words. */
+  stateReason: text('state_reason'),
+  cluster: text('cluster').notNull(),
+  command: json<string[]>('command').notNull(),
+  environment: json<Record<string, string>>('environment').notNull(),
+  workingDirectory: text('working_directory'),
+  codeVersion: text('code_version'),
+  resources: json<Resources>('resources').notNull(),
+  /** The job directory on the cluster, absolute. */
+  storagePath: text('storage_path').notNull(),
+  /** Number of the newest attempt, 0 before the first. */
+  attemptCount: integer('attempt_count').notNull().default(0),
+  /** Wishes that the reconcilers carry out on the cluster. */
+  cancelRequested: boolean('cancel_requested').notNull().default(false),
+  holdRequested: boolean('hold_requested').notNull().default(false),
+  /** What the cluster was last told: true after it took the hold, false after it took the release. */
+  heldOnCluster: boolean('held_on_cluster').notNull().default(false),
+  submittedBy: text('submitted_by').notNull(),
+  /** Metric or event lines that could not be read, and why the last one could not. */
+  droppedLineCount: integer('dropped_line_count').notNull().default(0),
+  lastDroppedLineReason: text('last_dropped_line_reason'),
+  createdAt: moment('created_at').notNull().defaultNow(),
+  startedAt: moment('started_at'),
+  finishedAt: moment('finished_at'),
+  /** When its files were last read to the end after it finished; null while there may be more to read. */
+  harvestedAt: moment('harvested_at'),
+}, (table) => [
+  unique('jobs_fingerprint').on(table.experimentId, table.fingerprint, table.repetition),
+  index('jobs_queue').on(table.cluster, table.priority.desc(), table.id).where(sql`state = 'QUEUED'`),
+  index('jobs_active').on(table.cluster).where(sql`state in ('SUBMITTING', 'PENDING', 'RUNNING')`),
+  index('jobs_experiment').on(table.experimentId, table.createdAt, table.id),
+  index('jobs_sweep').on(table.sweepId, table.state),
+  index('jobs_created').on(table.createdAt, table.id),
+  index('jobs_tags').using('gin', table.tags),
+  index('jobs_config').using('gin', sql`${table.config} jsonb_path_ops`),
+]);

@@ -1,0 +1,50 @@
+import { bigint, doublePrecision, index, integer, pgTable, primaryKey, text, uuid } from 'drizzle-orm/pg-core';
+import { moment } from './columns.ts';
+import { jobs } from './jobs.ts';
+
+/** One metric of one job, with an exact summary of its points (NaN and infinities are counted, not summarised). */
+export const metricSeries = pgTable('metric_series', {
+  jobId: uuid('job_id').notNull().references(() => jobs.id),
+  key: text('key').notNull(),
+  /** Number of the series inside its job, 1, 2, ...: what the points carry instead of the key. */
+  seriesNumber: integer('series_number').notNull(),
+  pointCount: bigint('point_count', { mode: 'number' }).notNull().default(0),
+  lastStep: bigint('last_step', { mode: 'number' }),
+  lastValue: doublePrecision('last_value'),
+  lastTime: moment('last_time'),
+  minStep: bigint('min_step', { mode: 'number' }),
+  minValue: doublePrecision('min_value'),
+  minTime: moment('min_time'),
+  maxStep: bigint('max_step', { mode: 'number' }),
+  maxValue: doublePrecision('max_value'),
+  maxTime: moment('max_time'),
+}, (table) => [
+  primaryKey({ columns: [table.jobId, table.key] }),
+  index('metric_series_key_last').on(table.key, table.lastValue),
+]);
+
+/**
+ * One value of one series at one step, as one attempt logged it. Where two attempts logged the same step (a resumed run),
+ * the later attempt's value is the series' value and the earlier one stays readable.
+ */
+export const metricPoints = pgTable('metric_points', {
+  jobId: uuid('job_id').notNull(),
+  seriesNumber: integer('series_number').notNull(),
+  step: bigint('step', { mode: 'number' }).notNull(),
+  attemptNumber: integer('attempt_number').notNull(),
+  /** NaN and infinities are stored as they are. */
+  value: doublePrecision('value').notNull(),
+  time: moment('time').notNull(),
+}, (table) => [primaryKey({ columns: [table.jobId, table.seriesNumber, table.step, table.attemptNumber] })]);
+
+/** How far a file of a job was read. */
+export const fileCursors = pgTable('file_cursors', {
+  jobId: uuid('job_id').notNull(),
+  path: text('path').notNull(),
+  /** Bytes taken in, always just after a newline. */
+  offsetBytes: bigint('offset_bytes', { mode: 'number' }).notNull(),
+  /** Inode of the file that was read: another one means that the file was replaced and is read anew. */
+  inode: text('inode').notNull(),
+  /** Steps given so far to lines that name none. */
+  nextStep: bigint('next_step', { mode: 'number' }).notNull().default(0),
+}, (table) => [primaryKey({ columns: [table.jobId, table.path] })]);

@@ -1,0 +1,43 @@
+/**
+ * The append-only log: one fact a row, in one order. It is the record of submissions, the feed of the subscriptions,
+ * the wake-up call of the reconcilers and the audit trail. `payload` holds what the kind names below.
+ */
+import type { AttemptState, JobState } from './states.ts';
+import type { JsonObject } from './job-spec.ts';
+
+export const EVENT_KINDS = [
+  'EXPERIMENT_CREATED', 'SWEEP_CREATED',
+  'JOB_STATE_CHANGED', 'ATTEMPT_STATE_CHANGED', 'JOB_UPDATED',
+  'METRICS_APPENDED', 'CHECKPOINT_CHANGED', 'NOTE',
+] as const;
+export type EventKind = (typeof EVENT_KINDS)[number];
+
+export interface EventPayloads {
+  EXPERIMENT_CREATED: Record<string, never>;
+  SWEEP_CREATED: { jobCount: number };
+  /** A new job arrives with `from: null`. */
+  JOB_STATE_CHANGED: { from: JobState | null; to: JobState; reason: string | null };
+  ATTEMPT_STATE_CHANGED: { from: AttemptState | null; to: AttemptState; reason: string | null; slurmJobId: string | null };
+  /** A wish was recorded that is not a state change (priority, tags, cancel requested, ...). */
+  JOB_UPDATED: { changed: string[] };
+  /** The points now in the database, per key, as closed step intervals. */
+  METRICS_APPENDED: { series: { key: string; firstStep: number; lastStep: number; count: number }[] };
+  CHECKPOINT_CHANGED: { checkpointId: string; path: string; state: string };
+  /** A line the job wrote into `events.jsonl`. */
+  NOTE: { note: JsonObject };
+}
+
+/** An event that is about to be appended. */
+export type NewEvent = {
+  [Kind in EventKind]: {
+    kind: Kind;
+    experimentId: string;
+    sweepId: string | null;
+    jobId: string | null;
+    attemptNumber: number | null;
+    payload: EventPayloads[Kind];
+  };
+}[EventKind];
+
+/** An event as it stands in the log. `seq` grows by commit order and is the cursor. */
+export type LoggedEvent = NewEvent & { seq: number; at: Date };
