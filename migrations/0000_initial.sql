@@ -45,7 +45,7 @@ CREATE TABLE "attempts" (
 	"error_text" text,
 	CONSTRAINT "attempts_job_id_number_pk" PRIMARY KEY("job_id","number"),
 	CONSTRAINT "attempts_id" UNIQUE("id"),
-	CONSTRAINT "attempts_batch_task" UNIQUE("batch_id","task_index","number","job_id")
+	CONSTRAINT "attempts_batch_task" UNIQUE("batch_id","task_index")
 );
 --> statement-breakpoint
 CREATE TABLE "batches" (
@@ -220,6 +220,7 @@ CREATE INDEX "events_sweep" ON "events" USING btree ("sweep_id","seq");--> state
 CREATE INDEX "events_job" ON "events" USING btree ("job_id","seq");--> statement-breakpoint
 CREATE INDEX "jobs_queue" ON "jobs" USING btree ("cluster","priority" DESC NULLS LAST,"id") WHERE state = 'QUEUED';--> statement-breakpoint
 CREATE INDEX "jobs_active" ON "jobs" USING btree ("cluster") WHERE state in ('SUBMITTING', 'PENDING', 'RUNNING');--> statement-breakpoint
+CREATE INDEX "jobs_settling" ON "jobs" USING btree ("cluster") WHERE finished_at is not null and harvested_at is null;--> statement-breakpoint
 CREATE INDEX "jobs_experiment" ON "jobs" USING btree ("experiment_id","created_at","id");--> statement-breakpoint
 CREATE INDEX "jobs_sweep" ON "jobs" USING btree ("sweep_id","state");--> statement-breakpoint
 CREATE INDEX "jobs_created" ON "jobs" USING btree ("created_at","id");--> statement-breakpoint

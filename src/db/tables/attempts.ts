@@ -38,7 +38,7 @@ export const attempts = pgTable('attempts', {
 }, (table) => [
   primaryKey({ columns: [table.jobId, table.number] }),
   unique('attempts_id').on(table.id),
-  unique('attempts_batch_task').on(table.batchId, table.taskIndex, table.number, table.jobId),
+  unique('attempts_batch_task').on(table.batchId, table.taskIndex),
   index('attempts_active').on(table.cluster)
     .where(sql`state in ('SUBMITTING', 'PENDING', 'CONFIGURING', 'RUNNING', 'SUSPENDED', 'COMPLETING')`),
   index('attempts_slurm_job').on(table.cluster, table.slurmJobId),

@@ -51,6 +51,7 @@ export const jobs = pgTable('jobs', {
   unique('jobs_fingerprint').on(table.experimentId, table.fingerprint, table.repetition),
   index('jobs_queue').on(table.cluster, table.priority.desc(), table.id).where(sql`state = 'QUEUED'`),
   index('jobs_active').on(table.cluster).where(sql`state in ('SUBMITTING', 'PENDING', 'RUNNING')`),
+  index('jobs_settling').on(table.cluster).where(sql`finished_at is not null and harvested_at is null`),
   index('jobs_experiment').on(table.experimentId, table.createdAt, table.id),
   index('jobs_sweep').on(table.sweepId, table.state),
   index('jobs_created').on(table.createdAt, table.id),

@@ -1,0 +1,24 @@
+/** What is already known of the files of some jobs: how far each was read, and the checkpoints found. */
+import { inArray } from 'drizzle-orm';
+import type { Reader } from '../database.ts';
+import { checkpoints, fileCursors } from '../tables/index.ts';
+import type { FileCursor } from '../write/harvest.ts';
+
+export interface HarvestState {
+  /** By job, then by path. */
+  cursors: Map<string, Map<string, FileCursor>>;
+  checkpoints: Map<string, (typeof checkpoints.$inferSelect)[]>;
+}
+
+export async function readHarvestState(reader: Reader, jobIds: string[]): Promise<HarvestState> {
+  const state: HarvestState = { cursors: new Map(), checkpoints: new Map() };
+  if (jobIds.length === 0) return state;
+  for (const cursor of await reader.select().from(fileCursors).where(inArray(fileCursors.jobId, jobIds))) {
+    const ofJob = state.cursors.get(cursor.jobId) ?? new Map<string, FileCursor>();
+    state.cursors.set(cursor.jobId, ofJob.set(cursor.path, cursor));
+  }
+  for (const checkpoint of await reader.select().from(checkpoints).where(inArray(checkpoints.jobId, jobIds))) {
+    state.checkpoints.set(checkpoint.jobId, [...state.checkpoints.get(checkpoint.jobId) ?? [], checkpoint]);
+  }
+  return state;
+}

@@ -1,0 +1,89 @@
+/** The attempts of a cluster that may still change, with all that the reconciler needs to ask and decide about them. */
+import { and, eq, gt, inArray, or, sql } from 'drizzle-orm';
+import { ACTIVE_ATTEMPT_STATES, type AttemptState } from '../../domain/states.ts';
+import type { Resources } from '../../domain/job-spec.ts';
+import type { Reader } from '../database.ts';
+import { attempts, batches, jobs } from '../tables/index.ts';
+import type { BatchState } from '../tables/index.ts';
+
+/** LOST attempts are asked about for this long: evidence that comes later still overrules. */
+const LOST_WATCH_DAYS = 7;
+
+export interface TrackedAttemptRow {
+  jobId: string;
+  attemptNumber: number;
+  experimentId: string;
+  sweepId: string | null;
+  state: AttemptState;
+  reason: string | null;
+  token: string;
+  batchId: string;
+  batchState: BatchState;
+  taskIndex: number;
+  taskCount: number;
+  slurmJobId: string | null;
+  nodeList: string | null;
+  jobDirectory: string;
+  stdoutPath: string | null;
+  stderrPath: string | null;
+  submittedAt: Date;
+  startedAt: Date | null;
+  timeLimitMinutes: number | null;
+  gpuCount: number;
+  cancelRequested: boolean;
+  holdRequested: boolean;
+  heldOnCluster: boolean;
+}
+
+const columns = {
+  jobId: attempts.jobId,
+  attemptNumber: attempts.number,
+  experimentId: jobs.experimentId,
+  sweepId: jobs.sweepId,
+  state: attempts.state,
+  reason: attempts.reason,
+  token: batches.token,
+  batchId: batches.id,
+  batchState: batches.state,
+  taskIndex: attempts.taskIndex,
+  taskCount: batches.taskCount,
+  slurmJobId: attempts.slurmJobId,
+  nodeList: attempts.nodeList,
+  jobDirectory: jobs.storagePath,
+  stdoutPath: attempts.stdoutPath,
+  stderrPath: attempts.stderrPath,
+  submittedAt: attempts.submittedAt,
+  startedAt: attempts.startedAt,
+  resources: jobs.resources,
+  cancelRequested: jobs.cancelRequested,
+  holdRequested: jobs.holdRequested,
+  heldOnCluster: jobs.heldOnCluster,
+};
+
+type Selected = Omit<TrackedAttemptRow, 'timeLimitMinutes' | 'gpuCount'> & { resources: Resources };
+
+function toRow({ resources, ...rest }: Selected): TrackedAttemptRow {
+  return { ...rest, timeLimitMinutes: resources.timeLimitMinutes, gpuCount: resources.gpus * resources.nodes };
+}
+
+/** Attempts in a state that the cluster may still change, and recently lost ones that are still their job's newest. */
+export async function readTrackedAttempts(reader: Reader, cluster: string): Promise<TrackedAttemptRow[]> {
+  const rows = await reader.select(columns).from(attempts)
+    .innerJoin(jobs, eq(jobs.id, attempts.jobId))
+    .innerJoin(batches, eq(batches.id, attempts.batchId))
+    .where(and(eq(attempts.cluster, cluster), or(
+      inArray(attempts.state, [...ACTIVE_ATTEMPT_STATES]),
+      and(eq(attempts.state, 'LOST'), eq(jobs.state, 'LOST'), eq(jobs.attemptCount, attempts.number),
+        gt(attempts.submittedAt, sql`now() - make_interval(days => ${LOST_WATCH_DAYS})`)),
+    )));
+  return rows.map(toRow);
+}
+
+/** Attempts that ended a short while ago and whose files may still receive their last lines over a shared file system. */
+export async function readSettlingAttempts(reader: Reader, cluster: string): Promise<TrackedAttemptRow[]> {
+  const rows = await reader.select(columns).from(jobs)
+    .innerJoin(attempts, and(eq(attempts.jobId, jobs.id), eq(attempts.number, jobs.attemptCount)))
+    .innerJoin(batches, eq(batches.id, attempts.batchId))
+    .where(and(eq(jobs.cluster, cluster), sql`${jobs.finishedAt} is not null`, sql`${jobs.harvestedAt} is null`));
+  return rows.map(toRow);
+}

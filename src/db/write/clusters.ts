@@ -1,0 +1,25 @@
+/** What a cluster said about itself, or that it could not be asked. */
+import { sql } from 'drizzle-orm';
+import type { Database } from '../database.ts';
+import { clusters, type PartitionRow } from '../tables/index.ts';
+
+export interface ClusterReport {
+  partitions: PartitionRow[];
+  pendingJobCount: number;
+  runningJobCount: number;
+  maxArraySize: number | null;
+  schedulerVersion: string | null;
+}
+
+type Kind = 'SLURM' | 'LOCAL';
+
+export async function recordClusterReport(database: Database, name: string, kind: Kind, report: ClusterReport): Promise<void> {
+  const values = { kind, reachable: true, lastContactAt: sql`now()`, lastError: null, ...report, updatedAt: sql`now()` };
+  await database.insert(clusters).values({ name, ...values }).onConflictDoUpdate({ target: clusters.name, set: values });
+}
+
+/** What was known of it stays, with the error beside it. */
+export async function recordClusterUnreachable(database: Database, name: string, kind: Kind, error: string): Promise<void> {
+  const values = { kind, reachable: false, lastError: error, updatedAt: sql`now()` };
+  await database.insert(clusters).values({ name, ...values }).onConflictDoUpdate({ target: clusters.name, set: values });
+}

@@ -1,0 +1,60 @@
+/** What a harvest commits beside points and checkpoints: cursors, dropped lines, results, and that all was read. */
+import { sql } from 'drizzle-orm';
+import type { JsonObject } from '../../domain/job-spec.ts';
+import type { Transaction } from '../database.ts';
+import type { ArtifactRow } from '../tables/index.ts';
+
+/** How far a file was read; see the table file_cursors. */
+export interface FileCursor {
+  jobId: string;
+  path: string;
+  offsetBytes: number;
+  inode: string;
+  nextStep: number;
+}
+
+export async function saveFileCursors(transaction: Transaction, cursors: FileCursor[]): Promise<void> {
+  if (cursors.length === 0) return;
+  await transaction.execute(sql`
+    insert into file_cursors (job_id, path, offset_bytes, inode, next_step)
+    select "jobId", path, "offsetBytes", inode, "nextStep"
+    from jsonb_to_recordset(${JSON.stringify(cursors)}::jsonb)
+      as t("jobId" uuid, path text, "offsetBytes" bigint, inode text, "nextStep" bigint)
+    on conflict (job_id, path) do update
+      set offset_bytes = excluded.offset_bytes, inode = excluded.inode, next_step = excluded.next_step`);
+}
+
+/** Counts lines that could not be read, and keeps the reason of the last one. */
+export async function addDroppedLines(transaction: Transaction, dropped: { jobId: string; count: number; lastReason: string }[]): Promise<void> {
+  if (dropped.length === 0) return;
+  await transaction.execute(sql`
+    update jobs set dropped_line_count = dropped_line_count + t.count, last_dropped_line_reason = t."lastReason"
+    from jsonb_to_recordset(${JSON.stringify(dropped)}::jsonb) as t("jobId" uuid, count int, "lastReason" text)
+    where jobs.id = t."jobId"`);
+}
+
+export interface NewResult {
+  jobId: string;
+  /** What the job reported itself (result.json); laid over the last value of every series. */
+  reportedMetrics: JsonObject;
+  artifacts: ArtifactRow[];
+}
+
+/** Writes (or brings up to date) the result of completed jobs. Call after their last points are in. */
+export async function storeResults(transaction: Transaction, results: NewResult[]): Promise<void> {
+  if (results.length === 0) return;
+  await transaction.execute(sql`
+    insert into results (job_id, metrics, artifacts, finished_at)
+    select t."jobId", coalesce(series.metrics, '{}'::jsonb) || t."reportedMetrics", t.artifacts, now()
+    from jsonb_to_recordset(${JSON.stringify(results)}::jsonb) as t("jobId" uuid, "reportedMetrics" jsonb, artifacts jsonb)
+    left join lateral (
+      select jsonb_object_agg(key, last_value) as metrics from metric_series where job_id = t."jobId" and last_value is not null
+    ) series on true
+    on conflict (job_id) do update set metrics = excluded.metrics, artifacts = excluded.artifacts`);
+}
+
+/** The files of these ended jobs were read to the end and are not looked at again. */
+export async function markHarvested(transaction: Transaction, jobIds: string[]): Promise<void> {
+  if (jobIds.length === 0) return;
+  await transaction.execute(sql`update jobs set harvested_at = now() where id = any(${sql.param(jobIds)}::uuid[]) and finished_at is not null`);
+}

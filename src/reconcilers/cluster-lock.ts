@@ -1,0 +1,80 @@
+/** One reconciler at a time for a cluster, among all processes on one database: a session-level advisory lock. */
+import pg from 'pg';
+import type { Logger } from 'pino';
+
+/** How often a process that waits for its turn asks, and how often the holder makes sure that it still holds. */
+const ASK_AGAIN_MS = 2_000;
+
+export interface ClusterLock {
+  /** Gives the lock back, or stops waiting for it. */
+  release(): Promise<void>;
+}
+
+export interface ClusterLockOptions {
+  databaseUrl: string;
+  cluster: string;
+  /** Called each time this process becomes the one. */
+  onAcquired: () => void;
+  /** Called when the database connection that carries the lock is gone: another process may be the one now. Stop writing. */
+  onLost: () => Promise<void>;
+  logger: Logger;
+}
+
+export function holdClusterLock({ databaseUrl, cluster, onAcquired, onLost, logger }: ClusterLockOptions): ClusterLock {
+  let released = false;
+  let wake: (() => void) | null = null;
+  const wait = (): Promise<void> => new Promise((resolve) => {
+    if (released) return resolve();
+    const timer = setTimeout(resolve, ASK_AGAIN_MS);
+    wake = () => { clearTimeout(timer); resolve(); };
+  });
+
+  const holdOnce = async (): Promise<void> => {
+    const client = new pg.Client({ connectionString: databaseUrl, application_name: `expgraph lock ${cluster}`, keepAlive: true });
+    client.on('error', () => wake?.());
+    let holding = false;
+    try {
+      await client.connect();
+      while (!released) {
+        if (!holding) {
+          holding = await tryLock(client, cluster);
+          if (holding) {
+            logger.info({ cluster }, 'reconciling this cluster');
+            onAcquired();
+          }
+        } else {
+          await client.query('select 1');
+        }
+        await wait();
+      }
+    } finally {
+      if (holding) await onLost();
+      await client.end().catch(() => undefined);
+    }
+  };
+
+  const finished = (async () => {
+    while (!released) {
+      try {
+        await holdOnce();
+      } catch (error) {
+        logger.warn({ cluster, err: error }, 'lost the connection that holds the cluster lock');
+        if (!released) await wait();
+      }
+    }
+  })();
+
+  return {
+    async release() {
+      released = true;
+      wake?.();
+      await finished;
+    },
+  };
+}
+
+async function tryLock(client: pg.Client, cluster: string): Promise<boolean> {
+  const { rows } = await client.query<{ locked: boolean }>(
+    "select pg_try_advisory_lock(hashtextextended('expgraph cluster ' || $1, 0)) as locked", [cluster]);
+  return rows[0]?.locked === true;
+}

@@ -1,0 +1,133 @@
+/** Queue to cluster: claims jobs by priority, writes batches down, submits them, writes down what came of it. */
+import type { Logger } from 'pino';
+import { SubmitError, type Cluster, type Submitted } from '../cluster/executor.ts';
+import { TransportError } from '../cluster/transport.ts';
+import type { Database } from '../db/database.ts';
+import { appendEvents } from '../db/write/events.ts';
+import {
+  claimQueuedJobs, countActiveJobs, markBatchRefused, markBatchSubmitted, recordBatch, returnBatchToQueue, type QueuedJob, type SubmittedTask,
+} from '../db/write/dispatch.ts';
+import type { BatchSpec } from '../domain/batch.ts';
+import { planBatches } from '../domain/batching.ts';
+import type { NewEvent } from '../domain/events.ts';
+import { attemptLogPaths } from '../domain/layout.ts';
+import { renderBatchScript } from '../domain/script/batch-script.ts';
+
+/** Most jobs claimed in one go: bounds the transaction and the memory of the scripts. */
+const CLAIM_LIMIT = 2_000;
+
+export interface DispatchDependencies {
+  database: Database;
+  cluster: Cluster;
+  /** Tokens of submissions whose answer this process is waiting for: not to be looked up meanwhile. */
+  inFlight: Set<string>;
+  /** The cluster's MaxArraySize, or null where there are no arrays. */
+  maxArraySize: () => number | null;
+  logger: Logger;
+}
+
+interface RecordedBatch {
+  batchId: string;
+  spec: BatchSpec;
+  script: string;
+}
+
+/** Submits what fits. Answers the number of jobs handed over. Throws when the cluster could not take them now. */
+export async function dispatchQueue(dependencies: DispatchDependencies): Promise<number> {
+  let total = 0;
+  for (;;) {
+    const recorded = await claim(dependencies);
+    if (recorded.length === 0) return total;
+    total += await submitAll(dependencies, recorded);
+  }
+}
+
+async function claim({ database, cluster, inFlight, maxArraySize }: DispatchDependencies): Promise<RecordedBatch[]> {
+  const { settings } = cluster;
+  return database.transaction(async (transaction) => {
+    const free = settings.maxActiveJobs - await countActiveJobs(transaction, settings.name);
+    if (free <= 0) return [];
+    const queued = await claimQueuedJobs(transaction, settings.name, Math.min(free, CLAIM_LIMIT));
+    if (queued.length === 0) return [];
+    const byJob = new Map(queued.map((job) => [job.jobId, job]));
+    const recorded: RecordedBatch[] = [];
+    const events: NewEvent[] = [];
+    for (const spec of planBatches(queued, { settings, maxArraySize: maxArraySize() })) {
+      const script = renderBatchScript(spec);
+      const { batchId } = await recordBatch(transaction, settings.name, { token: spec.token, script, tasks: spec.tasks });
+      inFlight.add(spec.token);
+      recorded.push({ batchId, spec, script });
+      events.push(...spec.tasks.flatMap((task) => submittingEvents(byJob.get(task.jobId)!)));
+    }
+    await appendEvents(transaction, events);
+    return recorded;
+  });
+}
+
+function submittingEvents(job: QueuedJob): NewEvent[] {
+  const about = { experimentId: job.experimentId, sweepId: job.sweepId, jobId: job.jobId, attemptNumber: job.attemptNumber };
+  return [
+    { ...about, kind: 'ATTEMPT_STATE_CHANGED', payload: { from: null, to: 'SUBMITTING', reason: null, slurmJobId: null } },
+    { ...about, kind: 'JOB_STATE_CHANGED', payload: { from: 'QUEUED', to: 'SUBMITTING', reason: null } },
+  ];
+}
+
+/** One after the other, in priority order. After a batch that the cluster would not take now, the rest is not even tried. */
+async function submitAll(dependencies: DispatchDependencies, recorded: RecordedBatch[]): Promise<number> {
+  let submittedTasks = 0;
+  let setback: Error | null = null;
+  for (const batch of recorded) {
+    try {
+      if (setback === null) setback = await submitOne(dependencies, batch);
+      else await store(dependencies, (transaction) => returnBatchToQueue(transaction, batch.batchId, setback?.message ?? '', null));
+      if (setback === null) submittedTasks += batch.spec.tasks.length;
+    } finally {
+      dependencies.inFlight.delete(batch.spec.token);
+    }
+  }
+  if (setback !== null) throw setback;
+  return submittedTasks;
+}
+
+/** Answers the error that tells to stop submitting for now, or null to go on. */
+async function submitOne(dependencies: DispatchDependencies, { batchId, spec, script }: RecordedBatch): Promise<Error | null> {
+  const { cluster, logger } = dependencies;
+  const about = { cluster: cluster.settings.name, token: spec.token, tasks: spec.tasks.length };
+  try {
+    const submitted = await cluster.executor.submit(spec, script);
+    await store(dependencies, (transaction) => markBatchSubmitted(
+      transaction, batchId, submitted.slurmJobId, submitted.answer, submittedTasks(cluster, spec, submitted)));
+    logger.info({ ...about, slurmJobId: submitted.slurmJobId }, 'batch submitted');
+    return null;
+  } catch (error) {
+    const failure = failureOf(error);
+    if (failure === null) throw error;
+    const { message } = error as Error;
+    logger.warn({ ...about, failure, err: error }, 'batch not submitted');
+    const answer = error instanceof SubmitError ? error.answer : null;
+    if (failure === 'refused') {
+      await store(dependencies, (transaction) => markBatchRefused(transaction, batchId, message, answer));
+      return null;
+    }
+    if (failure === 'transient') await store(dependencies, (transaction) => returnBatchToQueue(transaction, batchId, message, answer));
+    return error as Error;
+  }
+}
+
+function failureOf(error: unknown): SubmitError['failure'] | null {
+  if (error instanceof SubmitError) return error.failure;
+  if (error instanceof TransportError) return error.failure === 'interrupted' ? 'ambiguous' : 'transient';
+  return null;
+}
+
+function submittedTasks(cluster: Cluster, spec: BatchSpec, submitted: Submitted): SubmittedTask[] {
+  return submitted.taskSlurmJobIds.map((slurmJobId, taskIndex) => ({
+    taskIndex, slurmJobId, ...attemptLogPaths(cluster.settings.rootDirectory, spec.token, slurmJobId),
+  }));
+}
+
+type Store = (transaction: Parameters<Parameters<Database['transaction']>[0]>[0]) => Promise<NewEvent[]>;
+
+async function store({ database }: DispatchDependencies, write: Store): Promise<void> {
+  await database.transaction(async (transaction) => appendEvents(transaction, await write(transaction)));
+}

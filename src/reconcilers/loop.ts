@@ -1,0 +1,75 @@
+/** A loop: one unit of work, run again after a period or as soon as somebody wakes it, never twice at once. */
+import type { Logger } from 'pino';
+
+/** After a failure the wait grows by doubling from the loop's own period to this, with jitter. */
+const BACKOFF_MAX_MS = 60_000;
+
+export interface LoopOptions {
+  name: string;
+  /** Milliseconds to wait after a run that went well; asked after every run. */
+  periodMs: () => number;
+  /** Takes no input: looks at the world and makes it match. A failure waits for the next period. */
+  run: () => Promise<void>;
+  logger: Logger;
+}
+
+export interface Loop {
+  /** Runs as soon as the present run is over; called many times it still runs once. */
+  wake(): void;
+  /** Ends after the present run. */
+  stop(): Promise<void>;
+}
+
+export function startLoop({ name, periodMs, run, logger }: LoopOptions): Loop {
+  let stopped = false;
+  let woken = false;
+  let failures = 0;
+  let interruptWait: (() => void) | null = null;
+
+  const wait = (milliseconds: number): Promise<void> => new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      interruptWait = null;
+      resolve();
+    };
+    const timer = setTimeout(done, milliseconds);
+    interruptWait = done;
+  });
+
+  const runOnce = async (): Promise<void> => {
+    woken = false;
+    try {
+      await run();
+      if (failures > 0) logger.info({ loop: name, failures }, 'loop works again');
+      failures = 0;
+    } catch (error) {
+      failures += 1;
+      logger.warn({ loop: name, failures, err: error }, 'loop failed, waiting to try again');
+    }
+  };
+
+  const finished = (async () => {
+    while (!stopped) {
+      await runOnce();
+      // A wake-up does not cut a back-off short: what failed is not asked again at once because a job was queued.
+      if (!stopped && (failures > 0 || !woken)) await wait(failures > 0 ? backoffMs(periodMs(), failures) : periodMs());
+    }
+  })();
+
+  return {
+    wake() {
+      woken = true;
+      if (failures === 0) interruptWait?.();
+    },
+    async stop() {
+      stopped = true;
+      interruptWait?.();
+      await finished;
+    },
+  };
+}
+
+function backoffMs(periodMs: number, failures: number): number {
+  const ceiling = Math.min(BACKOFF_MAX_MS, Math.max(periodMs, 500) * 2 ** Math.min(failures, 10));
+  return ceiling * (0.5 + Math.random() / 2);
+}

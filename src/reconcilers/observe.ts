@@ -1,0 +1,128 @@
+/**
+ * Cluster to database: asks for the state of every attempt that may still change, reads what their jobs wrote, and commits
+ * both together, so that a job is only ever seen as finished with its last metrics, its checkpoints and its result in place.
+ */
+import type { Logger } from 'pino';
+import type { Cluster, Observation } from '../cluster/executor.ts';
+import type { Database } from '../db/database.ts';
+import { readSettlingAttempts, type TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
+import { applyAttemptChanges, type ChangedAttempt } from '../db/write/attempts.ts';
+import { markBatchSubmitted, returnBatchToQueue } from '../db/write/dispatch.ts';
+import { appendEvents } from '../db/write/events.ts';
+import { decideAttemptChange } from '../domain/attempt-change.ts';
+import { attemptLogPaths } from '../domain/layout.ts';
+import { isTerminalAttemptState, type AttemptState } from '../domain/states.ts';
+import { gatherHarvest, storeHarvest, type Harvest } from './harvest.ts';
+
+/** Attempts whose facts are committed in one transaction: bounds how long the event log stays locked. */
+const COMMIT_CHUNK = 100;
+
+export interface ObserveDependencies {
+  database: Database;
+  cluster: Cluster;
+  /** Tokens whose submission is still under way in this process. */
+  inFlight: ReadonlySet<string>;
+  /** When the scheduler last mentioned an attempt, by attempt; kept between rounds. */
+  lastSeen: Map<string, number>;
+  logger: Logger;
+  now: () => Date;
+}
+
+/** One round over the attempts that may still change. Answers how many facts were new: none means that the next round may wait longer. */
+export async function observeCluster(dependencies: ObserveDependencies, active: TrackedAttemptRow[]): Promise<number> {
+  const { database, cluster, inFlight } = dependencies;
+  const tracked = active.filter((row) => !inFlight.has(row.token));
+  const settling = await readSettlingAttempts(database, cluster.settings.name);
+  if (tracked.length === 0 && settling.length === 0) return 0;
+  const observations = await observe(dependencies, tracked);
+  const known = await resolveOpenBatches(dependencies, tracked, observations);
+  const targets = [...known.filter((row) => mayHaveFiles(row, observations.get(keyOf(row)))), ...settling];
+  const harvests = await gatherHarvest({ database, cluster, now: dependencies.now() }, targets.map((row) => ({
+    ...row, ended: isTerminalAttemptState(observations.get(keyOf(row))?.state ?? row.state),
+  })));
+  return commit(dependencies, known, settling, observations, harvests);
+}
+
+const keyOf = (row: { token: string; taskIndex: number }): string => `${row.token} ${row.taskIndex}`;
+
+/** A pending attempt has written nothing yet; one that the scheduler no longer mentions may have ended and left its record. */
+function mayHaveFiles(row: TrackedAttemptRow, seen: Observation | undefined): boolean {
+  if (seen === undefined) return true;
+  return seen.state !== 'PENDING' && seen.state !== 'CONFIGURING' && row.state !== 'SUBMITTING';
+}
+
+async function observe({ cluster, lastSeen, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[]): Promise<Map<string, Observation>> {
+  if (tracked.length === 0) return new Map();
+  const report = await cluster.executor.observe(tracked);
+  for (const problem of report.problems) logger.error({ cluster: cluster.settings.name, problem }, 'the cluster said something unknown');
+  const observations = new Map(report.observations.map((observation) => [keyOf(observation), observation]));
+  const time = now().getTime();
+  const tracing = new Set(tracked.map(keyOf));
+  for (const key of lastSeen.keys()) if (!tracing.has(key)) lastSeen.delete(key);
+  for (const key of tracing) if (observations.has(key) || !lastSeen.has(key)) lastSeen.set(key, time);
+  return observations;
+}
+
+/**
+ * A batch whose answer was lost is looked up by its token: found, it is adopted; not found after the grace period, its jobs
+ * go back to the queue. Answers the attempts that are known to be on the cluster.
+ */
+async function resolveOpenBatches(
+  { database, cluster, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[], observations: Map<string, Observation>,
+): Promise<TrackedAttemptRow[]> {
+  const open = new Map<string, TrackedAttemptRow[]>();
+  for (const row of tracked) if (row.state === 'SUBMITTING') open.set(row.batchId, [...open.get(row.batchId) ?? [], row]);
+  const adopted = new Map<string, string>();
+  for (const [batchId, rows] of open) {
+    const about = { cluster: cluster.settings.name, token: rows[0]!.token };
+    const seen = rows.flatMap((row) => observations.get(keyOf(row)) ?? []);
+    if (seen.length > 0) {
+      const slurmJobId = cluster.settings.kind === 'SLURM' ? seen[0]!.slurmJobId.split('_')[0]! : null;
+      const tasks = seen.map((observation) => ({
+        taskIndex: observation.taskIndex,
+        slurmJobId: observation.slurmJobId,
+        ...attemptLogPaths(cluster.settings.rootDirectory, observation.token, observation.slurmJobId),
+      }));
+      await database.transaction(async (transaction) => appendEvents(transaction, await markBatchSubmitted(transaction, batchId, slurmJobId, null, tasks)));
+      for (const observation of seen) adopted.set(keyOf(observation), observation.slurmJobId);
+      logger.info({ ...about, slurmJobId }, 'batch adopted: it had been submitted after all');
+    } else if (now().getTime() - rows[0]!.submittedAt.getTime() > cluster.settings.submitGraceSeconds * 1000) {
+      const why = `no trace of it on the cluster ${cluster.settings.submitGraceSeconds} s after the submission broke off`;
+      await database.transaction(async (transaction) => appendEvents(transaction, await returnBatchToQueue(transaction, batchId, why, null)));
+      logger.warn(about, 'batch returned to the queue: it was never submitted');
+    }
+  }
+  return tracked.flatMap((row): TrackedAttemptRow[] => {
+    if (row.state !== 'SUBMITTING') return [row];
+    const slurmJobId = adopted.get(keyOf(row));
+    return slurmJobId === undefined ? [] : [{ ...row, state: 'PENDING', slurmJobId }];
+  });
+}
+
+async function commit(
+  { database, cluster, lastSeen, now }: ObserveDependencies, known: TrackedAttemptRow[], settling: TrackedAttemptRow[],
+  observations: Map<string, Observation>, harvests: Map<string, Harvest>,
+): Promise<number> {
+  const time = now().getTime();
+  const facts = known.flatMap((row) => {
+    const harvest = harvests.get(row.jobId);
+    const absentSeconds = (time - (lastSeen.get(keyOf(row)) ?? time)) / 1000;
+    const change = decideAttemptChange(row, observations.get(keyOf(row)) ?? null, harvest?.exitRecord ?? null, absentSeconds);
+    const changed: ChangedAttempt | null = change === null ? null : { ...row, from: row.state, change };
+    return changed === null && (harvest === undefined || harvest.isEmpty) ? [] : [{ row, changed, harvest }];
+  });
+  const settled = settling.flatMap((row) => {
+    const harvest = harvests.get(row.jobId);
+    return harvest === undefined ? [] : [{ row, changed: null, harvest }];
+  });
+  const all = [...facts, ...settled];
+  for (let start = 0; start < all.length; start += COMMIT_CHUNK) {
+    const chunk = all.slice(start, start + COMMIT_CHUNK);
+    await database.transaction(async (transaction) => {
+      const stored = await storeHarvest(transaction, cluster, now(), chunk.flatMap(({ row, changed, harvest }) => (
+        harvest === undefined ? [] : [{ row, harvest, state: (changed?.change.state ?? row.state) satisfies AttemptState }])));
+      const moved = await applyAttemptChanges(transaction, chunk.flatMap(({ changed }) => changed ?? []));
+      await appendEvents(transaction, [...stored, ...moved]);
+    });
+  }  return all.length;
+}

@@ -1,0 +1,49 @@
+/** The reconcile role: for every cluster, wait for its lock, then run its loops for as long as the lock is held. */
+import type { Logger } from 'pino';
+import type { Cluster } from '../cluster/executor.ts';
+import type { Database } from '../db/database.ts';
+import type { LoggedEvent } from '../domain/events.ts';
+import { holdClusterLock } from './cluster-lock.ts';
+import { startClusterReconciler, type ClusterReconciler } from './reconcile-cluster.ts';
+
+export interface ReconcileOptions {
+  database: Database;
+  databaseUrl: string;
+  clusters: Cluster[];
+  /** The feed of the event log: what wakes the loops. Answers the function that ends it. */
+  onEvents: (listener: (events: LoggedEvent[]) => void) => () => void;
+  logger: Logger;
+}
+
+export interface Reconcilers {
+  /** Names of the clusters whose lock this process holds. */
+  holding(): string[];
+  /** Ends every loop after its present round, then gives the locks back. Jobs go on. */
+  stop(): Promise<void>;
+}
+
+export function startReconcilers({ database, databaseUrl, clusters, onEvents, logger }: ReconcileOptions): Reconcilers {
+  const running = new Map<string, ClusterReconciler>();
+  const locks = clusters.map((cluster) => {
+    const { name } = cluster.settings;
+    return holdClusterLock({
+      databaseUrl, cluster: name, logger,
+      onAcquired: () => { running.set(name, startClusterReconciler(database, cluster, logger.child({ cluster: name }))); },
+      onLost: async () => {
+        const reconciler = running.get(name);
+        running.delete(name);
+        await reconciler?.stop();
+      },
+    });
+  });
+  const unsubscribe = onEvents((events) => {
+    for (const event of events) for (const reconciler of running.values()) reconciler.onEvent(event);
+  });
+  return {
+    holding: () => [...running.keys()],
+    async stop() {
+      unsubscribe();
+      await Promise.all(locks.map((lock) => lock.release()));
+    },
+  };
+}
