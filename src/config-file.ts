@@ -1,0 +1,143 @@
+/** The shape of `expgraph.yaml`, and reading it: every fault with its line. */
+import { LineCounter, isMap, parseDocument } from 'yaml';
+import type { Document, Pair, Scalar } from 'yaml';
+import { z } from 'zod';
+import type { UserFault } from './domain/errors.ts';
+import type { ReportFault } from './config-fields.ts';
+import { oneOf, origin, parseReporting, positiveNumber, postgresUrl, section, text, textMatching, unknownName, wholeNumber } from './config-fields.ts';
+import { ROLES, portNumber } from './environment.ts';
+
+/** SLURM writes these paths into log patterns and directives, where no other character is safe. */
+const ROOT_DIRECTORY = /^\/[A-Za-z0-9/._~@+=,-]*$/;
+const CLUSTER_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
+const BYTES_MAX = 1024 ** 3;
+
+const server = section({
+  host: text('a host name or address to listen on').optional(),
+  port: portNumber().optional(),
+  allowedOrigins: z.array(origin()).optional(),
+  roles: z.array(oneOf(ROLES)).min(1).optional(),
+});
+
+const database = section({
+  url: postgresUrl().optional(),
+  maxConnections: wholeNumber(2, 1000).default(10),
+});
+
+const limits = section({
+  maxJobsPerSweep: wholeNumber(1, 1_000_000).default(10_000),
+  maxConfigBytes: wholeNumber(1024, BYTES_MAX).default(2 * 1024 ** 2),
+  maxQueryDepth: wholeNumber(5, 100).default(15),
+  maxQueryCost: wholeNumber(100, 1_000_000_000).default(100_000),
+  maxRequestBytes: wholeNumber(1024, BYTES_MAX).default(16 * 1024 ** 2),
+});
+
+const ssh = section({
+  host: text('a host name, an address or an alias from the ssh configuration'),
+  port: wholeNumber(1, 65_535).optional(),
+  user: text().optional(),
+  identityFile: text('the path of a private key').optional(),
+  knownHostsFile: text('the path of a known_hosts file').optional(),
+  proxyJump: text('[user@]host[:port], several separated by commas').optional(),
+  configFile: text('the path of an ssh configuration file').optional(),
+  connectTimeoutSeconds: positiveNumber(600).optional(),
+  maxChannels: wholeNumber(1, 100).optional(),
+});
+
+const resourceDefaults = section({
+  partition: text().optional(),
+  account: text().optional(),
+  qos: text().optional(),
+  cpus: wholeNumber(1, 100_000).optional(),
+  memoryMiB: wholeNumber(1, 1_000_000_000).optional(),
+  timeLimitMinutes: wholeNumber(1, 10_000_000).optional(),
+  gpus: wholeNumber(0, 10_000).optional(),
+  gpuType: text().optional(),
+  nodes: wholeNumber(1, 100_000).optional(),
+  sbatchOptions: z.record(z.string(), text('text on one line (in quotes if it is a number)')).optional(),
+});
+
+const cluster = section({
+  kind: oneOf(['slurm', 'local']),
+  rootDirectory: textMatching(ROOT_DIRECTORY, 'an absolute path made of A-Z a-z 0-9 / . _ ~ @ + = , - (SLURM log patterns carry it)').optional(),
+  ssh: ssh.optional(),
+  defaults: resourceDefaults.prefault({}),
+  maxActiveJobs: wholeNumber(1, 1_000_000).optional(),
+  setupScript: z.string({ error: () => 'must be text: shell lines that run before every command' }).optional(),
+  pollSeconds: section({ min: positiveNumber(3600).optional(), max: positiveNumber(3600).optional() }).prefault({}),
+  submitGraceSeconds: positiveNumber(3600).default(30),
+});
+
+const TOP_KEYS = ['server', 'database', 'dataDirectory', 'limits', 'defaultCluster', 'clusters'];
+
+export type ClusterSection = z.output<typeof cluster>;
+
+/** What the file says, with defaults; a faulty section counts as absent so that the rest can still be checked. */
+export interface ConfigFile {
+  server: z.output<typeof server>;
+  database: z.output<typeof database>;
+  limits: z.output<typeof limits>;
+  dataDirectory: string | undefined;
+  defaultCluster: string | undefined;
+  /** Null: the cluster is named but faulty. */
+  clusters: Map<string, ClusterSection | null>;
+  /** Adds a fault, with its line when the file has one for the field. */
+  report: ReportFault;
+  faults: UserFault[];
+}
+
+/** The line of the deepest key on the path that the file has. */
+function lineOf(document: Document, lines: LineCounter, field: readonly string[]): number | null {
+  let node: unknown = document.contents;
+  let line: number | null = null;
+  for (const key of field) {
+    if (!isMap(node)) break;
+    const pair = node.items.find((item) => String((item.key as Scalar | null)?.value) === key) as Pair<Scalar> | undefined;
+    const offset = pair?.key.range?.[0];
+    if (offset === undefined) break;
+    line = lines.linePos(offset).line;
+    node = pair?.value;
+  }
+  return line;
+}
+
+function readClusters(raw: unknown, report: ReportFault): ConfigFile['clusters'] {
+  const clusters: ConfigFile['clusters'] = new Map();
+  const named = parseReporting(z.record(z.string(), z.unknown(), { error: () => 'must be a map: name of a cluster -> its settings' }), raw ?? {}, ['clusters'], report);
+  for (const [name, value] of Object.entries(named ?? {})) {
+    if (!CLUSTER_NAME.test(name)) report(['clusters', name], 'a cluster name must be 1 to 63 of A-Z a-z 0-9 . _ -, beginning with a letter or digit');
+    clusters.set(name, parseReporting(cluster, value, ['clusters', name], report) ?? null);
+  }
+  return clusters;
+}
+
+/**
+ * Reads the file's text; null means that there is no file.
+ * @param fileName as faults should name it
+ */
+export function readConfigFile(fileText: string | null, fileName: string): ConfigFile {
+  const lines = new LineCounter();
+  const document = parseDocument(fileText ?? '', { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+  const faults: UserFault[] = [];
+  const report: ReportFault = (field, message) => {
+    const line = lineOf(document, lines, field);
+    faults.push({ field, message: line === null ? message : `${message} (${fileName} line ${line})`, code: 'BAD_USER_INPUT' });
+  };
+  for (const error of document.errors) {
+    faults.push({ field: [], message: `${fileName} line ${lines.linePos(error.pos[0]).line} is not valid YAML: ${error.message}`, code: 'BAD_USER_INPUT' });
+  }
+  const content: unknown = document.errors.length > 0 ? {} : (document.toJS() ?? {});
+  const top = parseReporting(z.record(z.string(), z.unknown(), { error: () => `${fileName} must be a map of settings: ${TOP_KEYS.join(', ')}` }), content, [], report) ?? {};
+  for (const key of Object.keys(top).filter((name) => !TOP_KEYS.includes(name))) report([key], unknownName(key, TOP_KEYS));
+  // `server:` with nothing but comments below it is an empty section.
+  const parsed = <Schema extends z.ZodType>(schema: Schema, key: string) => parseReporting(schema, top[key] ?? undefined, [key], report);
+  return {
+    server: parsed(server.prefault({}), 'server') ?? {},
+    database: parsed(database.prefault({}), 'database') ?? database.parse({}),
+    limits: parsed(limits.prefault({}), 'limits') ?? limits.parse({}),
+    dataDirectory: parsed(text('a directory').optional(), 'dataDirectory'),
+    defaultCluster: parsed(text('the name of a cluster').optional(), 'defaultCluster'),
+    clusters: readClusters(top['clusters'], report),
+    report, faults,
+  };
+}

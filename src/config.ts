@@ -1,0 +1,164 @@
+/** The configuration: environment over file over defaults, typed, checked as a whole and frozen. */
+import { readFileSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import type { ClusterSettings, SubmissionLimits } from './domain/cluster-settings.ts';
+import { UserError } from './domain/errors.ts';
+import { clusterSettings, defaultLocalCluster } from './config-clusters.ts';
+import { unknownName } from './config-fields.ts';
+import { readConfigFile } from './config-file.ts';
+import type { ConfigFile } from './config-file.ts';
+import { ROLES, readEnvironment } from './environment.ts';
+import type { Environment, LogLevel, Role } from './environment.ts';
+
+const DEFAULT_FILE_NAME = 'expgraph.yaml';
+const DEFAULT_CLUSTER_NAME = 'local';
+/** The default local cluster's root lies below the data directory, and script directives carry it. */
+const DATA_DIRECTORY = /^\/[A-Za-z0-9/._~@+=,-]*$/;
+
+export interface Config {
+  host: string;
+  /** 0 lets the system choose. */
+  port: number;
+  /** Origins besides our own that browsers may connect from. */
+  allowedOrigins: readonly string[];
+  roles: readonly Role[];
+  logLevel: LogLevel;
+  /** A null `url` means the embedded PostgreSQL in `dataDirectory`. */
+  database: { url: string | null; maxConnections: number };
+  dataDirectory: string;
+  limits: SubmissionLimits;
+  queryLimits: { maxDepth: number; maxCost: number };
+  maxRequestBytes: number;
+  defaultCluster: string;
+  clusters: ReadonlyMap<string, ClusterSettings>;
+}
+
+export interface ConfigSources {
+  environment: Environment;
+  /** Null: there is no file. */
+  configFileText: string | null;
+  /** Relative paths in the file are relative to its directory; faults name it. */
+  configFilePath: string;
+  /** Relative paths in the environment are relative to it. */
+  workingDirectory: string;
+  /** Root keeps its data in `/var/lib`, and its embedded database runs as another user. */
+  isRoot: boolean;
+  /** The nearest existing folder on the path that only root may enter, or null. */
+  closedFolder: (path: string) => string | null;
+}
+
+function defaultDataDirectory({ environment, isRoot }: ConfigSources): string {
+  if (isRoot) return '/var/lib/expgraph';
+  return join(environment.dataHome ?? join(environment.homeDirectory, '.local', 'share'), 'expgraph');
+}
+
+function absolutePath(path: string, base: string, home: string): string {
+  return path === '~' || path.startsWith('~/') ? join(home, path.slice(1)) : resolve(base, path);
+}
+
+function readDataDirectory(sources: ConfigSources, file: ConfigFile, databaseUrl: string | null): string {
+  const { environment, isRoot, closedFolder } = sources;
+  const fromEnvironment = environment.dataDirectory && absolutePath(environment.dataDirectory, sources.workingDirectory, environment.homeDirectory);
+  const fromFile = file.dataDirectory && absolutePath(file.dataDirectory, dirname(sources.configFilePath), environment.homeDirectory);
+  const dataDirectory = fromEnvironment || fromFile || defaultDataDirectory(sources);
+  const field = fromEnvironment ? ['EXPGRAPH_DATA_DIR'] : ['dataDirectory'];
+  if (!DATA_DIRECTORY.test(dataDirectory)) {
+    file.report(field, `must be made of A-Z a-z 0-9 / . _ ~ @ + = , - (job scripts carry it), not ${JSON.stringify(dataDirectory)}`);
+  }
+  const closed = isRoot && databaseUrl === null ? closedFolder(dataDirectory) : null;
+  if (closed) {
+    file.report(field, `${dataDirectory} is out of reach for the embedded PostgreSQL, which does not run as root: only root may enter ${closed}. `
+      + `Choose a directory elsewhere (such as /var/lib/expgraph), run "chmod o+x ${closed}", or set DATABASE_URL`);
+  }
+  return dataDirectory;
+}
+
+function readClusters(sources: ConfigSources, file: ConfigFile, dataDirectory: string): Map<string, ClusterSettings> {
+  const { environment } = sources;
+  const resolvePath = (path: string) => absolutePath(path, dirname(sources.configFilePath), environment.homeDirectory);
+  const clusters = new Map<string, ClusterSettings>();
+  for (const [name, section] of file.clusters) {
+    if (section) clusters.set(name, clusterSettings(name, section, { environment, dataDirectory, resolvePath, report: file.report }));
+  }
+  if (file.clusters.size === 0) clusters.set(DEFAULT_CLUSTER_NAME, defaultLocalCluster(DEFAULT_CLUSTER_NAME, dataDirectory));
+  return clusters;
+}
+
+function readDefaultCluster(file: ConfigFile): string {
+  const names = file.clusters.size > 0 ? [...file.clusters.keys()] : [DEFAULT_CLUSTER_NAME];
+  const chosen = file.defaultCluster ?? names[0] ?? DEFAULT_CLUSTER_NAME;
+  if (!names.includes(chosen)) file.report(['defaultCluster'], unknownName(chosen, names));
+  return chosen;
+}
+
+function deepFreeze<Value>(value: Value): Value {
+  if (typeof value !== 'object' || value === null) return value;
+  for (const part of value instanceof Map ? value.values() : Object.values(value)) deepFreeze(part);
+  return Object.freeze(value);
+}
+
+/**
+ * The configuration that the sources amount to.
+ * @throws UserError with every fault of the environment and of the file
+ */
+export function readConfig(sources: ConfigSources): Config {
+  const { environment } = sources;
+  const file = readConfigFile(sources.configFileText, sources.configFilePath);
+  const databaseUrl = environment.databaseUrl ?? file.database.url ?? null;
+  const dataDirectory = readDataDirectory(sources, file, databaseUrl);
+  const config: Config = {
+    host: environment.host ?? file.server.host ?? '127.0.0.1',
+    port: environment.port ?? file.server.port ?? 4000,
+    allowedOrigins: environment.allowedOrigins ?? file.server.allowedOrigins ?? [],
+    roles: environment.roles ?? file.server.roles ?? ROLES,
+    logLevel: environment.logLevel ?? 'info',
+    database: { url: databaseUrl, maxConnections: file.database.maxConnections },
+    dataDirectory,
+    limits: { maxJobsPerSweep: file.limits.maxJobsPerSweep, maxConfigBytes: file.limits.maxConfigBytes },
+    queryLimits: { maxDepth: file.limits.maxQueryDepth, maxCost: file.limits.maxQueryCost },
+    maxRequestBytes: file.limits.maxRequestBytes,
+    defaultCluster: readDefaultCluster(file),
+    clusters: readClusters(sources, file, dataDirectory),
+  };
+  const faults = [...environment.faults, ...file.faults];
+  if (faults.length > 0) throw new UserError(faults);
+  return deepFreeze(config);
+}
+
+/** The nearest existing folder on the way to `path` (or `path` itself) that root owns and others may not enter. */
+function closedFolder(path: string): string | null {
+  for (let folder = path; ; folder = dirname(folder)) {
+    const found = statSync(folder, { throwIfNoEntry: false });
+    if (found && found.uid === 0 && (found.mode & 0o001) === 0) return folder;
+    if (folder === dirname(folder)) return null;
+  }
+}
+
+function readConfigText(path: string, { configFile, faults }: Environment): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOENT' || configFile !== null) {
+      faults.push({ field: ['EXPGRAPH_CONFIG'], message: `the configuration file cannot be read: ${message}`, code: 'BAD_USER_INPUT' });
+    }
+    return null;
+  }
+}
+
+/**
+ * Reads the environment and the configuration file.
+ * @param overrides what the command line says, above the environment
+ * @throws UserError with every fault
+ */
+export function loadConfig(overrides: Partial<Omit<Environment, 'faults'>> = {}, env: NodeJS.ProcessEnv = process.env): Config {
+  const environment: Environment = { ...readEnvironment(env), ...overrides };
+  const workingDirectory = process.cwd();
+  const configFilePath = resolve(workingDirectory, environment.configFile ?? DEFAULT_FILE_NAME);
+  return readConfig({
+    environment, configFilePath, workingDirectory,
+    configFileText: readConfigText(configFilePath, environment),
+    isRoot: process.getuid?.() === 0,
+    closedFolder,
+  });
+}
