@@ -1,0 +1,115 @@
+/**
+ * Where everything lies on a cluster: every remote file name of the product is made here.
+ *
+ *   <root>/<project>/<experiment>/<jobId>/            job directory
+ *     config.json metrics.jsonl events.jsonl result.json error.txt checkpoints/ artifacts/
+ *     logs/attempt-<n>.out|.err                       links to the batch's log files
+ *     attempts/<n>/started-r<restart>/owner           start guard: who runs this attempt
+ *     attempts/<n>/exit.json                          exit record, written last
+ *   <root>/.expgraph/batches/<token>/                 logs of a batch; on the local executor its script, too
+ */
+import { slug } from './slug.ts';
+
+export const CONFIG_FILE = 'config.json';
+export const METRICS_FILE = 'metrics.jsonl';
+export const EVENTS_FILE = 'events.jsonl';
+export const RESULT_FILE = 'result.json';
+export const ERROR_FILE = 'error.txt';
+export const CHECKPOINTS_DIRECTORY = 'checkpoints';
+export const ARTIFACTS_DIRECTORY = 'artifacts';
+export const LOGS_DIRECTORY = 'logs';
+export const ATTEMPTS_DIRECTORY = 'attempts';
+export const EXIT_RECORD_FILE = 'exit.json';
+export const START_GUARD_PREFIX = 'started-r';
+export const OWNER_FILE = 'owner';
+/** Written by the local executor when it was asked to cancel the attempt. */
+export const CANCELLED_FILE = 'cancelled';
+/** Written by the local executor when the attempt ran into its time limit. */
+export const TIMED_OUT_FILE = 'timed-out';
+export const BATCH_SCRIPT_FILE = 'script.sh';
+
+/** The directory of one job. Project and experiment are slugged; the id keeps two alike apart. */
+export function jobDirectory(rootDirectory: string, project: string, experiment: string, jobId: string): string {
+  return `${withoutTrailingSlash(rootDirectory)}/${slug(project)}/${slug(experiment)}/${jobId}`;
+}
+
+export function configPath(job: string): string {
+  return `${job}/${CONFIG_FILE}`;
+}
+
+export function metricsPath(job: string): string {
+  return `${job}/${METRICS_FILE}`;
+}
+
+export function eventsPath(job: string): string {
+  return `${job}/${EVENTS_FILE}`;
+}
+
+export function resultPath(job: string): string {
+  return `${job}/${RESULT_FILE}`;
+}
+
+export function errorPath(job: string): string {
+  return `${job}/${ERROR_FILE}`;
+}
+
+export function checkpointsDirectory(job: string): string {
+  return `${job}/${CHECKPOINTS_DIRECTORY}`;
+}
+
+export function artifactsDirectory(job: string): string {
+  return `${job}/${ARTIFACTS_DIRECTORY}`;
+}
+
+export function attemptDirectory(job: string, attemptNumber: number): string {
+  return `${job}/${ATTEMPTS_DIRECTORY}/${attemptNumber}`;
+}
+
+/** The record of how an attempt ended. After a requeue it is that of the newest run: see its `restart`. */
+export function exitRecordPath(job: string, attemptNumber: number): string {
+  return `${attemptDirectory(job, attemptNumber)}/${EXIT_RECORD_FILE}`;
+}
+
+/** Made with `mkdir` by the execution that runs the attempt; a second one finds it taken. */
+export function startGuardDirectory(job: string, attemptNumber: number, restart: number): string {
+  return `${attemptDirectory(job, attemptNumber)}/${START_GUARD_PREFIX}${restart}`;
+}
+
+/** Who holds the guard: `slurm 123_4` or `pid 4711`. */
+export function ownerPath(job: string, attemptNumber: number, restart: number): string {
+  return `${startGuardDirectory(job, attemptNumber, restart)}/${OWNER_FILE}`;
+}
+
+export function batchDirectory(rootDirectory: string, token: string): string {
+  return `${withoutTrailingSlash(rootDirectory)}/.expgraph/batches/${token}`;
+}
+
+export interface LogPaths {
+  stdout: string;
+  stderr: string;
+}
+
+/** The log files of a batch as SLURM's `--output` and `--error` patterns; a `%` of the root directory is doubled. */
+export function batchLogPaths(rootDirectory: string, token: string, { array }: { array: boolean }): LogPaths {
+  const directory = batchDirectory(rootDirectory, token).replaceAll('%', '%%');
+  return logPair(`${directory}/${array ? '%A_%a' : '%j'}`);
+}
+
+/** The log files of one attempt. A local id (`pid.startTicks`) is not in the name: those are named by task index. */
+export function attemptLogPaths(rootDirectory: string, token: string, slurmJobId: string, taskIndex: number): LogPaths {
+  const directory = batchDirectory(rootDirectory, token);
+  return slurmJobId.includes('.') ? localLogPaths(directory, taskIndex) : logPair(`${directory}/${slurmJobId}`);
+}
+
+/** The log files of one task on the local executor. */
+export function localLogPaths(batch: string, taskIndex: number): LogPaths {
+  return logPair(`${batch}/task-${taskIndex}`);
+}
+
+function logPair(stem: string): LogPaths {
+  return { stdout: `${stem}.out`, stderr: `${stem}.err` };
+}
+
+function withoutTrailingSlash(path: string): string {
+  return path.replace(/\/+$/, '');
+}
