@@ -1,14 +1,12 @@
 /** The kinds of value that settings have. Each says in its fault what would be right and what was there. */
-import { closest, distance } from 'fastest-levenshtein';
 import { z } from 'zod';
+import { nearestWords } from './domain/nearest-words.ts';
 
 /** Where a fault belongs and what it says. */
 export type ReportFault = (field: string[], message: string) => void;
 
 /** Longer values are cut in a fault. */
 const SHOWN_CHARACTERS = 80;
-/** Words further apart than this are not offered as a correction. */
-const CORRECTION_DISTANCE = 3;
 
 function shown(value: unknown): string {
   if (value === undefined) return 'nothing';
@@ -65,10 +63,8 @@ export function section<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
 
 /** `"prot" is unknown; did you mean "port"? Valid: host, port`. */
 export function unknownName(key: string, valid: readonly string[]): string {
-  const near = closest(key.toLowerCase(), [...valid].map((name) => name.toLowerCase()));
-  const meant = valid.find((name) => name.toLowerCase() === near);
-  const correction = meant && distance(key.toLowerCase(), near) <= CORRECTION_DISTANCE ? `; did you mean "${meant}"?` : '.';
-  return `${JSON.stringify(key)} is unknown${correction} Valid: ${valid.join(', ')}`;
+  const [nearest] = nearestWords(key, valid, 1);
+  return `${JSON.stringify(key)} is unknown${nearest ? `; did you mean "${nearest}"?` : '.'} Valid: ${valid.join(', ')}`;
 }
 
 /** The parsed value, or undefined after every fault in it was reported. */
