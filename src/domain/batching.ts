@@ -1,6 +1,7 @@
 /** Which queued jobs travel together: one `sbatch` call a batch. */
 import { randomBytes } from 'node:crypto';
 import type { BatchSpec, TaskSpec } from './batch.ts';
+import type { ClusterSettings } from './cluster-settings.ts';
 import type { Resources } from './job-spec.ts';
 import { MAX_SCRIPT_BYTES, taskScriptBytes } from './script/batch-script.ts';
 import { slug } from './slug.ts';
@@ -11,19 +12,14 @@ const TOKEN_RANDOM_LENGTH = 10;
 const TOKEN_SLUG_LENGTH = 20;
 
 /** A job that waits in our queue. */
-export interface QueuedTask {
-  task: TaskSpec;
+export interface QueuedTask extends TaskSpec {
   resources: Resources;
 }
 
-/** What all batches of one cluster have in common. */
 export interface BatchBounds {
-  rootDirectory: string;
-  setupScript: string | null;
+  settings: Pick<ClusterSettings, 'rootDirectory' | 'setupScript'>;
   /** SLURM's MaxArraySize: array indexes are 0 to this less 1. Null where there are no arrays to cut. */
   maxArraySize: number | null;
-  /** Gives each batch its token; `newBatchToken` but for a dry run or a test. */
-  tokenOf: (experiment: string) => string;
 }
 
 /**
@@ -31,17 +27,18 @@ export interface BatchBounds {
  * becomes too large. Order is kept inside a batch, and batches come in the order of their first task. A task that is too
  * large for any script stands in a batch of its own. Throws UserError for values that no script can carry.
  */
-export function planBatches(queue: QueuedTask[], bounds: BatchBounds): BatchSpec[] {
-  const maxTasks = Math.max(1, Math.min(bounds.maxArraySize ?? MAX_TASKS_PER_BATCH, MAX_TASKS_PER_BATCH));
+export function planBatches(queue: QueuedTask[], { settings, maxArraySize }: BatchBounds): BatchSpec[] {
+  const { rootDirectory, setupScript } = settings;
+  const maxTasks = Math.max(1, Math.min(maxArraySize ?? MAX_TASKS_PER_BATCH, MAX_TASKS_PER_BATCH));
   const open = new Map<string, { batch: BatchSpec; bytes: number }>();
   const batches: BatchSpec[] = [];
-  for (const { task, resources } of queue) {
+  for (const task of queue) {
+    const { resources } = task;
     const key = JSON.stringify([task.project, task.experiment, sorted(resources)]);
     const bytes = taskScriptBytes(task);
     let current = open.get(key);
     if (current === undefined || current.batch.tasks.length >= maxTasks || current.bytes + bytes > MAX_SCRIPT_BYTES) {
-      const { rootDirectory, setupScript } = bounds;
-      current = { batch: { token: bounds.tokenOf(task.experiment), rootDirectory, resources, setupScript, tasks: [] }, bytes: 0 };
+      current = { batch: { token: newBatchToken(task.experiment), rootDirectory, resources, setupScript, tasks: [] }, bytes: 0 };
       open.set(key, current);
       batches.push(current.batch);
     }
@@ -52,7 +49,7 @@ export function planBatches(queue: QueuedTask[], bounds: BatchBounds): BatchSpec
 }
 
 /** A name that no other submission has: it is the SLURM job name, and what a lost submission is looked up by. */
-export function newBatchToken(experiment: string): string {
+function newBatchToken(experiment: string): string {
   const alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
   const random = Array.from(randomBytes(TOKEN_RANDOM_LENGTH), (byte) => alphabet[byte % alphabet.length]).join('');
   return `eg-${random}-${slug(experiment, TOKEN_SLUG_LENGTH)}`;
