@@ -1,0 +1,127 @@
+/** The server process: what its pid file says, how it is started, found again and stopped. */
+import { spawn } from 'node:child_process';
+import { open, readFile, realpath, rm, stat, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { UserError } from '../../domain/errors.ts';
+import { pause, processFacts, waitForEnd, workingDirectoryOf } from './processes.ts';
+import type { ServerUser } from './user.ts';
+
+const START_TIMEOUT_MS = 60_000;
+/** Ending every session and writing a checkpoint; a server with much unwritten data needs a while. */
+const FAST_SHUTDOWN_TIMEOUT_MS = 30_000;
+const IMMEDIATE_SHUTDOWN_TIMEOUT_MS = 5_000;
+/** The server's log starts anew at a start when it has grown beyond this. */
+const MAX_LOG_BYTES = 10 * 1024 * 1024;
+
+export interface Postmaster {
+  pid: number;
+  /** Resolves when the process has ended, by itself or not. */
+  ended: Promise<void>;
+}
+
+interface StartRequest {
+  program: string;
+  /** The folder with PG_VERSION. */
+  dataFolder: string;
+  arguments: string[];
+  logFile: string;
+  user: ServerUser;
+}
+
+/** Starts the server and waits until it accepts connections. Throws with the end of its log when it does not. */
+export async function startPostmaster(request: StartRequest): Promise<Postmaster> {
+  const log = await openLog(request.logFile);
+  const logStart = (await log.stat()).size;
+  try {
+    const child = spawn(request.program, ['-D', request.dataFolder, ...request.arguments], {
+      cwd: request.dataFolder,
+      // A session of its own: Ctrl-C in a terminal is for this process, which stops the server when it is done with it.
+      detached: true,
+      stdio: ['ignore', log.fd, log.fd],
+      env: { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC' },
+      ...asUser(request.user),
+    });
+    const ended = new Promise<void>((resolve) => {
+      child.once('error', () => resolve());
+      child.once('exit', () => resolve());
+    });
+    const ready = await waitUntilReady(request.dataFolder, child.pid, ended);
+    if (!ready || child.pid === undefined) {
+      if (child.pid !== undefined) await stopPostmaster(child.pid);
+      throw new Error(`PostgreSQL did not start: ${await logSince(request.logFile, logStart)}`);
+    }
+    return { pid: child.pid, ended };
+  } finally {
+    await log.close();
+  }
+}
+
+/** The options that make a child process run as the user. */
+export function asUser(user: ServerUser): { uid?: number; gid?: number } {
+  return user.isOther ? { uid: user.uid, gid: user.gid } : {};
+}
+
+/** Fast shutdown: sessions are ended, everything is written. Falls back to an immediate one, then gives up with an error. */
+export async function stopPostmaster(pid: number): Promise<void> {
+  if (!signal(pid, 'SIGINT') || await waitForEnd(pid, FAST_SHUTDOWN_TIMEOUT_MS)) return;
+  if (!signal(pid, 'SIGQUIT') || await waitForEnd(pid, IMMEDIATE_SHUTDOWN_TIMEOUT_MS)) return;
+  throw new Error(`PostgreSQL (process ${pid}) does not stop`);
+}
+
+/** Sends a signal; false when the process is gone. */
+export function signal(pid: number, name: NodeJS.Signals): boolean {
+  try {
+    process.kill(pid, name);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Stops a server that a killed owner left running on the folder, and removes a pid file that names none. True when one ran. */
+export async function clearLeftover(dataFolder: string): Promise<boolean> {
+  const pidFile = join(dataFolder, 'postmaster.pid');
+  const pid = Number((await readFile(pidFile, 'utf8').catch(() => '')).split('\n')[0]);
+  const running = Number.isInteger(pid) && pid > 0 && await isPostmasterOf(pid, dataFolder);
+  if (running) await stopPostmaster(pid);
+  // The id may by now belong to an unrelated process, which PostgreSQL would take for a running server.
+  await rm(pidFile, { force: true });
+  return running;
+}
+
+async function isPostmasterOf(pid: number, dataFolder: string): Promise<boolean> {
+  const facts = await processFacts(pid);
+  if (facts === null || facts.name !== 'postgres') return false;
+  const folder = await workingDirectoryOf(pid);
+  return folder === null || folder === await realpath(dataFolder);
+}
+
+/** The pid file's eighth line tells how far the server is. */
+async function waitUntilReady(dataFolder: string, pid: number | undefined, ended: Promise<void>): Promise<boolean> {
+  let hasEnded = false;
+  void ended.then(() => { hasEnded = true; });
+  const deadline = Date.now() + START_TIMEOUT_MS;
+  while (!hasEnded && Date.now() < deadline) {
+    const lines = (await readFile(join(dataFolder, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n');
+    if (Number(lines[0]) === pid && lines[7]?.trim() === 'ready') return true;
+    await pause(5);
+  }
+  return false;
+}
+
+async function openLog(path: string): Promise<FileHandle> {
+  const size = await stat(path).then((entry) => entry.size, () => 0);
+  return open(path, size > MAX_LOG_BYTES ? 'w' : 'a', 0o600);
+}
+
+async function logSince(path: string, start: number): Promise<string> {
+  const text = (await readFile(path)).subarray(start).toString('utf8').trim();
+  return text.split('\n').slice(-10).join('\n') || 'it wrote nothing to its log';
+}
+
+/** Throws UserError when the folder was made by another major version, whose files this one cannot read. */
+export function refuseOtherVersion(found: string, majorVersion: string, folder: string): void {
+  if (found === majorVersion) return;
+  throw UserError.of('CONFLICT', `the database in ${folder} was made by PostgreSQL ${found}, and this version brings PostgreSQL ${majorVersion}; `
+    + `dump it with PostgreSQL ${found} (pg_dumpall) and load it into a new data directory, or run PostgreSQL ${found} yourself and set DATABASE_URL`);
+}

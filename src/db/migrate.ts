@@ -1,0 +1,23 @@
+/** Brings the database's tables to this version. */
+import { fileURLToPath } from 'node:url';
+import { drizzle } from 'drizzle-orm/node-postgres';
+import { migrate } from 'drizzle-orm/node-postgres/migrator';
+import type pg from 'pg';
+
+/** Seen from src/db and from dist/db alike. */
+const MIGRATIONS_FOLDER = fileURLToPath(new URL('../../migrations', import.meta.url));
+/** Key of the advisory lock; any number that nobody else takes. */
+const LOCK_KEY = 7_305_511_001;
+
+/** Applies the migrations that are missing. Processes that start together take turns. */
+export async function migrateDatabase(pool: pg.Pool): Promise<void> {
+  const client = await pool.connect();
+  try {
+    await client.query("set statement_timeout = 0; set client_min_messages = 'warning'");
+    await client.query('select pg_advisory_lock($1)', [LOCK_KEY]);
+    await migrate(drizzle(client), { migrationsFolder: MIGRATIONS_FOLDER });
+  } finally {
+    // Closing the session gives back the lock and the settings, whatever went wrong.
+    client.release(true);
+  }
+}

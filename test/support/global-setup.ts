@@ -1,0 +1,36 @@
+/** Starts the one PostgreSQL server that all test files of a run share. */
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestProject } from 'vitest/node';
+import { connect } from '../../src/db/connect.ts';
+import { startEmbeddedPostgres } from '../../src/db/embedded-postgres.ts';
+import { migrateDatabase } from '../../src/db/migrate.ts';
+import { TEMPLATE_DATABASE, urlOfDatabase } from './database.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    postgresUrl: string;
+  }
+}
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const folder = await mkdtemp(join(tmpdir(), 'expgraph-test-'));
+  await chmod(folder, 0o755);
+  const server = await startEmbeddedPostgres({ dataDirectory: join(folder, 'postgres'), durable: false });
+  await makeTemplate(server.url);
+  project.provide('postgresUrl', server.url);
+  return async () => {
+    await server.stop();
+    await rm(folder, { recursive: true, force: true });
+  };
+}
+
+async function makeTemplate(url: string): Promise<void> {
+  const admin = await connect(url, { max: 1 });
+  await admin.pool.query(`create database ${TEMPLATE_DATABASE}`);
+  await admin.close();
+  const template = await connect(urlOfDatabase(url, TEMPLATE_DATABASE), { max: 1 });
+  await migrateDatabase(template.pool);
+  await template.close();
+}
