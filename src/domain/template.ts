@@ -99,6 +99,9 @@ function validateCommand({ command, config }: JobIdentity): UserFault[] {
   if (command.length === 0 || command[0]?.trim() === '') {
     return [{ field: ['command'], message: 'must start with a program, such as ["python", "train.py", "{overrides}"]', code: 'BAD_USER_INPUT' }];
   }
+  if (command[0] === '{overrides}' || expandText(command[0] ?? '', config, LONG_PATHS).includes('=')) {
+    return [{ field: ['command', '0'], message: 'must be a program; a name with "=" in it would be taken for a variable', code: 'BAD_USER_INPUT' }];
+  }
   return command.flatMap((element, index) => {
     const field = ['command', String(index)];
     const faults = element === '{overrides}' ? [] : validateText(element, field, config);

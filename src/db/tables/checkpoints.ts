@@ -1,10 +1,7 @@
 import { bigint, index, integer, pgTable, primaryKey, text, unique, uuid } from 'drizzle-orm/pg-core';
+import type { CheckpointState } from '../../domain/checkpoint-scan.ts';
 import { moment } from './columns.ts';
 import { jobs } from './jobs.ts';
-
-export const CHECKPOINT_STATES = ['WRITING', 'COMPLETE', 'PARTIAL', 'DELETED'] as const;
-/** WRITING: still changing. COMPLETE: whole. PARTIAL: its writer ended before it was whole. DELETED: no longer on disk. */
-export type CheckpointState = (typeof CHECKPOINT_STATES)[number];
 
 /** A saved model: one file, or a directory that counts as one. */
 export const checkpoints = pgTable('checkpoints', {

@@ -1,0 +1,77 @@
+import type { ConfigLeaf } from './config-values.ts';
+import { canonicalJson } from './fingerprint.ts';
+
+const MAX_JOB_NAME_LENGTH = 120;
+/** One long value must not crowd out the others. */
+const MAX_VALUE_LENGTH = 40;
+
+/**
+ * Short human names for jobs submitted together, such as `lr=0.1 depth=3 seed=2`: what differs between them, each key
+ * cut to its last parts as long as that stays unambiguous. A job alone is named after all its values; where nothing
+ * differs (or there are no values) the name is `fallback`. Names are for people: two jobs may share one.
+ */
+export function jobNames(jobs: readonly { axes: readonly ConfigLeaf[] }[], fallback: string): string[] {
+  const valuesOf = new Map<string, { values: Set<string>; jobCount: number }>();
+  for (const { axes } of jobs) {
+    for (const { key, value } of axes) {
+      const seen = valuesOf.get(key) ?? { values: new Set(), jobCount: 0 };
+      seen.values.add(canonicalJson(value));
+      seen.jobCount += 1;
+      valuesOf.set(key, seen);
+    }
+  }
+  const varying = [...valuesOf.keys()].filter((key) => {
+    const seen = valuesOf.get(key);
+    return jobs.length === 1 || (seen !== undefined && (seen.values.size > 1 || seen.jobCount < jobs.length));
+  });
+  const labels = shortLabels(varying);
+  return jobs.map(({ axes }) => {
+    const parts = axes.flatMap(({ key, value }) => {
+      const label = labels.get(key);
+      return label === undefined ? [] : [`${label}=${shortValue(value)}`];
+    });
+    return fit(parts) || cut(singleLine(fallback), MAX_JOB_NAME_LENGTH);
+  });
+}
+
+/** For each key its shortest ending, in whole parts, that no other key shares. */
+function shortLabels(keys: readonly string[]): Map<string, string> {
+  const ending = (key: string, parts: number): string => key.split('.').slice(-parts).join('.');
+  const depth = Math.max(0, ...keys.map((key) => key.split('.').length));
+  const labels = new Map<string, string>();
+  for (let parts = 1; parts <= depth; parts += 1) {
+    const uses = new Map<string, number>();
+    for (const key of keys) uses.set(ending(key, parts), (uses.get(ending(key, parts)) ?? 0) + 1);
+    for (const key of keys) {
+      if (!labels.has(key) && (uses.get(ending(key, parts)) === 1 || parts >= key.split('.').length)) labels.set(key, ending(key, parts));
+    }
+  }
+  return labels;
+}
+
+function shortValue(value: ConfigLeaf['value']): string {
+  if (typeof value === 'number' && !Number.isInteger(value)) return String(Number(value.toPrecision(4)));
+  return cut(singleLine(typeof value === 'string' ? value : JSON.stringify(value)), MAX_VALUE_LENGTH);
+}
+
+/** As many whole parts as fit; the last one that does not is left out with what follows it. */
+function fit(parts: readonly string[]): string {
+  let name = '';
+  for (const part of parts) {
+    const longer = name === '' ? cut(part, MAX_JOB_NAME_LENGTH) : `${name} ${part}`;
+    if (longer.length > MAX_JOB_NAME_LENGTH - 2 && part !== parts.at(-1)) return `${name} …`.trim();
+    if (longer.length > MAX_JOB_NAME_LENGTH) return `${name} …`;
+    name = longer;
+  }
+  return name;
+}
+
+function singleLine(text: string): string {
+  return text.replace(/[\s\p{C}]+/gu, ' ').trim();
+}
+
+/** Cuts between characters, never inside a surrogate pair. */
+function cut(text: string, maxLength: number): string {
+  if (text.length <= maxLength) return text;
+  return `${text.slice(0, maxLength - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
+}

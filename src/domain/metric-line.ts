@@ -1,0 +1,135 @@
+/** Lines of `metrics.jsonl`: one JSON object each, numbers flat or nested. A bad line loses only itself, with a reason. */
+import { isJsonObject, textProblem } from './config-values.ts';
+import type { JsonObject } from './job-spec.ts';
+import { parseMetricTime } from './metric-time.ts';
+
+/** A line is one object of numbers; more is no metric line, and reading must be bounded. */
+export const MAX_METRIC_LINE_BYTES = 1024 * 1024;
+/** Each value is a row. */
+const MAX_METRICS_PER_LINE = 1000;
+/** Keys are part of an index. */
+const MAX_METRIC_KEY_LENGTH = 256;
+const MAX_METRIC_DEPTH = 16;
+/** Keys that say where a line belongs and are no metrics themselves. */
+const ENVELOPE_KEYS = ['step', 'phase'];
+const TIME_KEYS = ['time', 'timestamp'];
+/** Stands for NaN, which JSON cannot say; no program writes it by accident. */
+const NAN_MARK = '\u0000NaN';
+
+export interface MetricLine {
+  ok: true;
+  step: number;
+  time: Date;
+  /** No key twice; NaN and infinities as they are. Empty for a line without numbers. */
+  values: { key: string; value: number }[];
+  /** The step for the next line that names none. */
+  nextStep: number;
+}
+
+export interface DroppedLine {
+  ok: false;
+  reason: string;
+}
+
+/**
+ * Reads one line. The step is `step`, else a whole `epoch`, else the running number `state.nextStep`, which goes on after
+ * the greatest step named so far. `time` or `timestamp` may be ISO 8601 or a unix time; without one the time is `state.now`.
+ * `phase` goes in front of the keys (`val/loss`), nested keys are joined by `/`; strings, booleans, nulls and lists are
+ * ignored. `epoch` is a metric where it is not the step.
+ */
+export function parseMetricLine(line: string, state: { nextStep: number; now: Date }): MetricLine | DroppedLine {
+  const parsed = parseLenientJson(line);
+  if (parsed === undefined) return dropped('is not valid JSON');
+  if (!isJsonObject(parsed)) return dropped('is not a JSON object');
+  const stated = statedStep(parsed);
+  if (typeof stated === 'string') return dropped(stated);
+  const collected = collectValues(parsed, stated.by);
+  if (typeof collected === 'string') return dropped(collected);
+  const values = [...collected].map(([key, value]) => ({ key, value }));
+  const step = stated.step ?? state.nextStep;
+  const usedUp = stated.step !== null || values.length > 0;
+  const nextStep = usedUp ? Math.min(Math.max(state.nextStep, step + 1), Number.MAX_SAFE_INTEGER) : state.nextStep;
+  return { ok: true, step, time: statedTime(parsed) ?? state.now, values, nextStep };
+}
+
+function dropped(reason: string): DroppedLine {
+  return { ok: false, reason };
+}
+
+/** JSON, and outside of strings also the tokens NaN, Infinity and -Infinity that Python writes. Undefined if it is neither. */
+function parseLenientJson(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    if (!/NaN|Infinity/.test(line)) return undefined;
+  }
+  const replaced = line.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|-?\bInfinity\b|\bNaN\b/g, (token) => {
+    switch (token) {
+      case 'NaN': return JSON.stringify(NAN_MARK);
+      case 'Infinity': return '1e999';
+      case '-Infinity': return '-1e999';
+      default: return token;
+    }
+  });
+  try {
+    return JSON.parse(replaced);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The step a line names and the key that names it, or the reason why it cannot be one. */
+function statedStep(line: JsonObject): { step: number | null; by: 'step' | 'epoch' | null } | string {
+  const { step, epoch } = line;
+  if (step !== undefined && step !== null) {
+    const problem = stepProblem(step);
+    return problem ?? { step: step as number, by: 'step' };
+  }
+  return stepProblem(epoch) === null ? { step: epoch as number, by: 'epoch' } : { step: null, by: null };
+}
+
+function stepProblem(step: unknown): string | null {
+  if (typeof step !== 'number' || !Number.isInteger(step)) return 'has a step that is not a whole number';
+  if (step < 0) return 'has a negative step';
+  return Number.isSafeInteger(step) ? null : `has a step beyond ${Number.MAX_SAFE_INTEGER}, where whole numbers are no longer exact`;
+}
+
+function statedTime(line: JsonObject): Date | null {
+  for (const key of TIME_KEYS) {
+    const time = parseMetricTime(line[key]);
+    if (time !== null) return time;
+  }
+  return null;
+}
+
+function collectValues(line: JsonObject, stepKey: 'step' | 'epoch' | null): Map<string, number> | string {
+  const values = new Map<string, number>();
+  const prefix = typeof line.phase === 'string' && line.phase !== '' ? `${line.phase}/` : '';
+  const walk = (object: JsonObject, path: string, depth: number): string | null => {
+    if (depth > MAX_METRIC_DEPTH) return `is nested more than ${MAX_METRIC_DEPTH} levels deep`;
+    for (const [name, value] of Object.entries(object)) {
+      if (depth === 1 && isEnvelope(name, value, stepKey)) continue;
+      const key = path + name;
+      const number = value === NAN_MARK ? NaN : value;
+      const problem = isJsonObject(number) ? walk(number, `${key}/`, depth + 1)
+        : typeof number === 'number' ? add(withPhase(key), number) : null;
+      if (problem !== null) return problem;
+    }
+    return null;
+  };
+  const withPhase = (key: string): string => (key === 'epoch' || key.startsWith(prefix) ? key : prefix + key);
+  const add = (key: string, value: number): string | null => {
+    if (key === '' || key.endsWith('/')) return 'has an empty key';
+    if (key.length > MAX_METRIC_KEY_LENGTH) return `has a key of more than ${MAX_METRIC_KEY_LENGTH} characters`;
+    const problem = textProblem(key);
+    if (problem !== null) return `has a key that ${problem}`;
+    values.set(key, value);
+    return values.size > MAX_METRICS_PER_LINE ? `has more than ${MAX_METRICS_PER_LINE} numbers` : null;
+  };
+  return walk(line, '', 1) ?? values;
+}
+
+/** Whether a top-level member says where the line belongs. A `time` that is no point in time is a measurement. */
+function isEnvelope(name: string, value: unknown, stepKey: 'step' | 'epoch' | null): boolean {
+  return ENVELOPE_KEYS.includes(name) || name === stepKey || (TIME_KEYS.includes(name) && parseMetricTime(value) !== null);
+}
