@@ -28,7 +28,7 @@ export function jobNames(jobs: readonly { axes: readonly ConfigLeaf[] }[], fallb
   return jobs.map(({ axes }) => {
     const parts = axes.flatMap(({ key, value }) => {
       const label = labels.get(key);
-      return label === undefined ? [] : [`${label}=${shortValue(value)}`];
+      return label === undefined ? [] : [`${singleLine(label)}=${shortValue(value)}`];
     });
     return fit(parts) || cut(singleLine(fallback), MAX_JOB_NAME_LENGTH);
   });
@@ -54,16 +54,17 @@ function shortValue(value: ConfigLeaf['value']): string {
   return cut(singleLine(typeof value === 'string' ? value : JSON.stringify(value)), MAX_VALUE_LENGTH);
 }
 
-/** As many whole parts as fit; the last one that does not is left out with what follows it. */
+/** All parts, or as many whole ones as fit. */
 function fit(parts: readonly string[]): string {
-  let name = '';
+  const name = parts.join(' ');
+  if (name.length <= MAX_JOB_NAME_LENGTH) return name;
+  let kept = '';
   for (const part of parts) {
-    const longer = name === '' ? cut(part, MAX_JOB_NAME_LENGTH) : `${name} ${part}`;
-    if (longer.length > MAX_JOB_NAME_LENGTH - 2 && part !== parts.at(-1)) return `${name} …`.trim();
-    if (longer.length > MAX_JOB_NAME_LENGTH) return `${name} …`;
-    name = longer;
+    const longer = kept === '' ? part : `${kept} ${part}`;
+    if (longer.length > MAX_JOB_NAME_LENGTH - 2) break;
+    kept = longer;
   }
-  return name;
+  return kept === '' ? cut(name, MAX_JOB_NAME_LENGTH) : `${kept} …`;
 }
 
 function singleLine(text: string): string {

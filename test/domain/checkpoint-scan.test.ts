@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest';
+import { scanCheckpoints } from '../../src/domain/checkpoint-scan.ts';
+import type { CheckpointEntry, KnownCheckpoint } from '../../src/domain/checkpoint-scan.ts';
+
+const at = (seconds: number) => new Date(Date.UTC(2026, 0, 1) + seconds * 1000);
+const moment = (seconds: number, more: { jobEnded?: boolean; truncated?: boolean } = {}) =>
+  ({ checkpointsDirectory: '/r/j/checkpoints', now: at(seconds), jobEnded: false, truncated: false, ...more });
+
+const file = (relativePath: string, sizeBytes = 10, seconds = 0): CheckpointEntry => ({ relativePath, kind: 'file', sizeBytes, modifiedAt: at(seconds), linkTarget: null });
+const directory = (relativePath: string, seconds = 0): CheckpointEntry => ({ ...file(relativePath, 4096, seconds), kind: 'directory' });
+const link = (relativePath: string, linkTarget: string): CheckpointEntry => ({ ...file(relativePath, 0), kind: 'link', linkTarget });
+
+/** Scans again and again, remembering what each scan said; answers the changes of the last. */
+function scans(...rounds: [CheckpointEntry[], ReturnType<typeof moment>][]) {
+  const known = new Map<string, KnownCheckpoint>();
+  let changes: ReturnType<typeof scanCheckpoints> = [];
+  for (const [entries, when] of rounds) {
+    changes = scanCheckpoints(entries, [...known.values()], when);
+    for (const change of changes) known.set(change.relativePath, change);
+  }
+  return { changes, states: Object.fromEntries([...known.values()].map(({ relativePath, state }) => [relativePath, state])), known };
+}
+
+describe('the state of a checkpoint', () => {
+  it('is WRITING when first seen, COMPLETE when the next scan sees the same, and then no longer news', () => {
+    const entries = [file('step_5.pt')];
+    expect(scans([entries, moment(100)]).changes).toEqual([
+      { relativePath: 'step_5.pt', state: 'WRITING', sizeBytes: 10, fileCount: 1, step: 5, epoch: null, aliases: [], writtenAt: at(0) },
+    ]);
+    expect(scans([entries, moment(100)], [entries, moment(101)]).states).toEqual({ 'step_5.pt': 'COMPLETE' });
+    expect(scans([entries, moment(100)], [entries, moment(101)], [entries, moment(102)]).changes).toEqual([]);
+  });
+
+  it('stays WRITING while it grows, and within two seconds of the last write', () => {
+    expect(scans([[file('a.pt', 10, 0)], moment(10)], [[file('a.pt', 20, 9)], moment(20)]).states).toEqual({ 'a.pt': 'WRITING' });
+    expect(scans([[file('a.pt', 10, 9)], moment(10)], [[file('a.pt', 10, 9)], moment(10.9)]).states).toEqual({ 'a.pt': 'WRITING' });
+    expect(scans([[file('a.pt', 10, 9)], moment(10)], [[file('a.pt', 10, 9)], moment(11)]).states).toEqual({ 'a.pt': 'COMPLETE' });
+  });
+
+  it('goes back to WRITING when a complete one is written again', () => {
+    const first: CheckpointEntry[] = [file('last.ckpt', 10, 0)];
+    expect(scans([first, moment(10)], [first, moment(20)], [[file('last.ckpt', 10, 25)], moment(30)]).states).toEqual({ 'last.ckpt': 'WRITING' });
+  });
+
+  it.each(['a.pt.tmp', 'a.pt.part', '.a.pt.swp', 'checkpoint-5-tmp', 'checkpoint-tmp-5', 'tmp-checkpoint-5', 'a.tmp.pt', 'a.pt.incomplete'])(
+    'is never COMPLETE under the temporary name %s, and PARTIAL when the job ended', (name) => {
+      expect(scans([[file(name)], moment(10)], [[file(name)], moment(99)]).states).toEqual({ [name]: 'WRITING' });
+      expect(scans([[file(name)], moment(10)], [[file(name)], moment(11, { jobEnded: true })]).states).toEqual({ [name]: 'PARTIAL' });
+    });
+
+  it('is COMPLETE at once when the job has ended, unless it is empty', () => {
+    expect(scans([[file('a.pt', 10, 9), file('b.pt', 0, 0), directory('c')], moment(9, { jobEnded: true })]).states)
+      .toEqual({ 'a.pt': 'COMPLETE', 'b.pt': 'PARTIAL', 'c': 'PARTIAL' });
+  });
+
+  it('is DELETED when it vanished, once, and starts anew when it is back', () => {
+    const entries = [file('a.pt')];
+    const gone = scans([entries, moment(10)], [entries, moment(20)], [[], moment(30)]);
+    expect(gone.states).toEqual({ 'a.pt': 'DELETED' });
+    expect(scans([entries, moment(10)], [[], moment(20)], [[], moment(30)]).changes).toEqual([]);
+    expect(scans([entries, moment(10)], [[], moment(20)], [entries, moment(30)]).states).toEqual({ 'a.pt': 'WRITING' });
+  });
+
+  it('is not DELETED because a listing was cut short', () => {
+    const entries = [file('a.pt')];
+    expect(scans([entries, moment(10)], [[], moment(20, { truncated: true })]).changes).toEqual([]);
+  });
+});
+
+describe('a directory', () => {
+  const entries = (seconds: number) => [directory('checkpoint-500', 1), file('checkpoint-500/a.bin', 10, 2), directory('checkpoint-500/x', 3), file('checkpoint-500/x/.metadata', 5, seconds)];
+
+  it('is one checkpoint with the size of its files and the time of the newest', () => {
+    expect(scans([entries(4), moment(100)]).changes).toEqual([
+      { relativePath: 'checkpoint-500', state: 'WRITING', sizeBytes: 15, fileCount: 2, step: 500, epoch: null, aliases: [], writtenAt: at(4) },
+    ]);
+    expect(scans([entries(4), moment(100)], [entries(4), moment(200)]).states).toEqual({ 'checkpoint-500': 'COMPLETE' });
+    expect(scans([entries(4), moment(100)], [entries(5), moment(200)]).states).toEqual({ 'checkpoint-500': 'WRITING' });
+  });
+
+  it('is not whole while a temporary file lies in it', () => {
+    const more = [...entries(4), file('checkpoint-500/b.bin.tmp')];
+    expect(scans([more, moment(100)], [more, moment(200)]).states).toEqual({ 'checkpoint-500': 'WRITING' });
+    expect(scans([more, moment(100, { jobEnded: true })]).states).toEqual({ 'checkpoint-500': 'PARTIAL' });
+  });
+});
+
+describe('a link', () => {
+  const aliases = (...entries: CheckpointEntry[]) =>
+    Object.fromEntries(scans([entries, moment(100)]).changes.map((change) => [change.relativePath, change.aliases]));
+
+  it('is an alias of what it leads to, however it is written', () => {
+    expect(aliases(
+      file('epoch=3.ckpt'), directory('checkpoint-5'), file('checkpoint-5/m.bin'), file('best.pt'), link('last.ckpt', 'epoch=3.ckpt'), link('latest', './last.ckpt'),
+      link('newest', '/r/j/checkpoints/checkpoint-5/'), link('model', 'checkpoint-5/m.bin'), link('outside', '/etc/passwd'), link('up', '../x'), link('dangling', 'gone.pt'),
+      link('loop', 'pool'), link('pool', 'loop'),
+    )).toEqual({ 'epoch=3.ckpt': ['last', 'latest'], 'checkpoint-5': ['model', 'newest'], 'best.pt': ['best'] });
+  });
+
+  it('that moves takes its alias along, and a recorded alias stays', () => {
+    const files = [file('a.pt'), file('b.pt')];
+    const { known } = scans([[...files, link('last.pt', 'a.pt')], moment(100)]);
+    const recorded = [...known.values()].map((checkpoint) => ({ ...checkpoint, aliases: [...checkpoint.aliases, 'mine'] }));
+    expect(scanCheckpoints([...files, link('last.pt', 'b.pt')], recorded, moment(200)).map(({ relativePath, aliases: names }) => [relativePath, names]))
+      .toEqual([['a.pt', ['mine']], ['b.pt', ['last', 'mine']]]);
+  });
+});
