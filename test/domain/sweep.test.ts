@@ -150,7 +150,7 @@ describe('validating a space', () => {
     ['a range as wide as all numbers', { random: { count: 1, parameters: [{ key: 'a', range: { min: -1e308, max: 1e308 } }] } }, 'must be finite'],
     ['fractional ends of an integer range', { random: { count: 1, parameters: [{ key: 'a', integer: true, range: { min: 0.5, max: 3 } }] } }, 'whole numbers'],
     ['a parameter of no kind', { random: { count: 1, parameters: [{ key: 'a' } as never] } }, 'exactly one of range, logRange and choice; it has none'],
-    ['a parameter of two kinds', { random: { count: 1, parameters: [{ key: 'a', choice: [1], range: { min: 0, max: 1 } } as never] } }, 'it has range and choice'],
+    ['a parameter of two kinds', { random: { count: 1, parameters: [{ key: 'a', choice: [1], range: { min: 0, max: 1 } }] } }, 'it has range and choice'],
   ])('refuses %s', (_, space, reason) => expect(faults(space)).toEqual([expect.stringMatching(reason)]));
 
   it('reports all faults at once', () => {
