@@ -1,0 +1,80 @@
+/** The argv of every SLURM command we run. Times are in UTC and in SLURM's standard form, whatever the account is set to. */
+import type { BatchSpec } from '../../domain/batch.ts';
+import { batchDirectory } from '../../domain/layout.ts';
+import { sbatchArguments } from '../../domain/script/sbatch-arguments.ts';
+import { compactIds } from './job-ids.ts';
+
+/** A transport takes 120 KiB of arguments; the rest is for the command's own words and for quoting. */
+const MAX_LIST_BYTES = 100_000;
+/** Accounts may set these; they would hide jobs from us or change what is printed. */
+const MEDDLING_VARIABLES = ['SQUEUE_PARTITION', 'SQUEUE_STATES', 'SQUEUE_SORT', 'SQUEUE_LICENSES', 'SINFO_PARTITION', 'SACCT_FEDERATION', 'SLURM_BITSTR_LEN'];
+const ENVIRONMENT = ['env', ...MEDDLING_VARIABLES.flatMap((name) => ['-u', name]), 'TZ=UTC0', 'LC_ALL=C', 'SLURM_TIME_FORMAT=standard'];
+
+/** Exit code of the submission when the batch directory could not be made. */
+export const NO_DIRECTORY_EXIT_CODE = 73;
+const SUBMIT = `mkdir -p -- "$1" || exit ${NO_DIRECTORY_EXIT_CODE}; shift; exec sbatch --parsable "$@"`;
+
+/** Makes the batch directory and submits the script on standard input: one round trip. */
+export function submitCommand(batch: BatchSpec): string[] {
+  return ['sh', '-c', SUBMIT, 'submit', batchDirectory(batch.rootDirectory, batch.token), ...sbatchArguments(batch)];
+}
+
+export const QUEUE_FORMAT = '%i|%T|%r|%N|%S|%V|%l|%M|%j';
+
+/** All jobs of a user that have not ended, array tasks singly. */
+export function queueCommand(user: string): string[] {
+  return [...ENVIRONMENT, 'squeue', '-h', '-r', '-u', user, '-o', QUEUE_FORMAT];
+}
+
+export const ACCOUNTING_FIELDS = 'JobID,JobName,State,ExitCode,DerivedExitCode,Reason,NodeList,Start,End,ElapsedRaw,MaxRSS,Submit';
+const ACCOUNTING = [...ENVIRONMENT, 'sacct', '-n', '-P', '--duplicates', `--format=${ACCOUNTING_FIELDS}`];
+
+/** What accounting says of jobs by id: one command unless there are too many ids for one. */
+export function accountingByIdCommands(slurmJobIds: string[]): string[][] {
+  return inChunks(slurmJobIds).map((ids) => [...ACCOUNTING, '-j', ids.join(',')]);
+}
+
+/** What accounting says of whole arrays, without their steps. */
+export function accountingOfArrayCommands(baseIds: string[]): string[][] {
+  return inChunks(baseIds).map((ids) => [...ACCOUNTING, '-X', '-j', ids.join(',')]);
+}
+
+/** What accounting says of jobs by name, submitted since `since`. */
+export function accountingByNameCommands(tokens: string[], since: Date): string[][] {
+  return inChunks(tokens).map((names) => [...ACCOUNTING, '-S', since.toISOString().slice(0, 19), '--name', names.join(',')]);
+}
+
+/**
+ * Without a signal option: SLURM then sends TERM to every process of the job, so that the script can write its exit
+ * record, and KILL after KillWait. With one, the job would not end for certain.
+ */
+export function cancelCommands(slurmJobIds: string[]): string[][] {
+  return inChunks(compactIds(slurmJobIds)).map((ids) => ['env', 'LC_ALL=C', 'scancel', '--quiet', ...ids]);
+}
+
+export function holdCommands(slurmJobIds: string[], held: boolean): string[][] {
+  return inChunks(compactIds(slurmJobIds)).map((ids) => ['env', 'LC_ALL=C', 'scontrol', held ? 'hold' : 'release', ...ids]);
+}
+
+const NODE_FIELDS = 'Partition:100|,NodeList:200|,StateComplete:80|,CPUsState:60|,Memory:20|,Gres:400|,GresUsed:400|,Time:30|,Available:20';
+
+/** One row a node and partition. */
+export const NODES_COMMAND = [...ENVIRONMENT, 'sinfo', '-h', '-N', '-O', NODE_FIELDS];
+/** One word a job or array task of anybody. */
+export const QUEUE_STATES_COMMAND = [...ENVIRONMENT, 'squeue', '-h', '-r', '-t', 'PENDING,RUNNING', '-o', '%T'];
+export const CONFIG_COMMAND = [...ENVIRONMENT, 'scontrol', 'show', 'config'];
+
+function inChunks(words: string[]): string[][] {
+  const chunks: string[][] = [];
+  let bytes = Infinity;
+  for (const word of words) {
+    const wordBytes = Buffer.byteLength(word) + 3;
+    if (bytes + wordBytes > MAX_LIST_BYTES) {
+      chunks.push([]);
+      bytes = 0;
+    }
+    chunks.at(-1)?.push(word);
+    bytes += wordBytes;
+  }
+  return chunks;
+}

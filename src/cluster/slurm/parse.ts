@@ -1,0 +1,131 @@
+/** Reads the listings of squeue and sacct. Pure; a row that cannot be understood becomes a problem, never a guess. */
+import type { AttemptState } from '../../domain/states.ts';
+import { isTerminalAttemptState } from '../../domain/states.ts';
+import { parseListedId } from './job-ids.ts';
+import { attemptStateOf } from './states.ts';
+import { parseBytes, parseExitCode, parseMoment, parseWord } from './values.ts';
+
+/** What a listing says of one job or of some tasks of one array. */
+export interface JobRow {
+  baseId: string;
+  /** Null for a job that is no array. */
+  taskIndexes: number[] | null;
+  jobName: string;
+  state: AttemptState;
+  reason: string | null;
+  nodeList: string | null;
+  exitCode: number | null;
+  signal: number | null;
+  startedAt: Date | null;
+  finishedAt: Date | null;
+  elapsedSeconds: number | null;
+  maxRssBytes: number | null;
+}
+
+export interface Listing {
+  rows: JobRow[];
+  problems: string[];
+}
+
+/** States in which squeue's start time is a fact; before, it is a forecast. */
+const STARTED: readonly AttemptState[] = ['RUNNING', 'SUSPENDED', 'COMPLETING'];
+
+/** Reads squeue's answer to QUEUE_FORMAT. Only rows of the wanted job names are looked at: the rest is somebody else's business. */
+export function parseQueue(text: string, isWanted: (jobName: string) => boolean): Listing {
+  const listing: Listing = { rows: [], problems: [] };
+  for (const line of lines(text)) {
+    const [id = '', stateWord = '', reason = '', nodes = '', start = '', , , , ...name] = line.split('|');
+    if (name.length === 0) {
+      listing.problems.push(`squeue: cannot read the row ${JSON.stringify(line)}`);
+      continue;
+    }
+    const jobName = name.join('|');
+    if (!isWanted(jobName)) continue;
+    const listed = parseListedId(id);
+    const state = attemptStateOf(stateWord);
+    if (listed === null || state === null) {
+      listing.problems.push(unknown('squeue', listed === null ? 'id' : 'state', listed === null ? id : stateWord, line));
+      continue;
+    }
+    listing.rows.push({
+      ...listed, jobName, state, reason: parseWord(reason), nodeList: parseWord(nodes), exitCode: null, signal: null,
+      startedAt: STARTED.includes(state) ? parseMoment(start) : null, finishedAt: null, elapsedSeconds: null, maxRssBytes: null,
+    });
+  }
+  return listing;
+}
+
+interface AccountingRun {
+  row: JobRow;
+  submittedAt: number;
+}
+
+/**
+ * Reads sacct's answer to ACCOUNTING_FIELDS. A job that was requeued has a row for each run: the newest one stands.
+ * The rows of its steps follow a run's own row and say how much memory it took.
+ */
+export function parseAccounting(text: string, isWanted: (jobName: string) => boolean): Listing {
+  const problems: string[] = [];
+  const newest = new Map<string, AccountingRun>();
+  let run: AccountingRun | null = null;
+  for (const line of lines(text)) {
+    const fields = line.split('|');
+    const [id = '', jobName = ''] = fields;
+    if (fields.length < 12) {
+      problems.push(`sacct: cannot read the row ${JSON.stringify(line)}`);
+    } else if (id.includes('.')) {
+      if (run !== null && id.startsWith(`${idOf(run.row)}.`)) run.row.maxRssBytes = larger(run.row.maxRssBytes, parseBytes(fields[10] ?? ''));
+    } else {
+      run = isWanted(jobName) ? readRun(fields, line, problems) : null;
+      const known = newest.get(id);
+      if (run !== null && (known === undefined || run.submittedAt >= known.submittedAt)) newest.set(id, run);
+    }
+  }
+  return { rows: [...newest.values()].map(({ row }) => row), problems };
+}
+
+function readRun(fields: string[], line: string, problems: string[]): AccountingRun | null {
+  const [id = '', jobName = '', stateWord = '', exit = '', , reason = '', nodes = '', start = '', end = '', elapsed = '', , submit = ''] = fields;
+  const listed = parseListedId(id);
+  const state = attemptStateOf(stateWord);
+  if (listed === null || state === null) {
+    problems.push(unknown('sacct', listed === null ? 'id' : 'state', listed === null ? id : stateWord, line));
+    return null;
+  }
+  const nodeList = parseWord(nodes);
+  const ended = isTerminalAttemptState(state);
+  return {
+    submittedAt: parseMoment(submit)?.getTime() ?? 0,
+    row: {
+      ...listed, jobName, state, reason: cancelledBy(stateWord) ?? parseWord(reason), nodeList,
+      ...(ended ? parseExitCode(exit) : { exitCode: null, signal: null }),
+      // A job that never had a node never started, though accounting may give the moment of its end as its start.
+      startedAt: nodeList === null ? null : parseMoment(start),
+      finishedAt: ended ? parseMoment(end) : null,
+      elapsedSeconds: ended && /^\d+$/.test(elapsed) ? Number(elapsed) : null,
+      maxRssBytes: null,
+    },
+  };
+}
+
+function idOf({ baseId, taskIndexes }: JobRow): string {
+  return taskIndexes === null ? baseId : `${baseId}_${taskIndexes.join(',')}`;
+}
+
+/** `CANCELLED by 1000`. */
+function cancelledBy(stateWord: string): string | null {
+  const uid = /^CANCELLED by (\d+)$/.exec(stateWord)?.[1];
+  return uid === undefined ? null : `by user id ${uid}`;
+}
+
+function larger(a: number | null, b: number | null): number | null {
+  return a === null || (b !== null && b > a) ? b : a;
+}
+
+function unknown(command: string, what: string, word: string, line: string): string {
+  return `${command}: unknown ${what} ${JSON.stringify(word)} in the row ${JSON.stringify(line)}`;
+}
+
+function lines(text: string): string[] {
+  return text.split('\n').filter((line) => line !== '');
+}
