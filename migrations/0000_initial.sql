@@ -155,6 +155,7 @@ CREATE TABLE "file_cursors" (
 	"offset_bytes" bigint NOT NULL,
 	"inode" text NOT NULL,
 	"next_step" bigint DEFAULT 0 NOT NULL,
+	"skipping" boolean DEFAULT false NOT NULL,
 	CONSTRAINT "file_cursors_job_id_path_pk" PRIMARY KEY("job_id","path")
 );
 --> statement-breakpoint

@@ -121,9 +121,13 @@ function failureOf(error: unknown): SubmitError['failure'] | null {
 }
 
 function submittedTasks(cluster: Cluster, spec: BatchSpec, submitted: Submitted): SubmittedTask[] {
-  return submitted.taskSlurmJobIds.map((slurmJobId, taskIndex) => ({
-    taskIndex, slurmJobId, ...attemptLogPaths(cluster.settings.rootDirectory, spec.token, slurmJobId),
-  }));
+  return submitted.taskSlurmJobIds.map((slurmJobId, taskIndex) => submittedTask(cluster, spec.token, slurmJobId, taskIndex));
+}
+
+/** A task as the cluster knows it, with the paths of its log files. */
+export function submittedTask({ settings }: Cluster, token: string, slurmJobId: string, taskIndex: number): SubmittedTask {
+  const { stdout, stderr } = attemptLogPaths(settings.rootDirectory, token, slurmJobId, taskIndex);
+  return { taskIndex, slurmJobId, stdoutPath: stdout, stderrPath: stderr };
 }
 
 type Store = (transaction: Parameters<Parameters<Database['transaction']>[0]>[0]) => Promise<NewEvent[]>;

@@ -10,12 +10,15 @@ import { applyAttemptChanges, type ChangedAttempt } from '../db/write/attempts.t
 import { markBatchSubmitted, returnBatchToQueue } from '../db/write/dispatch.ts';
 import { appendEvents } from '../db/write/events.ts';
 import { decideAttemptChange } from '../domain/attempt-change.ts';
-import { attemptLogPaths } from '../domain/layout.ts';
-import { isTerminalAttemptState, type AttemptState } from '../domain/states.ts';
-import { gatherHarvest, storeHarvest, type Harvest } from './harvest.ts';
+import { isTerminalAttemptState } from '../domain/states.ts';
+import { submittedTask } from './dispatch.ts';
+import { gatherHarvest, type Harvest, type HarvestTarget } from './harvest.ts';
+import { hasNews, storeHarvest, type HarvestedAttempt } from './harvest-store.ts';
 
 /** Attempts whose facts are committed in one transaction: bounds how long the event log stays locked. */
 const COMMIT_CHUNK = 100;
+/** For how long the files of an ended job are looked at again: a shared file system may show the last lines late. */
+const SETTLE_SECONDS = 30;
 
 export interface ObserveDependencies {
   database: Database;
@@ -36,11 +39,14 @@ export async function observeCluster(dependencies: ObserveDependencies, active: 
   if (tracked.length === 0 && settling.length === 0) return 0;
   const observations = await observe(dependencies, tracked);
   const known = await resolveOpenBatches(dependencies, tracked, observations);
-  const targets = [...known.filter((row) => mayHaveFiles(row, observations.get(keyOf(row)))), ...settling];
-  const harvests = await gatherHarvest({ database, cluster, now: dependencies.now() }, targets.map((row) => ({
-    ...row, ended: isTerminalAttemptState(observations.get(keyOf(row))?.state ?? row.state),
-  })));
-  return commit(dependencies, known, settling, observations, harvests);
+  const settled = (row: TrackedAttemptRow): boolean => dependencies.now().getTime() - (row.jobFinishedAt?.getTime() ?? 0) > SETTLE_SECONDS * 1000;
+  const targets = [
+    ...known.filter((row) => mayHaveFiles(row, observations.get(keyOf(row))))
+      .map((row) => ({ ...row, ended: isTerminalAttemptState(observations.get(keyOf(row))?.state ?? row.state), closing: false })),
+    ...settling.map((row) => ({ ...row, ended: true, closing: settled(row) })),
+  ];
+  const harvests = await gatherHarvest({ database, cluster, now: dependencies.now() }, targets);
+  return commit(dependencies, known, targets, observations, harvests);
 }
 
 const keyOf = (row: { token: string; taskIndex: number }): string => `${row.token} ${row.taskIndex}`;
@@ -78,11 +84,7 @@ async function resolveOpenBatches(
     const seen = rows.flatMap((row) => observations.get(keyOf(row)) ?? []);
     if (seen.length > 0) {
       const slurmJobId = cluster.settings.kind === 'SLURM' ? seen[0]!.slurmJobId.split('_')[0]! : null;
-      const tasks = seen.map((observation) => ({
-        taskIndex: observation.taskIndex,
-        slurmJobId: observation.slurmJobId,
-        ...attemptLogPaths(cluster.settings.rootDirectory, observation.token, observation.slurmJobId),
-      }));
+      const tasks = seen.map((observation) => submittedTask(cluster, observation.token, observation.slurmJobId, observation.taskIndex));
       await database.transaction(async (transaction) => appendEvents(transaction, await markBatchSubmitted(transaction, batchId, slurmJobId, null, tasks)));
       for (const observation of seen) adopted.set(keyOf(observation), observation.slurmJobId);
       logger.info({ ...about, slurmJobId }, 'batch adopted: it had been submitted after all');
@@ -99,30 +101,44 @@ async function resolveOpenBatches(
   });
 }
 
+/** What one round came to for one attempt. */
+interface Finding {
+  row: TrackedAttemptRow;
+  changed: ChangedAttempt | null;
+  harvested: HarvestedAttempt | null;
+}
+
 async function commit(
-  { database, cluster, lastSeen, now }: ObserveDependencies, known: TrackedAttemptRow[], settling: TrackedAttemptRow[],
+  dependencies: ObserveDependencies, known: TrackedAttemptRow[], targets: HarvestTarget[],
   observations: Map<string, Observation>, harvests: Map<string, Harvest>,
 ): Promise<number> {
-  const time = now().getTime();
-  const facts = known.flatMap((row) => {
+  const { database, now } = dependencies;
+  const targetOf = new Map(targets.map((target) => [target.jobId, target]));
+  const rows = new Map([...targets, ...known].map((row) => [row.jobId, row]));
+  const tracked = new Set(known.map((row) => row.jobId));
+  const findings = [...rows.values()].map((row): Finding => {
     const harvest = harvests.get(row.jobId);
-    const absentSeconds = (time - (lastSeen.get(keyOf(row)) ?? time)) / 1000;
-    const change = decideAttemptChange(row, observations.get(keyOf(row)) ?? null, harvest?.exitRecord ?? null, absentSeconds);
-    const changed: ChangedAttempt | null = change === null ? null : { ...row, from: row.state, change };
-    return changed === null && (harvest === undefined || harvest.isEmpty) ? [] : [{ row, changed, harvest }];
-  });
-  const settled = settling.flatMap((row) => {
-    const harvest = harvests.get(row.jobId);
-    return harvest === undefined ? [] : [{ row, changed: null, harvest }];
-  });
-  const all = [...facts, ...settled];
-  for (let start = 0; start < all.length; start += COMMIT_CHUNK) {
-    const chunk = all.slice(start, start + COMMIT_CHUNK);
+    const changed = tracked.has(row.jobId) ? decide(dependencies, row, observations.get(keyOf(row)), harvest) : null;
+    const state = changed?.change.state ?? row.state;
+    const harvested = harvest === undefined ? null : { row, harvest, state, closing: targetOf.get(row.jobId)?.closing === true && !harvest.hasMore };
+    return { row, changed, harvested };
+  }).filter(({ changed, harvested }) => changed !== null || (harvested !== null && hasNews(harvested, now())));
+  for (let start = 0; start < findings.length; start += COMMIT_CHUNK) {
+    const chunk = findings.slice(start, start + COMMIT_CHUNK);
     await database.transaction(async (transaction) => {
-      const stored = await storeHarvest(transaction, cluster, now(), chunk.flatMap(({ row, changed, harvest }) => (
-        harvest === undefined ? [] : [{ row, harvest, state: (changed?.change.state ?? row.state) satisfies AttemptState }])));
       const moved = await applyAttemptChanges(transaction, chunk.flatMap(({ changed }) => changed ?? []));
+      const stored = await storeHarvest(transaction, chunk.flatMap(({ harvested }) => harvested ?? []), now());
       await appendEvents(transaction, [...stored, ...moved]);
     });
-  }  return all.length;
+  }
+  return findings.length;
+}
+
+function decide({ lastSeen, now }: ObserveDependencies, row: TrackedAttemptRow, seen: Observation | undefined, harvest: Harvest | undefined): ChangedAttempt | null {
+  const absentSeconds = (now().getTime() - (lastSeen.get(keyOf(row)) ?? now().getTime())) / 1000;
+  const change = decideAttemptChange(row, seen ?? null, harvest?.exitRecord ?? null, absentSeconds);
+  if (change === null) return null;
+  // The end is shown once everything that was written before it is in.
+  if (isTerminalAttemptState(change.state) && harvest?.hasMore === true) return null;
+  return { ...row, from: row.state, change };
 }

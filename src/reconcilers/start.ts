@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Cluster } from '../cluster/executor.ts';
 import type { Database } from '../db/database.ts';
 import type { LoggedEvent } from '../domain/events.ts';
-import { holdClusterLock } from './cluster-lock.ts';
+import { holdClusterLock } from '../db/cluster-lock.ts';
 import { startClusterReconciler, type ClusterReconciler } from './reconcile-cluster.ts';
 
 export interface ReconcileOptions {
@@ -16,8 +16,8 @@ export interface ReconcileOptions {
 }
 
 export interface Reconcilers {
-  /** Names of the clusters whose lock this process holds. */
-  holding(): string[];
+  /** What keeps this process from reconciling, in words; null when all is well. A cluster that another process holds is well. */
+  problem(): string | null;
   /** Ends every loop after its present round, then gives the locks back. Jobs go on. */
   stop(): Promise<void>;
 }
@@ -27,7 +27,7 @@ export function startReconcilers({ database, databaseUrl, clusters, onEvents, lo
   const locks = clusters.map((cluster) => {
     const { name } = cluster.settings;
     return holdClusterLock({
-      databaseUrl, cluster: name, logger,
+      databaseUrl, cluster: name, log: logger,
       onAcquired: () => { running.set(name, startClusterReconciler(database, cluster, logger.child({ cluster: name }))); },
       onLost: async () => {
         const reconciler = running.get(name);
@@ -40,7 +40,7 @@ export function startReconcilers({ database, databaseUrl, clusters, onEvents, lo
     for (const event of events) for (const reconciler of running.values()) reconciler.onEvent(event);
   });
   return {
-    holding: () => [...running.keys()],
+    problem: () => locks.map((lock) => lock.problem()).find((problem) => problem !== null) ?? null,
     async stop() {
       unsubscribe();
       await Promise.all(locks.map((lock) => lock.release()));

@@ -4,10 +4,12 @@ import type { Reader } from '../database.ts';
 import { checkpoints, fileCursors } from '../tables/index.ts';
 import type { FileCursor } from '../write/harvest.ts';
 
+export type CheckpointRow = typeof checkpoints.$inferSelect;
+
 export interface HarvestState {
   /** By job, then by path. */
   cursors: Map<string, Map<string, FileCursor>>;
-  checkpoints: Map<string, (typeof checkpoints.$inferSelect)[]>;
+  checkpoints: Map<string, CheckpointRow[]>;
 }
 
 export async function readHarvestState(reader: Reader, jobIds: string[]): Promise<HarvestState> {

@@ -33,6 +33,8 @@ export interface TrackedAttemptRow {
   cancelRequested: boolean;
   holdRequested: boolean;
   heldOnCluster: boolean;
+  /** Null while the job has not ended. */
+  jobFinishedAt: Date | null;
 }
 
 const columns = {
@@ -58,6 +60,7 @@ const columns = {
   cancelRequested: jobs.cancelRequested,
   holdRequested: jobs.holdRequested,
   heldOnCluster: jobs.heldOnCluster,
+  jobFinishedAt: jobs.finishedAt,
 };
 
 type Selected = Omit<TrackedAttemptRow, 'timeLimitMinutes' | 'gpuCount'> & { resources: Resources };

@@ -1,4 +1,4 @@
-import { bigint, doublePrecision, index, integer, pgTable, primaryKey, text, uuid } from 'drizzle-orm/pg-core';
+import { bigint, boolean, doublePrecision, index, integer, pgTable, primaryKey, text, uuid } from 'drizzle-orm/pg-core';
 import { moment } from './columns.ts';
 import { jobs } from './jobs.ts';
 
@@ -41,10 +41,12 @@ export const metricPoints = pgTable('metric_points', {
 export const fileCursors = pgTable('file_cursors', {
   jobId: uuid('job_id').notNull(),
   path: text('path').notNull(),
-  /** Bytes taken in, always just after a newline. */
+  /** Bytes taken in: just after a newline, unless `skipping`. */
   offsetBytes: bigint('offset_bytes', { mode: 'number' }).notNull(),
   /** Inode of the file that was read: another one means that the file was replaced and is read anew. */
   inode: text('inode').notNull(),
   /** Steps given so far to lines that name none. */
   nextStep: bigint('next_step', { mode: 'number' }).notNull().default(0),
+  /** Whether the offset lies inside an over-long line, whose rest is to be passed over. */
+  skipping: boolean('skipping').notNull().default(false),
 }, (table) => [primaryKey({ columns: [table.jobId, table.path] })]);

@@ -6,7 +6,8 @@ import { jobs } from './jobs.ts';
 export interface ArtifactRow {
   name: string;
   path: string;
-  sizeBytes: number;
+  /** Null for a file outside of the job directory. */
+  sizeBytes: number | null;
 }
 
 /** What a completed job yielded. */

@@ -11,17 +11,19 @@ export interface FileCursor {
   offsetBytes: number;
   inode: string;
   nextStep: number;
+  skipping: boolean;
 }
 
 export async function saveFileCursors(transaction: Transaction, cursors: FileCursor[]): Promise<void> {
   if (cursors.length === 0) return;
   await transaction.execute(sql`
-    insert into file_cursors (job_id, path, offset_bytes, inode, next_step)
-    select "jobId", path, "offsetBytes", inode, "nextStep"
+    insert into file_cursors (job_id, path, offset_bytes, inode, next_step, skipping)
+    select "jobId", path, "offsetBytes", inode, "nextStep", skipping
     from jsonb_to_recordset(${JSON.stringify(cursors)}::jsonb)
-      as t("jobId" uuid, path text, "offsetBytes" bigint, inode text, "nextStep" bigint)
+      as t("jobId" uuid, path text, "offsetBytes" bigint, inode text, "nextStep" bigint, skipping boolean)
     on conflict (job_id, path) do update
-      set offset_bytes = excluded.offset_bytes, inode = excluded.inode, next_step = excluded.next_step`);
+      set offset_bytes = excluded.offset_bytes, inode = excluded.inode, next_step = excluded.next_step,
+          skipping = excluded.skipping`);
 }
 
 /** Counts lines that could not be read, and keeps the reason of the last one. */
@@ -45,12 +47,14 @@ export async function storeResults(transaction: Transaction, results: NewResult[
   if (results.length === 0) return;
   await transaction.execute(sql`
     insert into results (job_id, metrics, artifacts, finished_at)
-    select t."jobId", coalesce(series.metrics, '{}'::jsonb) || t."reportedMetrics", t.artifacts, now()
+    select t."jobId", coalesce(series.metrics, '{}'::jsonb) || t."reportedMetrics", t.artifacts, coalesce(jobs.finished_at, now())
     from jsonb_to_recordset(${JSON.stringify(results)}::jsonb) as t("jobId" uuid, "reportedMetrics" jsonb, artifacts jsonb)
+    join jobs on jobs.id = t."jobId"
     left join lateral (
       select jsonb_object_agg(key, last_value) as metrics from metric_series where job_id = t."jobId" and last_value is not null
     ) series on true
-    on conflict (job_id) do update set metrics = excluded.metrics, artifacts = excluded.artifacts`);
+    on conflict (job_id) do update set metrics = excluded.metrics, artifacts = excluded.artifacts,
+      finished_at = excluded.finished_at`);
 }
 
 /** The files of these ended jobs were read to the end and are not looked at again. */

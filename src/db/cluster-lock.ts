@@ -1,11 +1,13 @@
 /** One reconciler at a time for a cluster, among all processes on one database: a session-level advisory lock. */
 import pg from 'pg';
-import type { Logger } from 'pino';
+import type { DatabaseLog } from './log.ts';
 
 /** How often a process that waits for its turn asks, and how often the holder makes sure that it still holds. */
 const ASK_AGAIN_MS = 2_000;
 
 export interface ClusterLock {
+  /** Why this process neither holds the lock nor waits for its turn, or null. */
+  problem(): string | null;
   /** Gives the lock back, or stops waiting for it. */
   release(): Promise<void>;
 }
@@ -17,12 +19,13 @@ export interface ClusterLockOptions {
   onAcquired: () => void;
   /** Called when the database connection that carries the lock is gone: another process may be the one now. Stop writing. */
   onLost: () => Promise<void>;
-  logger: Logger;
+  log: DatabaseLog;
 }
 
-export function holdClusterLock({ databaseUrl, cluster, onAcquired, onLost, logger }: ClusterLockOptions): ClusterLock {
+export function holdClusterLock({ databaseUrl, cluster, onAcquired, onLost, log }: ClusterLockOptions): ClusterLock {
   let released = false;
   let wake: (() => void) | null = null;
+  let problem: string | null = `has not asked for the lock of cluster ${cluster} yet`;
   const wait = (): Promise<void> => new Promise((resolve) => {
     if (released) return resolve();
     const timer = setTimeout(resolve, ASK_AGAIN_MS);
@@ -36,10 +39,11 @@ export function holdClusterLock({ databaseUrl, cluster, onAcquired, onLost, logg
     try {
       await client.connect();
       while (!released) {
+        problem = null;
         if (!holding) {
           holding = await tryLock(client, cluster);
           if (holding) {
-            logger.info({ cluster }, 'reconciling this cluster');
+            log.info({ cluster }, 'reconciling this cluster');
             onAcquired();
           }
         } else {
@@ -58,13 +62,15 @@ export function holdClusterLock({ databaseUrl, cluster, onAcquired, onLost, logg
       try {
         await holdOnce();
       } catch (error) {
-        logger.warn({ cluster, err: error }, 'lost the connection that holds the cluster lock');
+        problem = `has no database connection to hold the lock of cluster ${cluster}`;
+        log.warn({ cluster, reason: error instanceof Error ? error.message : String(error) }, 'lost the connection that holds the cluster lock');
         if (!released) await wait();
       }
     }
   })();
 
   return {
+    problem: () => problem,
     async release() {
       released = true;
       wake?.();

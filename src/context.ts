@@ -1,0 +1,106 @@
+/** The composition root: puts the rooms together for the roles that were asked for, and takes them apart again. */
+import { mkdir, open, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Registry } from 'prom-client';
+import { ensureFirstToken } from './actions/create-token.ts';
+import type { ActionContext } from './actions/action-context.ts';
+import { openCluster } from './cluster/open-cluster.ts';
+import type { Config } from './config.ts';
+import { connect, type Connection } from './db/connect.ts';
+import { startEmbeddedPostgres } from './db/embedded-postgres.ts';
+import { openFeed, type Feed } from './db/feed.ts';
+import { migrateDatabase } from './db/migrate.ts';
+import { readMaxArraySize } from './db/read/clusters.ts';
+import { buildSubgraph } from './graphql/build-schema.ts';
+import { createHttpServer } from './http/server.ts';
+import { startReconcilers, type Reconcilers } from './reconcilers/start.ts';
+import type { Logger } from './logger.ts';
+
+export interface RunningServer {
+  /** Address of the GraphQL endpoint; null when this process has no `api` role. */
+  url: string | null;
+  /** File with the first token, readable by its owner only. */
+  tokenFile: string;
+  /** The first token itself, if it was made just now: to be shown this once. */
+  firstToken: string | null;
+  /** Ends what was begun: finishes requests in flight, stops the loops after their round, then the database. Jobs go on. */
+  stop(): Promise<void>;
+}
+
+/** Starts everything, in order. Whatever was started is stopped again when a later step fails. */
+export async function startServer(config: Config, logger: Logger): Promise<RunningServer> {
+  const started: (() => Promise<void>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const stopOne of started.splice(0).reverse()) await stopOne();
+  };
+  try {
+    await mkdir(config.dataDirectory, { recursive: true });
+    const url = await databaseUrl(config, logger, started);
+    const connection = await connect(url, { max: config.database.maxConnections, log: logger });
+    started.push(() => connection.close());
+    await migrateDatabase(connection.pool);
+    const tokenFile = join(config.dataDirectory, 'token');
+    const firstToken = await ensureFirstToken(connection.database, (token) => keepToken(tokenFile, token));
+    const feed = await openFeed(connection, logger);
+    started.push(() => feed.close());
+    const reconcilers = config.roles.includes('reconcile') ? reconcile(config, url, connection, feed, logger, started) : null;
+    const address = config.roles.includes('api') ? await serve(config, connection, feed, reconcilers, logger, started) : null;
+    return { url: address, tokenFile, firstToken, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function databaseUrl(config: Config, logger: Logger, started: (() => Promise<void>)[]): Promise<string> {
+  if (config.database.url !== null) return config.database.url;
+  const postgres = await startEmbeddedPostgres({ dataDirectory: join(config.dataDirectory, 'postgres'), logger });
+  started.push(() => postgres.stop());
+  return postgres.url;
+}
+
+function reconcile(
+  config: Config, url: string, { database }: Connection, feed: Feed, logger: Logger, started: (() => Promise<void>)[],
+): Reconcilers {
+  const clusters = [...config.clusters.values()].map((settings) => openCluster(settings, logger));
+  started.push(async () => { await Promise.all(clusters.map((cluster) => cluster.close())); });
+  const reconcilers = startReconcilers({ database, databaseUrl: url, clusters, onEvents: (listener) => feed.onEvents(listener), logger });
+  started.push(() => reconcilers.stop());
+  return reconcilers;
+}
+
+/** Durable before anybody may use it: a token that only a lost file knew would lock everybody out. */
+async function keepToken(path: string, token: string): Promise<void> {
+  const temporary = `${path}.tmp`;
+  const file = await open(temporary, 'w', 0o600);
+  try {
+    await file.chmod(0o600);
+    await file.writeFile(`${token}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+}
+
+async function serve(
+  config: Config, { database, pool }: Connection, feed: Feed, reconcilers: Reconcilers | null, logger: Logger, started: (() => Promise<void>)[],
+): Promise<string> {
+  const actionContext = (tokenName: string): ActionContext => ({
+    database, clusters: config.clusters, defaultCluster: config.defaultCluster, limits: config.limits, tokenName,
+    maxArraySizeOf: (cluster) => readMaxArraySize(database, cluster),
+  });
+  const { host, port, allowedOrigins, maxRequestBytes, queryLimits } = config;
+  const server = await createHttpServer({
+    host, port, allowedOrigins, maxRequestBytes, queryLimits, database, feed, actionContext, logger,
+    schema: buildSubgraph(),
+    registry: new Registry(),
+    readinessChecks: {
+      database: async () => { await pool.query('select 1'); return null; },
+      ...(reconcilers === null ? {} : { reconcilers: async () => reconcilers.problem() }),
+    },
+  });
+  started.push(() => server.close());
+  const { url } = await server.listen();
+  return `${url}/graphql`;
+}

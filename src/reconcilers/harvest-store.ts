@@ -1,0 +1,103 @@
+/** Commits what was harvested: points, notes, checkpoints, log tails, results and the cursors that say how far it goes. */
+import type { Transaction } from '../db/database.ts';
+import type { TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
+import { storeAttemptTexts } from '../db/write/attempts.ts';
+import { upsertCheckpoints } from '../db/write/checkpoints.ts';
+import { addDroppedLines, markHarvested, saveFileCursors, storeResults, type NewResult } from '../db/write/harvest.ts';
+import { writePoints } from '../db/write/metrics.ts';
+import type { ArtifactRow } from '../db/tables/index.ts';
+import { scanCheckpoints, type CheckpointChange } from '../domain/checkpoint-scan.ts';
+import type { NewEvent } from '../domain/events.ts';
+import type { JsonObject } from '../domain/job-spec.ts';
+import { artifactsDirectory, checkpointsDirectory } from '../domain/layout.ts';
+import { isTerminalAttemptState, type AttemptState } from '../domain/states.ts';
+import type { Harvest } from './harvest.ts';
+
+export interface HarvestedAttempt {
+  row: TrackedAttemptRow;
+  harvest: Harvest;
+  /** State of the attempt after this round. */
+  state: AttemptState;
+  /** This was the last look at its files. */
+  closing: boolean;
+}
+
+/** Stores all of it; answers the events to append. */
+export async function storeHarvest(transaction: Transaction, harvested: HarvestedAttempt[], now: Date): Promise<NewEvent[]> {
+  const events: NewEvent[] = [];
+  for (const item of harvested) events.push(...await storePoints(transaction, item), ...noteEvents(item));
+  events.push(...await storeCheckpoints(transaction, harvested, now));
+  await storeAttemptTexts(transaction, harvested.flatMap(({ row, harvest: { stdoutTail, stderrTail, errorText } }) => (
+    stdoutTail === null && stderrTail === null && errorText === null ? [] : [{ jobId: row.jobId, attemptNumber: row.attemptNumber, stdoutTail, stderrTail, errorText }])));
+  await addDroppedLines(transaction, harvested.flatMap(({ row, harvest }) => droppedLines(row.jobId, harvest)));
+  await saveFileCursors(transaction, harvested.flatMap(({ harvest }) => harvest.cursors));
+  await storeResults(transaction, harvested.filter(({ state }) => state === 'COMPLETED').map(resultOf));
+  await markHarvested(transaction, harvested.filter(({ closing }) => closing).map(({ row }) => row.jobId));
+  return events;
+}
+
+/** Whether a round found anything that is worth a transaction. */
+export function hasNews({ row, harvest, state, closing }: HarvestedAttempt, now: Date): boolean {
+  return closing || harvest.cursors.length > 0 || checkpointChanges(row, harvest, state, now).length > 0;
+}
+
+const about = (row: TrackedAttemptRow) => ({ experimentId: row.experimentId, sweepId: row.sweepId, jobId: row.jobId, attemptNumber: row.attemptNumber });
+
+async function storePoints(transaction: Transaction, { row, harvest }: HarvestedAttempt): Promise<NewEvent[]> {
+  if (harvest.metrics === null || harvest.metrics.series.length === 0) return [];
+  const { series } = await writePoints(transaction, row.jobId, row.attemptNumber, harvest.metrics.series);
+  return series.length === 0 ? [] : [{ ...about(row), kind: 'METRICS_APPENDED', payload: { series } }];
+}
+
+function noteEvents({ row, harvest }: HarvestedAttempt): NewEvent[] {
+  return (harvest.notes?.notes ?? []).map((note) => ({ ...about(row), kind: 'NOTE', payload: { note } }));
+}
+
+function droppedLines(jobId: string, { metrics, notes }: Harvest): { jobId: string; count: number; lastReason: string }[] {
+  const count = (metrics?.droppedCount ?? 0) + (notes?.droppedCount ?? 0);
+  const lastReason = metrics?.lastDroppedReason ?? notes?.lastDroppedReason;
+  return count === 0 || !lastReason ? [] : [{ jobId, count, lastReason }];
+}
+
+function checkpointChanges(row: TrackedAttemptRow, harvest: Harvest, state: AttemptState, now: Date): CheckpointChange[] {
+  const directory = checkpointsDirectory(row.jobDirectory);
+  const inside = (path: string): boolean => path.startsWith(`${directory}/`);
+  const relative = (path: string): string => path.slice(directory.length + 1);
+  return scanCheckpoints(
+    harvest.entries.filter((entry) => inside(entry.path)).map((entry) => ({ ...entry, relativePath: relative(entry.path) })),
+    harvest.knownCheckpoints.filter(({ path }) => inside(path)).map((known) => ({ ...known, relativePath: relative(known.path) })),
+    { checkpointsDirectory: directory, now, jobEnded: isTerminalAttemptState(state), truncated: harvest.truncated });
+}
+
+async function storeCheckpoints(transaction: Transaction, harvested: HarvestedAttempt[], now: Date): Promise<NewEvent[]> {
+  const changed = harvested.flatMap(({ row, harvest, state }) => checkpointChanges(row, harvest, state, now).map(({ relativePath, ...change }) => ({
+    row, record: { ...change, jobId: row.jobId, attemptNumber: row.attemptNumber, path: `${checkpointsDirectory(row.jobDirectory)}/${relativePath}` },
+  })));
+  const ids = await upsertCheckpoints(transaction, changed.map(({ record }) => record));
+  return changed.map(({ row, record }, index) => ({
+    ...about(row), kind: 'CHECKPOINT_CHANGED', payload: { checkpointId: ids[index]!, path: record.path, state: record.state } }));
+}
+
+/** What the trainer says in result.json: `{"metrics": {...}, "artifacts": {name: path}}`; anything else in it is left alone. */
+function resultOf({ row, harvest }: HarvestedAttempt): NewResult {
+  const reported = parseReport(harvest.resultText);
+  const directory = artifactsDirectory(row.jobDirectory);
+  const found: ArtifactRow[] = harvest.entries.filter((entry) => entry.kind === 'file' && entry.path.startsWith(`${directory}/`))
+    .map((entry) => ({ name: entry.path.slice(directory.length + 1), path: entry.path, sizeBytes: entry.sizeBytes }));
+  const named = Object.entries(reported.artifacts).flatMap(([name, path]): ArtifactRow[] => {
+    if (typeof path !== 'string') return [];
+    const absolute = path.startsWith('/') ? path : `${row.jobDirectory}/${path}`;
+    return [{ name, path: absolute, sizeBytes: harvest.entries.find((entry) => entry.path === absolute)?.sizeBytes ?? null }];
+  });
+  return { jobId: row.jobId, reportedMetrics: reported.metrics, artifacts: [...named, ...found] };
+}
+
+function parseReport(text: string | null): { metrics: JsonObject; artifacts: JsonObject } {
+  const object = (value: unknown): JsonObject => (typeof value === 'object' && value !== null && !Array.isArray(value) ? value as JsonObject : {});
+  try {
+    const report = object(JSON.parse(text?.includes('\\u0000') ? '{}' : text ?? '{}'));
+    return { metrics: object(report['metrics']), artifacts: object(report['artifacts']) };
+  } catch {
+    return { metrics: {}, artifacts: {} };
+  }
+}

@@ -1,0 +1,166 @@
+/** Reads what jobs wrote into their directories: in two round trips for all of them, only what is new, in bounded pieces. */
+import type { Cluster } from '../cluster/executor.ts';
+import type { FileEntry } from '../cluster/transport.ts';
+import type { Database } from '../db/database.ts';
+import { readHarvestState, type CheckpointRow, type HarvestState } from '../db/read/harvest-state.ts';
+import type { TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
+import type { FileCursor } from '../db/write/harvest.ts';
+import { parseExitRecord, type ExitRecord } from '../domain/attempt-change.ts';
+import { LOG_TAIL_BYTES, planLines, planTail, SMALL_FILE_BYTES, type PlannedRead } from '../domain/harvest-plan.ts';
+import { batchDirectory, errorPath, eventsPath, exitRecordPath, metricsPath, resultPath } from '../domain/layout.ts';
+import { readMetricLines, readNoteLines, type LinesRead } from './harvest-lines.ts';
+
+/** Deep enough for the files of a checkpoint directory; what lies deeper is not counted into its size. */
+const LIST_DEPTH = 4;
+/** Bounds the answer to one listing: some 30 MB of text. */
+const LIST_MAX_ENTRIES = 200_000;
+/** Bytes of growing files taken in during one round; what does not fit waits for the next. */
+const ROUND_BUDGET_BYTES = 64 * 1024 * 1024;
+
+export interface HarvestTarget extends TrackedAttemptRow {
+  /** The attempt is known to have ended: its small files are final. */
+  ended: boolean;
+  /** This is the last look: an unfinished last line counts as a line. */
+  closing: boolean;
+}
+
+/** What was found of one job. */
+export interface Harvest {
+  exitRecord: ExitRecord | null;
+  metrics: LinesRead | null;
+  notes: LinesRead | null;
+  cursors: FileCursor[];
+  stdoutTail: string | null;
+  stderrTail: string | null;
+  errorText: string | null;
+  /** Text of result.json, once the attempt has ended. */
+  resultText: string | null;
+  /** Everything below the job directory; `truncated` when the listing stopped early. */
+  entries: FileEntry[];
+  truncated: boolean;
+  /** The checkpoints as they were recorded before this round. */
+  knownCheckpoints: CheckpointRow[];
+  /** There is more to read: the job is not yet to be shown as finished. */
+  hasMore: boolean;
+}
+
+type Role = 'metrics' | 'notes' | 'stdout' | 'stderr' | 'error' | 'exit' | 'result';
+interface Reading extends PlannedRead {
+  jobId: string;
+  role: Role;
+}
+
+export async function gatherHarvest(
+  { database, cluster, now }: { database: Database; cluster: Cluster; now: Date }, targets: HarvestTarget[],
+): Promise<Map<string, Harvest>> {
+  if (targets.length === 0) return new Map();
+  const state = await readHarvestState(database, targets.map((target) => target.jobId));
+  const directories = new Set(targets.flatMap((target) => [target.jobDirectory, batchDirectory(cluster.settings.rootDirectory, target.token)]));
+  const { entries, truncated } = await cluster.transport.list({ directories: [...directories], maxDepth: LIST_DEPTH, maxEntries: LIST_MAX_ENTRIES });
+  const files = new Map(entries.filter((entry) => entry.kind === 'file').map((entry) => [entry.path, entry]));
+  const { readings, postponed } = planReadings(targets, files, state);
+  const contents = await cluster.transport.read(readings.map(({ path, offsetBytes, maxBytes }) => ({ path, offsetBytes, maxBytes })));
+  const byJob = entriesByJob(targets, entries);
+  const harvests = new Map(targets.map(({ jobId }) => [jobId, emptyHarvest({
+    entries: byJob.get(jobId) ?? [], truncated, knownCheckpoints: state.checkpoints.get(jobId) ?? [], hasMore: postponed.has(jobId),
+  })]));
+  const closing = new Set(targets.filter((target) => target.closing).map((target) => target.jobId));
+  for (const [index, reading] of readings.entries()) {
+    const content = contents[index];
+    if (content) takeIn(harvests.get(reading.jobId)!, reading, content, { now, atEnd: closing.has(reading.jobId) && !reading.hasMore });
+  }
+  return harvests;
+}
+
+function emptyHarvest(found: Pick<Harvest, 'entries' | 'truncated' | 'knownCheckpoints' | 'hasMore'>): Harvest {
+  return {
+    exitRecord: null, metrics: null, notes: null, cursors: [], stdoutTail: null, stderrTail: null, errorText: null, resultText: null, ...found,
+  };
+}
+
+function planReadings(targets: HarvestTarget[], files: Map<string, FileEntry>, state: HarvestState): { readings: Reading[]; postponed: Set<string> } {
+  const readings: Reading[] = [];
+  const postponed = new Set<string>();
+  let budget = ROUND_BUDGET_BYTES;
+  for (const target of targets) {
+    for (const [role, path] of pathsOf(target)) {
+      const file = path === null ? undefined : files.get(path);
+      if (file === undefined) continue;
+      const cursor = state.cursors.get(target.jobId)?.get(file.path);
+      const planned = role === 'metrics' || role === 'notes' ? planLines(file, cursor) : planTail(file, cursor, tailBytes(role));
+      if (planned === null) continue;
+      if (budget < planned.maxBytes) {
+        postponed.add(target.jobId);
+        continue;
+      }
+      budget -= planned.maxBytes;
+      if (planned.hasMore) postponed.add(target.jobId);
+      readings.push({ ...planned, jobId: target.jobId, role });
+    }
+  }
+  return { readings, postponed };
+}
+
+function pathsOf(target: HarvestTarget): [Role, string | null][] {
+  const { jobDirectory, attemptNumber } = target;
+  const always: [Role, string | null][] = [
+    ['metrics', metricsPath(jobDirectory)], ['notes', eventsPath(jobDirectory)], ['stdout', target.stdoutPath], ['stderr', target.stderrPath],
+    ['exit', exitRecordPath(jobDirectory, attemptNumber)],
+  ];
+  return target.ended ? [...always, ['error', errorPath(jobDirectory)], ['result', resultPath(jobDirectory)]] : always;
+}
+
+/** The exit record is wanted each time, as evidence; the other small files only when they changed. */
+function tailBytes(role: Role): number {
+  return role === 'exit' || role === 'result' ? SMALL_FILE_BYTES : LOG_TAIL_BYTES;
+}
+
+function takeIn(harvest: Harvest, reading: Reading, content: Buffer, options: { now: Date; atEnd: boolean }): void {
+  const cursorAt = (position: PlannedRead['from']): void => { harvest.cursors.push({ jobId: reading.jobId, path: reading.path, ...position }); };
+  switch (reading.role) {
+    case 'metrics':
+      harvest.metrics = readMetricLines(content, reading.from, options);
+      return cursorAt(harvest.metrics.cursor);
+    case 'notes':
+      harvest.notes = readNoteLines(content, reading.from, options);
+      return cursorAt(harvest.notes.cursor);
+    case 'stdout':
+      harvest.stdoutTail = tailText(content, reading);
+      return cursorAt(reading.from);
+    case 'stderr':
+      harvest.stderrTail = tailText(content, reading);
+      return cursorAt(reading.from);
+    case 'error':
+      harvest.errorText = tailText(content, reading);
+      return cursorAt(reading.from);
+    // No cursor: these are wanted again if the round that read them cannot be committed, or comes to no decision.
+    case 'exit':
+      harvest.exitRecord = parseExitRecord(content.toString('utf8'));
+      return;
+    case 'result':
+      harvest.resultText = content.toString('utf8');
+  }
+}
+
+/** Text for the database, which takes no NUL; a first line that is cut is left out. */
+function tailText(content: Buffer, { offsetBytes }: PlannedRead): string {
+  const text = content.toString('utf8').replaceAll('\0', '\uFFFD');
+  return offsetBytes === 0 ? text : text.slice(text.indexOf('\n') + 1);
+}
+
+function entriesByJob(targets: HarvestTarget[], entries: FileEntry[]): Map<string, FileEntry[]> {
+  const jobOf = new Map(targets.map((target) => [target.jobDirectory, target.jobId]));
+  const byJob = new Map<string, FileEntry[]>();
+  for (const entry of entries) {
+    let directory = entry.path;
+    for (let depth = 0; depth < LIST_DEPTH; depth += 1) {
+      directory = directory.slice(0, directory.lastIndexOf('/'));
+      const jobId = jobOf.get(directory);
+      if (jobId === undefined) continue;
+      byJob.set(jobId, byJob.get(jobId) ?? []);
+      byJob.get(jobId)!.push(entry);
+      break;
+    }
+  }
+  return byJob;
+}

@@ -1,0 +1,103 @@
+import { describe, expect, test } from 'vitest';
+import fc from 'fast-check';
+import {
+  decideAttemptChange, LOST_AFTER_SECONDS, parseExitRecord, type ExitRecord, type KnownAttempt, type SeenAttempt,
+} from '../../src/domain/attempt-change.ts';
+import { announcedPath, isTerminalAttemptState } from '../../src/domain/states.ts';
+
+const pending: KnownAttempt = {
+  state: 'PENDING', reason: null, slurmJobId: '7_1', nodeList: null, startedAt: null, timeLimitMinutes: 10, cancelRequested: false,
+};
+const seen = (change: Partial<SeenAttempt>): SeenAttempt => ({
+  slurmJobId: '7_1', state: 'RUNNING', reason: null, nodeList: 'n1', exitCode: null, signal: null, startedAt: new Date(1000), finishedAt: null,
+  elapsedSeconds: null, maxRssBytes: null, ...change,
+});
+const record = (change: Partial<ExitRecord>): ExitRecord => ({
+  attempt: 1, exitCode: 0, signal: null, startedAt: new Date(1000), finishedAt: new Date(5000), host: 'n1', ...change,
+});
+
+describe('what evidence changes about an attempt', () => {
+  test('nothing seen for a moment is not a fact', () => {
+    expect(decideAttemptChange(pending, null, null, 5)).toBeNull();
+  });
+
+  test('nothing seen for long enough, and no exit record, is LOST with the reason in words', () => {
+    expect(decideAttemptChange(pending, null, null, LOST_AFTER_SECONDS)).toMatchObject({ state: 'LOST', reason: expect.stringContaining('10 minutes') });
+  });
+
+  test('an attempt whose submission is not yet resolved is never LOST', () => {
+    expect(decideAttemptChange({ ...pending, state: 'SUBMITTING' }, null, null, LOST_AFTER_SECONDS * 2)).toBeNull();
+  });
+
+  test('evidence that comes later overrules LOST', () => {
+    expect(decideAttemptChange({ ...pending, state: 'LOST' }, seen({ state: 'COMPLETED', exitCode: 0 }), null, 0)).toMatchObject({ state: 'COMPLETED' });
+  });
+
+  test('where accounting is silent the exit record decides', () => {
+    expect(decideAttemptChange(pending, null, record({}), 60)).toMatchObject({ state: 'COMPLETED', exitCode: 0, elapsedSeconds: 4, nodeList: 'n1' });
+    expect(decideAttemptChange(pending, null, record({ exitCode: 3 }), 60)).toMatchObject({ state: 'FAILED', exitCode: 3, reason: 'exit code 3' });
+  });
+
+  test('a killed job that somebody asked to cancel was cancelled, not failed', () => {
+    const killed = record({ exitCode: 143, signal: 15 });
+    expect(decideAttemptChange({ ...pending, cancelRequested: true }, null, killed, 60)).toMatchObject({ state: 'CANCELLED' });
+    expect(decideAttemptChange(pending, null, killed, 60)).toMatchObject({ state: 'FAILED', reason: 'killed by signal 15' });
+  });
+
+  test('the scheduler has the last word on the state, the exit record fills what it does not say', () => {
+    const change = decideAttemptChange(pending, seen({ state: 'TIMEOUT', nodeList: 'n2' }), record({ exitCode: 143, signal: 15 }), 0);
+    expect(change).toMatchObject({ state: 'TIMEOUT', reason: 'the time limit of 10 min was reached', exitCode: 143, nodeList: 'n2', finishedAt: new Date(5000) });
+  });
+
+  test('the estimated start of a pending job is not its start', () => {
+    expect(decideAttemptChange(pending, seen({ state: 'PENDING', reason: 'Resources', startedAt: new Date(9e12) }), null, 0))
+      .toMatchObject({ state: 'PENDING', reason: 'Resources', startedAt: null });
+  });
+
+  test('the same fact twice changes nothing the second time', () => {
+    const running = seen({});
+    const change = decideAttemptChange(pending, running, null, 0)!;
+    expect(decideAttemptChange({ ...pending, ...change }, running, null, 0)).toBeNull();
+  });
+
+  test('whatever order facts arrive in, with repeats, the attempt ends in the same state', () => {
+    const facts = [seen({ state: 'PENDING', startedAt: null }), seen({ state: 'CONFIGURING' }), seen({}), seen({ state: 'COMPLETING' }), seen({ state: 'FAILED', exitCode: 2 })];
+    fc.assert(fc.property(fc.shuffledSubarray([...facts, ...facts], { minLength: 10, maxLength: 10 }), (order) => {
+      let known = pending;
+      for (const fact of order) known = { ...known, ...decideAttemptChange(known, fact, null, 0) };
+      expect(known).toMatchObject({ state: 'FAILED', reason: 'exit code 2' });
+    }));
+  });
+
+  test('a terminal state never moves', () => {
+    const end = { ...pending, state: 'COMPLETED' as const, startedAt: new Date(1000), nodeList: 'n1' };
+    for (const state of ['PENDING', 'RUNNING', 'FAILED', 'NODE_FAIL'] as const) {
+      const change = decideAttemptChange(end, seen({ state }), null, 0);
+      expect(isTerminalAttemptState(change?.state ?? end.state) && (change?.state ?? end.state) === 'COMPLETED').toBe(true);
+    }
+  });
+});
+
+describe('the exit record', () => {
+  test('is read field by field, and a wrong field is null', () => {
+    expect(parseExitRecord('{"attempt":2,"exitCode":1,"signal":null,"startedAt":"2026-01-01T00:00:00.000Z","finishedAt":"never","host":"n1"}'))
+      .toEqual({ attempt: 2, exitCode: 1, signal: null, startedAt: new Date('2026-01-01T00:00:00Z'), finishedAt: null, host: 'n1' });
+  });
+  test.each(['', '{"attempt":', 'null', '[]', '{"exitCode":0}'])('%j is none', (text) => {
+    expect(parseExitRecord(text)).toBeNull();
+  });
+});
+
+describe('the steps that are announced', () => {
+  test('a short run that no poll caught is announced as RUNNING all the same', () => {
+    expect(announcedPath('PENDING', 'COMPLETED', true)).toEqual(['RUNNING', 'COMPLETED']);
+    expect(announcedPath('SUBMITTING', 'FAILED', true)).toEqual(['PENDING', 'RUNNING', 'FAILED']);
+  });
+  test('a job that never started is not announced as RUNNING', () => {
+    expect(announcedPath('PENDING', 'CANCELLED', false)).toEqual(['CANCELLED']);
+  });
+  test('nothing is announced for no change, and LOST may be overruled', () => {
+    expect(announcedPath('RUNNING', 'RUNNING', true)).toEqual([]);
+    expect(announcedPath('LOST', 'COMPLETED', true)).toEqual(['COMPLETED']);
+  });
+});
