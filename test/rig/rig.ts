@@ -148,6 +148,8 @@ export async function slurmAnswer(rig: Rig, cluster: string, argv: string[], opt
     env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: user.home, USER: user.name, TZ: 'UTC0', SLURM_CONF: slurmConf, ...options.environment },
     maxBuffer: 64 * 1024 * 1024,
   });
+  // A command that reads no input may be gone before it is written.
+  running.child.stdin?.on('error', () => {});
   running.child.stdin?.end(options.stdin ?? '');
   try {
     return { exitCode: 0, ...(await running) };
