@@ -42,8 +42,8 @@ async function runSweep(client: GraphqlClient, signal: AbortSignal, server: Serv
   const display = openProgressDisplay(process.stdout);
   const interrupted = new Promise<never>((_, reject) => { signal.addEventListener('abort', () => reject(signal.reason as Error)); });
   try {
-    const { counts, total } = await Promise.race([watchSweep(client, sweepId, display), server.ended, interrupted]);
-    const completed = counts.find(({ state }) => state === 'COMPLETED')?.count ?? 0;
+    const { states, total } = await Promise.race([watchSweep(client, sweepId, display), server.ended, interrupted]);
+    const completed = states.find(({ state }) => state === 'COMPLETED')?.count ?? 0;
     if (completed < total) throw new DemoError(`only ${completed} of ${total} runs completed; see the logs in the job directories (--keep leaves them)`);
   } catch (error) {
     await cancelSweep(client, sweepId).catch(() => {});
@@ -56,7 +56,7 @@ async function runSweep(client: GraphqlClient, signal: AbortSignal, server: Serv
 
 async function showLeaderboard(client: GraphqlClient): Promise<void> {
   const rows = await fetchLeaderboard(client, EXPERIMENT, GROUP_BY);
-  const checkpoint = rows[0]?.best.checkpoint?.path;
+  const checkpoint = rows[0]?.checkpoint?.path;
   if (checkpoint === undefined) throw new DemoError('the leaderboard names no checkpoint');
   const directory = dirname(dirname(dirname(checkpoint)));
   say(`\nLeaderboard: lowest ${METRIC} first, mean over the seeds; checkpoints are below\n${directory}\n`);
@@ -93,7 +93,7 @@ async function demo(keep: boolean, signal: AbortSignal): Promise<void> {
   const folder = await makeFolder();
   let server: ServerProcess | undefined;
   try {
-    server = await startServer(folder, signal);
+    server = await startServer({ dataDirectory: folder, signal });
     say(`server      ${server.url}, with its own PostgreSQL in ${folder} (${seconds(begun)})`);
     await useServer(server, signal);
   } finally {

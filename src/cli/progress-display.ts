@@ -5,7 +5,7 @@ import { SingleBar } from 'cli-progress';
 export interface SweepProgress {
   total: number;
   done: number;
-  counts: { state: string; count: number }[];
+  states: { state: string; count: number }[];
   jobsPerHour: number | null;
   etaSeconds: number | null;
 }
@@ -25,8 +25,8 @@ export function openProgressDisplay(stream: NodeJS.WriteStream): ProgressDisplay
 }
 
 /** `3 QUEUED, 2 RUNNING, 19 COMPLETED`: the states that have jobs. */
-function countsInWords({ counts }: SweepProgress): string {
-  return counts.filter(({ count }) => count > 0).map(({ state, count }) => `${count} ${state}`).join(', ');
+function countsInWords({ states }: SweepProgress): string {
+  return states.filter(({ count }) => count > 0).map(({ state, count }) => `${count} ${state}`).join(', ');
 }
 
 function speedInWords({ done, total, jobsPerHour, etaSeconds }: SweepProgress): string {

@@ -28,12 +28,24 @@ export interface ServerProcess {
   release(): void;
 }
 
-/** Starts `node dist/main.js` on a free port and waits for its ready line. Rejects with the end of its log when it does not come. */
-export async function startServer(dataDirectory: string, signal: AbortSignal): Promise<ServerProcess> {
+export interface ServerOptions {
+  dataDirectory: string;
+  /** Ends the wait for the server. */
+  signal: AbortSignal;
+  /** Further environment variables of the server. */
+  settings?: Record<string, string>;
+  /** Default: `node dist/main.js` in the data folder, where no `expgraph.yaml` lies. */
+  argv?: [program: string, ...rest: string[]];
+  workingDirectory?: string;
+}
+
+/** Starts the server on a free port and waits for its ready line. Rejects with the end of its log when it does not come. */
+export async function startServer(options: ServerOptions): Promise<ServerProcess> {
+  const { dataDirectory, signal, workingDirectory = dataDirectory, argv: [program, ...rest] = [process.execPath, MAIN] } = options;
   const logFile = join(dataDirectory, 'server.log');
   const log = await open(logFile, 'a');
   // In a process group of its own, so that Ctrl-C reaches only the demo, which then stops things in order.
-  const child = spawn(process.execPath, [MAIN], { cwd: dataDirectory, env: serverEnvironment(dataDirectory), stdio: ['ignore', 'pipe', log.fd], detached: true });
+  const child = spawn(program, rest, { cwd: workingDirectory, env: serverEnvironment(options), stdio: ['ignore', 'pipe', log.fd], detached: true });
   await log.close();
   const ended = once(child, 'exit').then(async ([code, killedBy]) => {
     throw new Error(`the server ended (${killedBy ?? `exit code ${code}`})\n${await logTail(logFile)}`);
@@ -51,9 +63,9 @@ export async function startServer(dataDirectory: string, signal: AbortSignal): P
 }
 
 /** Ours without any setting of expgraph: a demo must not reach the user's own database or clusters. */
-function serverEnvironment(dataDirectory: string): NodeJS.ProcessEnv {
+function serverEnvironment({ dataDirectory, settings }: ServerOptions): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('EXPGRAPH_') && name !== 'DATABASE_URL');
-  return { ...Object.fromEntries(inherited), EXPGRAPH_DATA_DIR: dataDirectory, EXPGRAPH_HOST: '127.0.0.1', EXPGRAPH_PORT: '0' };
+  return { ...Object.fromEntries(inherited), EXPGRAPH_DATA_DIR: dataDirectory, EXPGRAPH_HOST: '127.0.0.1', EXPGRAPH_PORT: '0', ...settings };
 }
 
 async function readyLine(child: ChildProcess, signal: AbortSignal, logFile: string): Promise<string> {

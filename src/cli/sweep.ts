@@ -26,7 +26,7 @@ const SUBMIT = `mutation SubmitSweep($input: SubmitSweepInput!) {
 const CANCEL = `mutation CancelJobs($input: CancelJobsInput!) { cancelJobs(input: $input) { userErrors { message } } }`;
 
 const PROGRESS = `subscription SweepProgress($sweepId: ID!) {
-  sweepProgress(sweepId: $sweepId) { total done counts { state count } jobsPerHour etaSeconds }
+  sweepProgress(sweepId: $sweepId) { total done states { state count } jobsPerHour etaSeconds }
 }`;
 
 const EVENTS = `subscription JobEvents($filter: JobEventFilter) { jobEvents(filter: $filter) { kind payload job { name } } }`;

@@ -1,0 +1,18 @@
+/** `npm run bench -- NAME`: prints figures and, last, one line of JSON. Exit code 1 when the goal was missed. */
+import { benchGraphql } from './graphql.ts';
+import type { BenchResult } from './result.ts';
+import { benchStartup } from './startup.ts';
+import { benchSubmit } from './submit.ts';
+
+const BENCHES: Record<string, () => Promise<BenchResult>> = { graphql: benchGraphql, startup: benchStartup, submit: benchSubmit };
+
+const name = process.argv[2] ?? '';
+const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;
+if (bench === undefined) {
+  console.error(`usage: npm run bench -- NAME\nNAME is one of ${Object.keys(BENCHES).join(', ')}`);
+  process.exitCode = 2;
+} else {
+  const result = await bench();
+  console.log(JSON.stringify({ bench: name, ...result }));
+  process.exitCode = result.ok ? 0 : 1;
+}
