@@ -49,6 +49,8 @@ export function startLoop({ name, periodMs, run, logger }: LoopOptions): Loop {
   };
 
   const finished = (async () => {
+    // The first run waits until whoever starts the loop holds it, and may wake it from inside.
+    await Promise.resolve();
     while (!stopped) {
       await runOnce();
       // A wake-up does not cut a back-off short: what failed is not asked again at once because a job was queued.

@@ -18,7 +18,7 @@ test('a wake-up runs the work again without waiting for the period, and never tw
       running += 1;
       overlapped ||= running > 1;
       runs += 1;
-      loop?.wake();
+      loop.wake();
       await new Promise((resolve) => setImmediate(resolve));
       if (runs === 3) moments.emit('third');
       running -= 1;
