@@ -6,7 +6,8 @@
  *     logs/attempt-<n>.out|.err                       links to the batch's log files
  *     attempts/<n>/started-r<restart>/owner           start guard: who runs this attempt
  *     attempts/<n>/exit.json                          exit record, written last
- *   <root>/.expgraph/batches/<token>/                 logs of a batch; on the local executor its script, too
+ *   <root>/.expgraph/batches/<token>/                 logs of a batch; on the local executor its script.sh, too
+ *   <root>/.expgraph/local/<id>.cancelled|.timed-out  on the local executor: what it did to a process
  */
 import { slug } from './slug.ts';
 
@@ -22,11 +23,6 @@ export const ATTEMPTS_DIRECTORY = 'attempts';
 export const EXIT_RECORD_FILE = 'exit.json';
 export const START_GUARD_PREFIX = 'started-r';
 export const OWNER_FILE = 'owner';
-/** Written by the local executor when it was asked to cancel the attempt. */
-export const CANCELLED_FILE = 'cancelled';
-/** Written by the local executor when the attempt ran into its time limit. */
-export const TIMED_OUT_FILE = 'timed-out';
-export const BATCH_SCRIPT_FILE = 'script.sh';
 
 /** The directory of one job. Project and experiment are slugged; the id keeps two alike apart. */
 export function jobDirectory(rootDirectory: string, project: string, experiment: string, jobId: string): string {
@@ -82,6 +78,19 @@ export function ownerPath(job: string, attemptNumber: number, restart: number): 
 
 export function batchDirectory(rootDirectory: string, token: string): string {
   return `${withoutTrailingSlash(rootDirectory)}/.expgraph/batches/${token}`;
+}
+
+/** What the local executor did to a process, which its exit record cannot tell. */
+export type LocalMark = 'cancelled' | 'timed-out';
+
+/** An empty file; its time is when the process was asked to end. */
+export function localMarkPath(rootDirectory: string, processId: string, mark: LocalMark): string {
+  return `${withoutTrailingSlash(rootDirectory)}/.expgraph/local/${processId}.${mark}`;
+}
+
+/** The script of a batch on the local executor. */
+export function batchScriptPath(rootDirectory: string, token: string): string {
+  return `${batchDirectory(rootDirectory, token)}/script.sh`;
 }
 
 export interface LogPaths {
