@@ -47,6 +47,14 @@ expgraph_fail() {
   exit 1
 }
 
+# The setup script called exit. $1: its exit code; the command did not run, so that 0 is no success.
+expgraph_setup_ended() {
+  trap - EXIT
+  if [ "$1" -eq 0 ]; then expgraph_fail 'the setup script ended with "exit 0" before the command'; fi
+  expgraph_finish "$1"
+  exit "$1"
+}
+
 expgraph_enter() {
   cd -- "$expgraph_working_dir" || expgraph_fail "cannot enter the working directory $expgraph_working_dir on $expgraph_host"
 }
@@ -126,10 +134,10 @@ export EXPGRAPH_CONFIG="$expgraph_job_dir/config.json" EXPGRAPH_METRICS="$expgra
 export EXPGRAPH_CHECKPOINTS_DIR="$expgraph_job_dir/checkpoints" EXPGRAPH_ARTIFACTS_DIR="$expgraph_job_dir/artifacts"
 expgraph_enter
 if [ -n "$expgraph_setup" ]; then
-  trap 'expgraph_finish 1' EXIT
+  trap 'expgraph_setup_ended $?' EXIT
   eval "$expgraph_setup"
   set +eu
-  if [[ $(trap -p EXIT) == *expgraph_finish* ]]; then trap - EXIT; fi
+  if [[ $(trap -p EXIT) == *expgraph_setup_ended* ]]; then trap - EXIT; fi
   expgraph_trap_signals
   expgraph_enter
 fi

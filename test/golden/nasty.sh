@@ -1,0 +1,199 @@
+#!/bin/bash
+#SBATCH --job-name=eg-0123456789-resnet
+#SBATCH --output=/scratch/100%%/ünï/.expgraph/batches/eg-0123456789-resnet/%j.out
+#SBATCH --error=/scratch/100%%/ünï/.expgraph/batches/eg-0123456789-resnet/%j.err
+#SBATCH --open-mode=append
+#SBATCH --chdir=/scratch/100%/ünï/.expgraph/batches/eg-0123456789-resnet
+#SBATCH --nodes=1
+#SBATCH --cpus-per-task=1
+
+expgraph_batch_dir='/scratch/100%/ünï/.expgraph/batches/eg-0123456789-resnet'
+expgraph_setup=''
+expgraph_pass_term=0
+expgraph_task=0
+expgraph_slurm_id=$SLURM_JOB_ID
+case "$expgraph_task" in
+0)
+  expgraph_job_dir='/scratch/100%/ünï/vision/resnet/id-it'\''s "quoted" $(touch pwned) `id` $HOME \ '$'\r''
+#SBATCH --job-name=evil
+雪 🙂'
+  expgraph_working_dir=''
+  expgraph_attempt=1
+  export EXPGRAPH_JOB_ID='id-it'\''s "quoted" $(touch pwned) `id` $HOME \ '$'\r''
+#SBATCH --job-name=evil
+雪 🙂' EXPGRAPH_JOB_NAME='it'\''s "quoted" $(touch pwned) `id` $HOME \ '$'\r''
+#SBATCH --job-name=evil
+雪 🙂'
+  export EXPGRAPH_PROJECT='vision' EXPGRAPH_EXPERIMENT='resnet'
+  export EXPGRAPH_RESUME_CHECKPOINT=''
+  expgraph_config='{"text":"it'\''s \"quoted\" $(touch pwned) `id` $HOME \\ \r\n#SBATCH --job-name=evil\n雪 🙂"}'
+  expgraph_variables=('EXPGRAPH_CONFIG_text=it'\''s "quoted" $(touch pwned) `id` $HOME \ '$'\r''
+#SBATCH --job-name=evil
+雪 🙂' 'NOTE=it'\''s "quoted" $(touch pwned) `id` $HOME \ '$'\r''
+#SBATCH --job-name=evil
+雪 🙂')
+  expgraph_command=('echo' 'it'\''s "quoted" $(touch pwned) `id` $HOME \ '$'\r''
+#SBATCH --job-name=evil
+雪 🙂' 'text=it'\''s "quoted" $(touch pwned) `id` $HOME \ '$'\r''
+#SBATCH --job-name=evil
+雪 🙂')
+  ;;
+*) printf 'expgraph: this script has no task %s\n' "$expgraph_task" >&2; exit 1 ;;
+esac
+
+expgraph_now() {
+  local at IFS=.,
+  read -r -a at <<< "${EPOCHREALTIME:--1.000}"
+  TZ=UTC0 printf -v expgraph_time '%(%Y-%m-%dT%H:%M:%S)T.%.3sZ' "${at[0]}" "${at[1]}"
+}
+
+# Ends a line that an earlier run left unfinished, so that the next line stands alone.
+expgraph_end_line() {
+  if [ -s "$1" ] && [ -n "$(tail -c 1 "$1")" ]; then printf '\n' >> "$1"; fi
+}
+
+expgraph_event() {
+  expgraph_now
+  expgraph_end_line "$expgraph_job_dir/events.jsonl"
+  printf '{"event":"%s","time":"%s","attempt":%d,"restart":%d,"host":"%s","slurmJobId":%s%s}\n' "$1" "$expgraph_time" \
+    "$expgraph_attempt" "$expgraph_restart" "$expgraph_host" "$expgraph_slurm_json" "$2" >> "$expgraph_job_dir/events.jsonl"
+}
+
+# Writes what is known of the end, the exit record last: whoever sees it finds everything else in place. $1: exit code.
+expgraph_finish() {
+  local signal=null
+  if [ "$1" -gt 128 ] && [ "$1" -le 192 ]; then signal=$(($1 - 128)); fi
+  if [ "$1" -ne 0 ] && [ ! -s "$expgraph_job_dir/error.txt" ]; then
+    {
+      if [ "$signal" = null ]; then printf 'The command ended with exit code %d.\n' "$1"; else printf 'The command was ended by signal %d.\n' "$signal"; fi
+      tail -n 50 "$expgraph_log.err" 2>/dev/null | tail -c 16384
+    } > "$expgraph_job_dir/error.txt"
+  fi
+  expgraph_event finished ",\"exitCode\":$1,\"signal\":$signal"
+  printf '{"attempt":%d,"exitCode":%d,"signal":%s,"startedAt":"%s","finishedAt":"%s","host":"%s","slurmJobId":%s,"restart":%d}\n' \
+    "$expgraph_attempt" "$1" "$signal" "$expgraph_started" "$expgraph_time" "$expgraph_host" "$expgraph_slurm_json" \
+    "$expgraph_restart" > "$expgraph_attempt_dir/exit.json.tmp" && mv -f "$expgraph_attempt_dir/exit.json.tmp" "$expgraph_attempt_dir/exit.json"
+}
+
+expgraph_fail() {
+  printf 'expgraph: %s\n' "$1" >&2
+  printf '%s\n' "$1" > "$expgraph_job_dir/error.txt"
+  trap - EXIT
+  expgraph_finish 1
+  exit 1
+}
+
+# The setup script called exit. $1: its exit code; the command did not run, so that 0 is no success.
+expgraph_setup_ended() {
+  trap - EXIT
+  if [ "$1" -eq 0 ]; then expgraph_fail 'the setup script ended with "exit 0" before the command'; fi
+  expgraph_finish "$1"
+  exit "$1"
+}
+
+expgraph_enter() {
+  cd -- "$expgraph_working_dir" || expgraph_fail "cannot enter the working directory $expgraph_working_dir on $expgraph_host"
+}
+
+# SLURM ends a job by sending TERM to each of its processes, so passing TERM on would send it twice.
+expgraph_signal() {
+  expgraph_interrupted=1
+  if [ -z "$expgraph_child" ]; then expgraph_pending=$1
+  elif [ "$1" != TERM ] || [ "$expgraph_pass_term" = 1 ]; then kill -s "$1" "$expgraph_child" 2>/dev/null
+  fi
+}
+
+# A background child ignores INT, so it is sent TERM in its place.
+expgraph_trap_signals() {
+  trap 'expgraph_signal TERM' TERM INT
+  trap 'expgraph_signal HUP' HUP
+  trap 'expgraph_signal USR1' USR1
+  trap 'expgraph_signal USR2' USR2
+}
+
+export PATH="${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}"
+if [ -z "$HOME" ]; then unset HOME; HOME=~; export HOME; fi
+expgraph_host=${SLURMD_NODENAME:-$HOSTNAME}
+expgraph_restart=${SLURM_RESTART_COUNT:-0}
+if [ -n "$expgraph_slurm_id" ]; then
+  expgraph_owner="slurm $expgraph_slurm_id"
+  expgraph_slurm_json="\"$expgraph_slurm_id\""
+  expgraph_log=$expgraph_batch_dir/$expgraph_slurm_id
+else
+  expgraph_owner="pid $$"
+  expgraph_slurm_json=null
+  expgraph_log=$expgraph_batch_dir/task-$expgraph_task
+  expgraph_pass_term=1
+fi
+expgraph_attempt_dir=$expgraph_job_dir/attempts/$expgraph_attempt
+expgraph_guard=$expgraph_attempt_dir/started-r$expgraph_restart
+expgraph_working_dir=${expgraph_working_dir:-$expgraph_job_dir}
+expgraph_child=
+expgraph_pending=
+expgraph_now
+expgraph_started=$expgraph_time
+expgraph_trap_signals
+
+if ! mkdir -p "$expgraph_attempt_dir" "$expgraph_job_dir/checkpoints" "$expgraph_job_dir/artifacts" "$expgraph_job_dir/logs"; then
+  expgraph_fail "cannot make the job directory $expgraph_job_dir on $expgraph_host"
+fi
+# The guard: of all executions of this attempt, the one whose mkdir succeeds runs it.
+if ! mkdir "$expgraph_guard" 2>/dev/null; then
+  [ -d "$expgraph_guard" ] || expgraph_fail "cannot make $expgraph_guard on $expgraph_host"
+  expgraph_holder=
+  for expgraph_try in 1 2 3 4 5; do
+    if read -r expgraph_holder 2>/dev/null < "$expgraph_guard/owner"; then break; fi
+    sleep 1
+  done
+  if [ "$expgraph_holder" != "$expgraph_owner" ]; then
+    printf 'expgraph: attempt %s of job %s was started by another execution (%s): not run a second time\n' \
+      "$expgraph_attempt" "$EXPGRAPH_JOB_ID" "${expgraph_holder:-unknown}" >&2
+    exit 0
+  fi
+fi
+printf '%s\n' "$expgraph_owner" > "$expgraph_guard/owner.tmp" && mv -f "$expgraph_guard/owner.tmp" "$expgraph_guard/owner"
+
+# What an earlier run left must not be taken for this one's.
+for expgraph_file in "$expgraph_job_dir/error.txt" "$expgraph_job_dir/result.json" "$expgraph_attempt_dir/exit.json"; do
+  if [ -e "$expgraph_file" ]; then mv -f "$expgraph_file" "$expgraph_guard/previous-${expgraph_file##*/}"; fi
+done
+expgraph_end_line "$expgraph_job_dir/metrics.jsonl"
+ln -sfn "$expgraph_log.out" "$expgraph_job_dir/logs/attempt-$expgraph_attempt.out"
+ln -sfn "$expgraph_log.err" "$expgraph_job_dir/logs/attempt-$expgraph_attempt.err"
+if ! printf '%s\n' "$expgraph_config" > "$expgraph_job_dir/config.json.tmp" || ! mv -f "$expgraph_job_dir/config.json.tmp" "$expgraph_job_dir/config.json"; then
+  expgraph_fail "cannot write $expgraph_job_dir/config.json on $expgraph_host"
+fi
+expgraph_event started ''
+
+export EXPGRAPH_JOB_DIR="$expgraph_job_dir" EXPGRAPH_ATTEMPT="$expgraph_attempt"
+export EXPGRAPH_CONFIG="$expgraph_job_dir/config.json" EXPGRAPH_METRICS="$expgraph_job_dir/metrics.jsonl"
+export EXPGRAPH_CHECKPOINTS_DIR="$expgraph_job_dir/checkpoints" EXPGRAPH_ARTIFACTS_DIR="$expgraph_job_dir/artifacts"
+expgraph_enter
+if [ -n "$expgraph_setup" ]; then
+  trap 'expgraph_setup_ended $?' EXIT
+  eval "$expgraph_setup"
+  set +eu
+  if [[ $(trap -p EXIT) == *expgraph_setup_ended* ]]; then trap - EXIT; fi
+  expgraph_trap_signals
+  expgraph_enter
+fi
+
+if [ -z "$expgraph_pending" ]; then
+  # By env, because bash changes or refuses some variables (GROUPS, RANDOM, UID) when it sets them itself.
+  env "${expgraph_variables[@]}" "${expgraph_command[@]}" &
+  expgraph_child=$!
+  if [ -n "$expgraph_pending" ]; then kill -s "$expgraph_pending" "$expgraph_child" 2>/dev/null; fi
+  # A trapped signal ends the wait early with a code of its own; the last wait gives the command's.
+  expgraph_interrupted=1
+  while [ "$expgraph_interrupted" = 1 ]; do
+    expgraph_interrupted=0
+    wait "$expgraph_child"
+    expgraph_code=$?
+  done
+else
+  expgraph_code=143
+fi
+# On the local executor this shell leads a process group of its own: what the command left behind ends with it, as under SLURM.
+if [ -n "$EXPGRAPH_TASK_INDEX" ] && [ -z "$expgraph_slurm_id" ]; then trap '' TERM; kill -s TERM 0; fi
+expgraph_finish "$expgraph_code"
+exit "$expgraph_code"
