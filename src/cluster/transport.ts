@@ -1,8 +1,15 @@
 /** The transport: how bytes and commands reach a machine. Knows nothing of SLURM. One contract suite runs over all of them. */
 
+/** Default of `maxOutputBytes`: the listing of a queue of 100,000 tasks is a tenth of it. */
+export const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
+
+/** Default of `timeoutMs`: slower than any healthy login node, and short enough that a hung file system does not hold a channel for long. */
+export const DEFAULT_TIMEOUT_MS = 120_000;
+
 export interface ExecOptions {
   /** Written to the command's standard input, which is then closed. */
   stdin?: string | Buffer;
+  /** Counted from when the command is sent; then it is ended (TERM, soon after KILL) and the call is `interrupted`. Default DEFAULT_TIMEOUT_MS. */
   timeoutMs?: number;
   /** More output than this ends the command with an error. Default MAX_OUTPUT_BYTES. */
   maxOutputBytes?: number;
@@ -46,9 +53,12 @@ export interface ReadRange {
  * A command that ran and failed is not an error: it is an ExecResult.
  */
 export interface Transport {
-  /** Runs argv; no shell ever interprets its elements (a transport that must pass through one quotes each). */
+  /**
+   * Runs argv in no particular directory; no shell ever interprets its elements (a transport that must pass through one quotes each).
+   * As a shell says it: exit code 127 for a command that does not exist, 126 for one that may not be run. All of argv is at most 120 KiB.
+   */
   exec(argv: string[], options?: ExecOptions): Promise<ExecResult>;
-  /** Writes a file whole or not at all (a sibling temporary file, then a rename), making its directory. */
+  /** Writes a file whole or not at all (a sibling temporary file, then a rename), making its directory. FileError when the machine cannot. */
   put(path: string, content: Buffer): Promise<void>;
   /** Reads many ranges in O(1) round trips; null where the file does not exist or cannot be read. Shorter at the end of a file. */
   read(ranges: ReadRange[]): Promise<(Buffer | null)[]>;
@@ -72,5 +82,13 @@ export class TransportError extends Error {
     super(message, options);
     this.name = 'TransportError';
     this.failure = failure;
+  }
+}
+
+/** The machine answered, and said that it cannot: no permission, quota, disk full, no GNU find. The message has the path and its words. */
+export class FileError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'FileError';
   }
 }
