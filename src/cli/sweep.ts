@@ -29,11 +29,11 @@ const PROGRESS = `subscription SweepProgress($sweepId: ID!) {
   sweepProgress(sweepId: $sweepId) { total done states { state count } jobsPerHour etaSeconds }
 }`;
 
-const EVENTS = `subscription JobEvents($filter: JobEventFilter) { jobEvents(filter: $filter) { kind payload job { name } } }`;
+const EVENTS = `subscription JobEvents($filter: JobEventFilter) { jobEvents(filter: $filter) { toState reason job { name } } }`;
 
 interface JobEvent {
-  kind: string;
-  payload: { to?: string; reason?: string | null };
+  toState: string;
+  reason: string | null;
   job: { name: string } | null;
 }
 
@@ -74,7 +74,8 @@ async function lastProgress(client: GraphqlClient, sweepId: string, show: (progr
 }
 
 async function noteEvents(client: GraphqlClient, sweepId: string, display: ProgressDisplay): Promise<void> {
-  for await (const { jobEvents: { kind, payload, job } } of client.subscribe<{ jobEvents: JobEvent }>(EVENTS, { filter: { sweepIds: [sweepId] } })) {
-    if (kind === 'JOB_STATE_CHANGED' && job) display.note(`${job.name} ${payload.to}${payload.reason ? ` (${payload.reason})` : ''}`);
+  const filter = { sweepIds: [sweepId], kinds: ['JOB_STATE_CHANGED'] };
+  for await (const { jobEvents: { toState, reason, job } } of client.subscribe<{ jobEvents: JobEvent }>(EVENTS, { filter })) {
+    display.note(`${job?.name} ${toState}${reason === null ? '' : ` (${reason})`}`);
   }
 }
