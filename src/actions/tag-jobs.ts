@@ -1,0 +1,31 @@
+import { JOB_STATES } from '../domain/states.ts';
+import type { ActionContext } from './action-context.ts';
+import { changeJobs, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
+import { badInput, MAX_TAGS, tagFaults, throwFaults } from './input-faults.ts';
+
+export interface TagJobsInput extends JobSelection {
+  add?: string[] | null;
+  remove?: string[] | null;
+}
+
+/** Adds and removes tags, of jobs in any state. Throws as `changeJobs`. */
+export async function tagJobs(context: Pick<ActionContext, 'database' | 'tokenName'>, input: TagJobsInput): Promise<JobChangeAnswer> {
+  const add = [...new Set(input.add ?? [])];
+  const remove = [...new Set(input.remove ?? [])];
+  const both = add.filter((tag) => remove.includes(tag));
+  throwFaults([
+    ...tagFaults(add, ['add']), ...tagFaults(remove, ['remove']),
+    ...(add.length + remove.length > 0 ? [] : [badInput([], 'name at least one tag to add or remove')]),
+    ...(both.length === 0 ? [] : [badInput(['remove'], `${both.join(', ')} cannot be both added and removed`)]),
+  ]);
+  return changeJobs(context, input, {
+    states: JOB_STATES,
+    decide(job) {
+      const before = new Set(job.tags);
+      const after = new Set([...job.tags, ...add].filter((tag) => !remove.includes(tag)));
+      if (after.size > MAX_TAGS) return `would have more than ${MAX_TAGS} tags`;
+      const same = after.size === before.size && [...after].every((tag) => before.has(tag));
+      return same ? 'has exactly these tags already' : { kind: 'CHANGE_TAGS', add, remove };
+    },
+  });
+}
