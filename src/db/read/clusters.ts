@@ -1,0 +1,51 @@
+/** Reads of what the clusters last said about themselves, merged with what is configured. */
+import { eq } from 'drizzle-orm';
+import type { ClusterKind } from '../../domain/cluster-settings.ts';
+import type { Reader } from '../database.ts';
+import { clusters, type PartitionRow } from '../tables/index.ts';
+
+/** A cluster as it was last seen. */
+export interface ClusterState {
+  name: string;
+  kind: ClusterKind;
+  reachable: boolean;
+  lastContactAt: Date | null;
+  lastError: string | null;
+  partitions: PartitionRow[] | null;
+  pendingJobCount: number | null;
+  runningJobCount: number | null;
+  maxArraySize: number | null;
+  schedulerVersion: string | null;
+}
+
+/** What the configuration says of a cluster that reads need. */
+export interface ConfiguredCluster {
+  name: string;
+  kind: ClusterKind;
+}
+
+/** Every cluster that is configured or was ever contacted, by name. One that was never contacted is not reachable. */
+export async function allClusters(reader: Reader, configured: ReadonlyMap<string, ConfiguredCluster>): Promise<ClusterState[]> {
+  const contacted = new Map((await reader.select().from(clusters)).map((row) => [row.name, row]));
+  const names = [...new Set([...configured.keys(), ...contacted.keys()])].sort();
+  return names.flatMap((name) => {
+    const row = contacted.get(name);
+    const settings = configured.get(name);
+    if (row !== undefined) return [{ ...row, kind: settings?.kind ?? row.kind, reachable: row.reachable && settings !== undefined }];
+    return settings === undefined ? [] : [neverContacted(settings)];
+  });
+}
+
+/** SLURM's MaxArraySize as the cluster last said it; null where it is unknown or there are no arrays. */
+export async function readMaxArraySize(reader: Reader, name: string): Promise<number | null> {
+  const [row] = await reader.select({ maxArraySize: clusters.maxArraySize }).from(clusters).where(eq(clusters.name, name));
+  return row?.maxArraySize ?? null;
+}
+
+/** A cluster that has said nothing yet. */
+export function neverContacted({ name, kind }: ConfiguredCluster): ClusterState {
+  return {
+    name, kind, reachable: false, lastContactAt: null, lastError: null, partitions: null,
+    pendingJobCount: null, runningJobCount: null, maxArraySize: null, schedulerVersion: null,
+  };
+}

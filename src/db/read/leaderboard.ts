@@ -1,0 +1,81 @@
+/** Which configurations did best: jobs grouped by configuration, each group ranked by the mean of its jobs' best values. */
+import { sql } from 'drizzle-orm';
+import type { Goal, Json } from '../../domain/job-spec.ts';
+import type { JobState } from '../../domain/states.ts';
+import type { Reader } from '../database.ts';
+import { jobs, metricSeries } from '../tables/index.ts';
+import type { RawRow } from './rows.ts';
+
+export interface LeaderboardQuery {
+  experimentId: string;
+  metric: string;
+  goal: Goal;
+}
+
+export interface LeaderboardOptions {
+  /** Dotted configuration keys that make a group; null: every job is its own. */
+  groupBy: readonly string[] | null;
+  /** Only jobs in these states count. */
+  states: readonly JobState[];
+  /** Most groups of each experiment. */
+  first: number;
+}
+
+export interface LeaderboardEntry {
+  /** 1 for the best group. */
+  rank: number;
+  /** Values of the `groupBy` keys, in their order; null where a job lacks the key. Empty without `groupBy`. */
+  groupValues: Json[];
+  jobCount: number;
+  mean: number;
+  /** Of the sample; null for a group of one. */
+  standardDeviation: number | null;
+  bestJobId: string;
+  bestValue: number;
+  bestStep: number;
+}
+
+/** The leaderboard of each experiment, in the order asked for, in one statement. A job's value is its metric's least or greatest finite value. */
+export async function leaderboards(
+  reader: Reader, queries: readonly LeaderboardQuery[], options: LeaderboardOptions,
+): Promise<LeaderboardEntry[][]> {
+  const groupValues = (options.groupBy ?? []).map((key) => sql`${jobs.config} #> ${sql.param(key.split('.'))}::text[]`);
+  const result = await reader.execute<RawRow>(sql`
+    with scored as (
+      select wanted.number, wanted.goal, ${jobs.id} as job_id, jsonb_build_array(${sql.join(groupValues, sql`, `)}) as group_values,
+        ${options.groupBy === null ? sql`${jobs.id}` : sql`null::uuid`} as own_group,
+        case wanted.goal when 'MIN' then ${metricSeries.minValue} else ${metricSeries.maxValue} end as value,
+        case wanted.goal when 'MIN' then ${metricSeries.minStep} else ${metricSeries.maxStep} end as step
+      from unnest(
+        ${sql.param(queries.map((query) => query.experimentId))}::uuid[], ${sql.param(queries.map((query) => query.metric))}::text[],
+        ${sql.param(queries.map((query) => query.goal))}::text[]
+      ) with ordinality as wanted(experiment_id, metric, goal, number)
+      join ${jobs} on ${jobs.experimentId} = wanted.experiment_id and ${jobs.state} = any(${sql.param([...options.states])}::text[])
+      join ${metricSeries} on ${metricSeries.jobId} = ${jobs.id} and ${metricSeries.key} = wanted.metric
+    ),
+    signed as (select *, case goal when 'MIN' then value else -value end as cost from scored where value is not null),
+    grouped as (
+      select number, group_values, count(*) as job_count, avg(value) as mean, stddev_samp(value) as deviation, avg(cost) as mean_cost,
+        (array_agg(job_id order by cost, job_id))[1] as best_job_id, (array_agg(value order by cost, job_id))[1] as best_value,
+        (array_agg(step order by cost, job_id))[1] as best_step
+      from signed group by number, group_values, own_group
+    ),
+    ranked as (select *, row_number() over (partition by number order by mean_cost, best_job_id) as rank from grouped)
+    select * from ranked where rank <= ${options.first} order by number, rank`);
+  const perQuery = queries.map((): LeaderboardEntry[] => []);
+  for (const row of result.rows) perQuery[Number(row['number']) - 1]?.push(decodeEntry(row));
+  return perQuery;
+}
+
+function decodeEntry(row: RawRow): LeaderboardEntry {
+  return {
+    rank: Number(row['rank']),
+    groupValues: row['group_values'] as Json[],
+    jobCount: Number(row['job_count']),
+    mean: Number(row['mean']),
+    standardDeviation: row['deviation'] === null ? null : Number(row['deviation']),
+    bestJobId: String(row['best_job_id']),
+    bestValue: Number(row['best_value']),
+    bestStep: Number(row['best_step']),
+  };
+}

@@ -1,0 +1,52 @@
+import { Arg, Ctx, FieldResolver, Int, Resolver, Root } from 'type-graphql';
+import type { AttemptRow } from '../db/read/attempts.ts';
+import { UserError } from '../domain/errors.ts';
+import { isTerminalAttemptState } from '../domain/states.ts';
+import { AttemptType, FailureType, LogStreamEnum } from './attempt.type.ts';
+import type { GraphqlContext } from './context.ts';
+import { failureOf } from './failure.ts';
+import { JobType } from './job.type.ts';
+
+/** More than the tail that is kept can hold. */
+const MAX_LOG_LINES = 10_000;
+
+@Resolver(() => AttemptType)
+export class AttemptResolver {
+  @FieldResolver(() => JobType, { description: 'The job it executes.' })
+  job(@Root() attempt: AttemptRow, @Ctx() { loaders }: GraphqlContext) {
+    return loaders.jobById.load(attempt.jobId);
+  }
+
+  @FieldResolver(() => String, { nullable: true, description: 'The script that was submitted; shared by all jobs of the submission.' })
+  script(@Root() attempt: AttemptRow, @Ctx() { loaders }: GraphqlContext) {
+    return loaders.scriptOfBatch.load(attempt.batchId);
+  }
+
+  @FieldResolver(() => String, { nullable: true, description: 'The end of its log as it was last read; null while nothing was read.' })
+  async logTail(
+    @Root() attempt: AttemptRow, @Ctx() { loaders }: GraphqlContext,
+    @Arg('lines', () => Int, { defaultValue: 50, description: `Most lines, 1 to ${MAX_LOG_LINES}.` }) lines: number,
+    @Arg('stream', () => LogStreamEnum.values, { defaultValue: 'STDOUT', description: 'Which of its logs.' }) stream: 'STDOUT' | 'STDERR',
+  ) {
+    if (lines < 1 || lines > MAX_LOG_LINES) throw UserError.of('BAD_USER_INPUT', `must be from 1 to ${MAX_LOG_LINES}, not ${lines}`, ['lines']);
+    const texts = await loaders.attemptTexts.load(attempt.id);
+    return lastLines((stream === 'STDOUT' ? texts?.stdoutTail : texts?.stderrTail) ?? null, lines);
+  }
+
+  @FieldResolver(() => String, { nullable: true, description: 'What the job wrote into its error.txt, such as a traceback.' })
+  async errorText(@Root() attempt: AttemptRow, @Ctx() { loaders }: GraphqlContext) {
+    return (await loaders.attemptTexts.load(attempt.id))?.errorText ?? null;
+  }
+
+  @FieldResolver(() => FailureType, { nullable: true, description: 'Why it failed; null when it did not.' })
+  async failure(@Root() attempt: AttemptRow, @Ctx() { loaders }: GraphqlContext) {
+    return isTerminalAttemptState(attempt.state) ? failureOf(attempt.state, await loaders.attemptTexts.load(attempt.id)) : null;
+  }
+}
+
+function lastLines(text: string | null, count: number): string | null {
+  if (text === null) return null;
+  const endsInNewline = text.endsWith('\n');
+  const lines = (endsInNewline ? text.slice(0, -1) : text).split('\n');
+  return lines.slice(-count).join('\n') + (endsInNewline ? '\n' : '');
+}

@@ -1,0 +1,83 @@
+import { Directive, Field, Float, ID, Int, ObjectType, registerEnumType } from 'type-graphql';
+import type { AttemptState } from '../domain/states.ts';
+import { enumOf } from './enum.ts';
+import { AttemptStateEnum } from './enums.ts';
+import type { FailureClass } from './failure.ts';
+import { DateTime, Long } from './scalars.ts';
+
+const failureClasses = enumOf<FailureClass>({
+  OUT_OF_MEMORY: 'Used more memory of the node than it asked for.',
+  TIME_LIMIT: 'Reached its time limit or deadline.',
+  PREEMPTED: 'Had to make room for another job.',
+  NODE_FAILURE: 'A node failed or did not boot.',
+  LOST: 'Vanished without evidence.',
+  ERROR: 'The command itself ended badly.',
+});
+registerEnumType(failureClasses.values, { name: 'FailureClass', description: 'What kind of failure ended an attempt.', valuesConfig: failureClasses.descriptions });
+
+export const LogStreamEnum = enumOf<'STDOUT' | 'STDERR'>({ STDOUT: 'Standard output.', STDERR: 'Standard error.' });
+registerEnumType(LogStreamEnum.values, { name: 'LogStream', description: 'One of the two logs of an attempt.', valuesConfig: LogStreamEnum.descriptions });
+
+@ObjectType('Failure', { description: 'Why an attempt failed.' })
+export class FailureType {
+  @Field(() => failureClasses.values, { description: 'What kind of failure it is.' })
+  class!: FailureClass;
+
+  @Field(() => String, { nullable: true, description: "The line that says so: the last one of the job's error text or of its standard error." })
+  evidence!: string | null;
+
+  @Field(() => String, { description: 'What usually helps.' })
+  advice!: string;
+}
+
+@Directive('@key(fields: "id")')
+@ObjectType('Attempt', { description: 'One execution of a job. A retry or a requeue is a new attempt with the next number.' })
+export class AttemptType {
+  @Field(() => ID, { description: 'Unique and for ever.' })
+  id!: string;
+
+  @Field(() => Int, { description: '1 for the first attempt of the job.' })
+  number!: number;
+
+  @Field(() => AttemptStateEnum, { description: 'Where it stands.' })
+  state!: AttemptState;
+
+  @Field(() => String, { nullable: true, description: "The cluster's reason: why it waits, or what ended it." })
+  reason!: string | null;
+
+  @Field(() => String, { nullable: true, description: "SLURM's id, `123` or `123_4`; null while it is not known." })
+  slurmJobId!: string | null;
+
+  @Field(() => String, { nullable: true, description: 'Where it ran, as SLURM writes it.' })
+  nodeList!: string | null;
+
+  @Field(() => Int, { nullable: true, description: 'Exit code of the command.' })
+  exitCode!: number | null;
+
+  @Field(() => Int, { nullable: true, description: 'The signal that ended the command.' })
+  signal!: number | null;
+
+  @Field(() => DateTime, { nullable: true, description: 'When it was handed to the cluster.' })
+  submittedAt!: Date;
+
+  @Field(() => DateTime, { nullable: true, description: 'When it started.' })
+  startedAt!: Date | null;
+
+  @Field(() => DateTime, { nullable: true, description: 'When it ended.' })
+  finishedAt!: Date | null;
+
+  @Field(() => Float, { nullable: true, description: 'How long it ran, in seconds.' })
+  elapsedSeconds!: number | null;
+
+  @Field(() => Long, { nullable: true, description: 'Most memory it held at once, in bytes.' })
+  maxRssBytes!: number | null;
+
+  @Field(() => Float, { nullable: true, description: 'GPUs times elapsed seconds.' })
+  gpuSeconds!: number | null;
+
+  @Field(() => String, { nullable: true, description: 'Where its standard output is, on the cluster.' })
+  stdoutPath!: string | null;
+
+  @Field(() => String, { nullable: true, description: 'Where its standard error is, on the cluster.' })
+  stderrPath!: string | null;
+}

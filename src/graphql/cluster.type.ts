@@ -1,0 +1,77 @@
+import { Directive, Field, Int, ObjectType } from 'type-graphql';
+import type { ClusterKind } from '../domain/cluster-settings.ts';
+import { ClusterKindEnum } from './enums.ts';
+import { DateTime } from './scalars.ts';
+
+@ObjectType('GpuCount', { description: 'GPUs of one type in a partition.' })
+class GpuCountType {
+  @Field(() => String, { nullable: true, description: 'The type as the cluster names it; null when it names none.' })
+  type!: string | null;
+
+  @Field(() => Int, { description: 'How many there are.' })
+  total!: number;
+
+  @Field(() => Int, { nullable: true, description: 'How many are in use; null when the cluster does not say.' })
+  used!: number | null;
+}
+
+@ObjectType('Partition', { description: 'A partition of a cluster, as it was last seen.' })
+class PartitionType {
+  @Field(() => String, { description: 'Its name.' })
+  name!: string;
+
+  @Field(() => Boolean, { description: 'Whether jobs go here that name no partition.' })
+  isDefault!: boolean;
+
+  @Field(() => String, { description: '`up`, `down`, `drain` or `inact`.' })
+  availability!: string;
+
+  @Field(() => Int, { nullable: true, description: 'Longest time a job may run, in minutes; null for no limit.' })
+  timeLimitMinutes!: number | null;
+
+  @Field(() => Int, { description: 'Nodes in it.' })
+  nodeCount!: number;
+
+  @Field(() => Int, { description: 'Nodes that run nothing.' })
+  idleNodeCount!: number;
+
+  @Field(() => Int, { description: 'CPU cores in it.' })
+  cpuCount!: number;
+
+  @Field(() => Int, { description: 'CPU cores not in use.' })
+  idleCpuCount!: number;
+
+  @Field(() => Int, { nullable: true, description: 'Memory of each node in MiB; null when the cluster does not say.' })
+  memoryMiBPerNode!: number | null;
+
+  @Field(() => [GpuCountType], { description: 'Its GPUs by type.' })
+  gpus!: GpuCountType[];
+}
+
+@Directive('@key(fields: "name")')
+@ObjectType('Cluster', { description: 'A place where jobs run. Live fields are what it said when it was last asked; no query waits for it.' })
+export class ClusterType {
+  @Field(() => String, { description: 'Its name in the configuration.' })
+  name!: string;
+
+  @Field(() => ClusterKindEnum, { description: 'What runs its jobs.' })
+  kind!: ClusterKind;
+
+  @Field(() => Boolean, { description: 'Whether it answered when it was last asked.' })
+  reachable!: boolean;
+
+  @Field(() => DateTime, { nullable: true, description: 'When it last answered; null if never.' })
+  lastContactAt!: Date | null;
+
+  @Field(() => String, { nullable: true, description: 'What went wrong when it last did not answer.' })
+  lastError!: string | null;
+
+  @Field(() => [PartitionType], { nullable: true, description: 'Its partitions; null while it has not told.' })
+  partitions!: PartitionType[] | null;
+
+  @Field(() => String, { nullable: true, description: 'Version of its scheduler; null while it has not told.' })
+  schedulerVersion!: string | null;
+
+  @Field(() => Int, { nullable: true, description: "SLURM's MaxArraySize, at which sweeps are cut into batches." })
+  maxArraySize!: number | null;
+}

@@ -1,0 +1,32 @@
+/** What resolvers get: made anew for each operation. */
+import type { ActionContext } from '../actions/action-context.ts';
+import type { Database } from '../db/database.ts';
+import type { Feed } from '../db/feed.ts';
+import type { TokenScope } from '../db/tables/index.ts';
+import { createLoaders, type Loaders } from './loaders.ts';
+
+/** Who calls. */
+export interface Viewer {
+  tokenName: string;
+  scopes: TokenScope[];
+}
+
+export interface GraphqlContext {
+  database: Database;
+  feed: Pick<Feed, 'subscribe'>;
+  /** Replaced before each event of a subscription, which would else see what the first event saw. */
+  loaders: Loaders;
+  /** Null: nobody who may read anything; `checkOperation` refuses the operation before a resolver runs. */
+  viewer: Viewer | null;
+  actions: ActionContext;
+}
+
+/** The context of one operation. */
+export function createGraphqlContext(parts: Omit<GraphqlContext, 'loaders'>): GraphqlContext {
+  return { ...parts, loaders: createLoaders(parts.database, parts.actions.clusters) };
+}
+
+/** Forgets what was read, before the next event of a subscription is resolved. */
+export function refreshLoaders(context: GraphqlContext): void {
+  context.loaders = createLoaders(context.database, context.actions.clusters);
+}

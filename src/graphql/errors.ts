@@ -1,0 +1,78 @@
+/** How failures reach a client: with words and a code where the client can act on them, masked where it cannot. */
+import { GraphQLError, type GraphQLFormattedError } from 'graphql';
+import { Field, ObjectType, registerEnumType } from 'type-graphql';
+import { asDatabaseError } from '../db/errors.ts';
+import { UserError, type ErrorCode, type UserFault } from '../domain/errors.ts';
+import { enumOf } from './enum.ts';
+
+const ErrorCodeEnum = enumOf<ErrorCode>({
+  BAD_USER_INPUT: 'The input is wrong; the message says what would be right.',
+  NOT_FOUND: 'Something named in the input does not exist.',
+  ALREADY_EXISTS: 'What should be made is there already.',
+  CONFLICT: 'The thing is in a state that does not allow this, or somebody changed it at the same time.',
+  LIMIT_EXCEEDED: 'More was asked for than one request may take; the message has the numbers.',
+  UNAUTHENTICATED: 'No valid token came with the request.',
+  FORBIDDEN: 'The token may not do this.',
+  IDEMPOTENCY_KEY_REUSED: 'The idempotency key was used before with another input.',
+  CLUSTER_UNAVAILABLE: 'The cluster cannot be reached at the moment.',
+  DATABASE_UNAVAILABLE: 'The database cannot be reached at the moment; try again.',
+  CURSOR_EXPIRED: 'The cursor is too old to go on from; begin anew without it.',
+});
+registerEnumType(ErrorCodeEnum.values, { name: 'ErrorCode', description: 'What kind of error this is, for programs.', valuesConfig: ErrorCodeEnum.descriptions });
+
+/** One fault in a mutation's input. */
+@ObjectType('UserError', { description: 'One fault in the input of a mutation. Nothing was changed when there is any.' })
+export class UserErrorType implements UserFault {
+  @Field(() => [String], { description: 'Path into `input`, such as `["resources", "gpus"]`; empty for the input as a whole.' })
+  field!: string[];
+
+  @Field(() => String, { description: 'What is wrong and what would be right.' })
+  message!: string;
+
+  @Field(() => ErrorCodeEnum.values, { description: 'The kind of fault.' })
+  code!: ErrorCode;
+}
+
+/** Codes that no change of the input would mend: they fail the field itself. */
+const TOP_LEVEL_CODES: ReadonlySet<ErrorCode> = new Set(['UNAUTHENTICATED', 'FORBIDDEN', 'DATABASE_UNAVAILABLE']);
+
+/** Runs a mutation; faults of the input become the payload's `userErrors` beside the `empty` entity fields. */
+export async function withUserErrors<Payload extends object>(empty: Payload, run: () => Promise<Payload>): Promise<Payload & { userErrors: UserFault[] }> {
+  try {
+    return { ...(await run()), userErrors: [] };
+  } catch (error) {
+    const known = asDatabaseError(error);
+    if (known === null || known.faults.some((fault) => TOP_LEVEL_CODES.has(fault.code))) throw error;
+    return { ...empty, userErrors: known.faults };
+  }
+}
+
+/**
+ * The error as a client may see it. A UserError keeps its words and code, a database failure says no more than that, GraphQL's
+ * own complaints about the request keep their messages, and anything else is handed to `onBug` and masked.
+ */
+export function formatGraphqlError(formatted: GraphQLFormattedError, error: unknown, onBug: (error: unknown) => void): GraphQLFormattedError {
+  const original = innermost(error);
+  if (original instanceof GraphQLError) return withoutStack(formatted);
+  const known = original instanceof UserError ? original : asDatabaseError(original);
+  if (known !== null) {
+    return { ...located(formatted), message: known.message, extensions: { code: known.code, faults: known.faults } };
+  }
+  onBug(original);
+  return { ...located(formatted), message: 'Internal server error', extensions: { code: 'INTERNAL_SERVER_ERROR' } };
+}
+
+function innermost(error: unknown): unknown {
+  let current = error;
+  while (current instanceof GraphQLError && current.originalError !== undefined) current = current.originalError;
+  return current;
+}
+
+function located({ locations, path }: GraphQLFormattedError): Pick<GraphQLFormattedError, 'locations' | 'path'> {
+  return { ...(locations && { locations }), ...(path && { path }) };
+}
+
+function withoutStack(formatted: GraphQLFormattedError): GraphQLFormattedError {
+  const { stacktrace: _, ...extensions } = formatted.extensions ?? {};
+  return { ...located(formatted), message: formatted.message, extensions: { code: 'BAD_USER_INPUT', ...extensions } };
+}

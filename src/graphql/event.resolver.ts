@@ -1,0 +1,170 @@
+import { Arg, Ctx, Directive, FieldResolver, ID, Int, Resolver, Root, Subscription } from 'type-graphql';
+import { jobsById } from '../db/read/jobs.ts';
+import { sweepsById } from '../db/read/experiments.ts';
+import { onlyUuids } from '../db/read/uuid.ts';
+import { UserError } from '../domain/errors.ts';
+import type { EventKind, EventPayloads, LoggedEvent } from '../domain/events.ts';
+import type { Json } from '../domain/job-spec.ts';
+import { AttemptType } from './attempt.type.ts';
+import { Changes } from './changes.ts';
+import { CheckpointType } from './checkpoint.type.ts';
+import { refreshLoaders, type GraphqlContext } from './context.ts';
+import { AttemptStateEnum, JobStateEnum } from './enums.ts';
+import { eventCursor, eventPredicate } from './event-filter.ts';
+import { AppendedStepsType, JobEventFilterInput, JobEventType } from './event.type.ts';
+import { ExperimentType, ProgressType, SweepType } from './experiment.type.ts';
+import { JobType } from './job.type.ts';
+import { MetricAppendType } from './metric.type.ts';
+import { bringsPoints, readAppended, type MetricsAppendedEvent } from './metrics-appended.ts';
+import { toProgressType } from './progress.ts';
+import { JSONValue } from './scalars.ts';
+
+/** A person cannot follow more than four changes a second. */
+const PROGRESS_INTERVAL_MS = 250;
+
+interface SubscribeCall<Arguments> {
+  args: Arguments;
+  context: GraphqlContext;
+}
+
+@Resolver()
+export class EventSubscriptionResolver {
+  @Subscription(() => JobEventType, {
+    description: 'The log as it grows. Reconnect with the last cursor as `after`: what was missed is replayed, nothing comes twice.',
+    subscribe: ({ args, context }: SubscribeCall<{ filter?: JobEventFilterInput; after?: string }>) =>
+      context.feed.subscribe({ after: eventCursor(args.after), filter: eventPredicate(args.filter) }),
+  })
+  jobEvents(
+    @Root() event: LoggedEvent, @Ctx() context: GraphqlContext,
+    @Arg('filter', () => JobEventFilterInput, { nullable: true, description: 'Which events; all when left out.' }) _filter: JobEventFilterInput | null,
+    @Arg('after', () => String, { nullable: true, description: 'Cursor of the last event already known, "0" for the whole log; left out, only what happens from now on.' }) _after: string | null,
+  ) {
+    refreshLoaders(context);
+    return event;
+  }
+
+  @Subscription(() => ProgressType, {
+    description: 'The progress of a sweep: at once, then after every change, at most four times a second, the last change always included.',
+    subscribe: async ({ args: { sweepId }, context }: SubscribeCall<{ sweepId: string }>) => {
+      const id = await existingId('sweepId', sweepId, (ids) => sweepsById(context.database, ids));
+      return new Changes(context.feed.subscribe({ filter: (event) => event.sweepId === id && event.kind === 'JOB_STATE_CHANGED' }), PROGRESS_INTERVAL_MS);
+    },
+  })
+  async sweepProgress(@Arg('sweepId', () => ID, { description: 'The sweep.' }) sweepId: string, @Ctx() context: GraphqlContext) {
+    refreshLoaders(context);
+    return toProgressType(await context.loaders.sweepProgress.load(sweepId.toLowerCase()));
+  }
+
+  @Subscription(() => MetricAppendType, {
+    description: 'Metric values of a job as they arrive.',
+    subscribe: async ({ args: { jobId, keys }, context }: SubscribeCall<{ jobId: string; keys?: string[] | null }>) => {
+      const id = await existingId('jobId', jobId, (ids) => jobsById(context.database, ids));
+      return context.feed.subscribe({ filter: (event) => bringsPoints(event, id, keys ?? null) });
+    },
+  })
+  metricsAppended(
+    @Root() event: MetricsAppendedEvent, @Ctx() context: GraphqlContext,
+    @Arg('jobId', () => ID, { description: 'The job.' }) _jobId: string,
+    @Arg('keys', () => [String], { nullable: true, description: 'Which metrics; all when left out.' }) keys: string[] | null,
+  ) {
+    refreshLoaders(context);
+    return readAppended(context, event, keys ?? null);
+  }
+}
+
+@Resolver(() => JobEventType)
+export class JobEventResolver {
+  @FieldResolver(() => String, { description: 'Its place in the log, to be passed as `after`.' })
+  cursor(@Root() event: LoggedEvent) {
+    return String(event.seq);
+  }
+
+  @FieldResolver(() => ExperimentType, { description: 'The experiment it belongs to.' })
+  experiment(@Root() event: LoggedEvent, @Ctx() { loaders }: GraphqlContext) {
+    return loaders.experimentById.load(event.experimentId);
+  }
+
+  @FieldResolver(() => SweepType, { nullable: true, description: 'The sweep it belongs to.' })
+  sweep(@Root() event: LoggedEvent, @Ctx() { loaders }: GraphqlContext) {
+    return event.sweepId === null ? null : loaders.sweepById.load(event.sweepId);
+  }
+
+  @FieldResolver(() => JobType, { nullable: true, description: 'The job it is about; null for events of experiments and sweeps.' })
+  job(@Root() event: LoggedEvent, @Ctx() { loaders }: GraphqlContext) {
+    return event.jobId === null ? null : loaders.jobById.load(event.jobId);
+  }
+
+  @FieldResolver(() => AttemptType, { nullable: true, description: 'The execution it is about.' })
+  attempt(@Root() event: LoggedEvent, @Ctx() { loaders }: GraphqlContext) {
+    return event.jobId === null || event.attemptNumber === null ? null
+      : loaders.attemptByNumber.load({ jobId: event.jobId, number: event.attemptNumber });
+  }
+
+  @FieldResolver(() => JobStateEnum, { nullable: true, description: 'JOB_STATE_CHANGED: the state before; null for a new job.' })
+  fromState(@Root() event: LoggedEvent) {
+    return payloadOf(event, 'JOB_STATE_CHANGED')?.from ?? null;
+  }
+
+  @FieldResolver(() => JobStateEnum, { nullable: true, description: 'JOB_STATE_CHANGED: the state after.' })
+  toState(@Root() event: LoggedEvent) {
+    return payloadOf(event, 'JOB_STATE_CHANGED')?.to ?? null;
+  }
+
+  @FieldResolver(() => AttemptStateEnum, { nullable: true, description: 'ATTEMPT_STATE_CHANGED: the state before; null for a new attempt.' })
+  fromAttemptState(@Root() event: LoggedEvent) {
+    return payloadOf(event, 'ATTEMPT_STATE_CHANGED')?.from ?? null;
+  }
+
+  @FieldResolver(() => AttemptStateEnum, { nullable: true, description: 'ATTEMPT_STATE_CHANGED: the state after.' })
+  toAttemptState(@Root() event: LoggedEvent) {
+    return payloadOf(event, 'ATTEMPT_STATE_CHANGED')?.to ?? null;
+  }
+
+  @FieldResolver(() => String, { nullable: true, description: 'State changes: why, in words.' })
+  reason(@Root() event: LoggedEvent) {
+    return (payloadOf(event, 'JOB_STATE_CHANGED') ?? payloadOf(event, 'ATTEMPT_STATE_CHANGED'))?.reason ?? null;
+  }
+
+  @FieldResolver(() => String, { nullable: true, description: "ATTEMPT_STATE_CHANGED: SLURM's id, as known then." })
+  slurmJobId(@Root() event: LoggedEvent) {
+    return payloadOf(event, 'ATTEMPT_STATE_CHANGED')?.slurmJobId ?? null;
+  }
+
+  @FieldResolver(() => [String], { nullable: true, description: 'JOB_UPDATED: what changed.' })
+  changed(@Root() event: LoggedEvent) {
+    return payloadOf(event, 'JOB_UPDATED')?.changed ?? null;
+  }
+
+  @Directive('@listSize(assumedSize: 5)')
+  @FieldResolver(() => [AppendedStepsType], { nullable: true, description: 'METRICS_APPENDED: which steps arrived, by metric.' })
+  series(@Root() event: LoggedEvent) {
+    return payloadOf(event, 'METRICS_APPENDED')?.series ?? null;
+  }
+
+  @FieldResolver(() => CheckpointType, { nullable: true, description: 'CHECKPOINT_CHANGED: the checkpoint.' })
+  checkpoint(@Root() event: LoggedEvent, @Ctx() { loaders }: GraphqlContext) {
+    const payload = payloadOf(event, 'CHECKPOINT_CHANGED');
+    return payload === null ? null : loaders.checkpointById.load(payload.checkpointId);
+  }
+
+  @FieldResolver(() => JSONValue, { nullable: true, description: 'NOTE: what the job wrote.' })
+  note(@Root() event: LoggedEvent): Json {
+    return payloadOf(event, 'NOTE')?.note ?? null;
+  }
+
+  @FieldResolver(() => Int, { nullable: true, description: 'SWEEP_CREATED: how many jobs it has.' })
+  jobCount(@Root() event: LoggedEvent) {
+    return payloadOf(event, 'SWEEP_CREATED')?.jobCount ?? null;
+  }
+}
+
+function payloadOf<Kind extends EventKind>(event: LoggedEvent, kind: Kind): EventPayloads[Kind] | null {
+  // The kind tells the payload, which the compiler cannot follow through a type parameter.
+  return event.kind === kind ? event.payload as unknown as EventPayloads[Kind] : null;
+}
+
+async function existingId(field: string, id: string, read: (ids: string[]) => Promise<({ id: string } | null)[]>): Promise<string> {
+  const [row] = await read(onlyUuids([id.toLowerCase()]));
+  if (!row) throw UserError.of('NOT_FOUND', `there is no such thing as ${id.slice(0, 100)}`, [field]);
+  return row.id;
+}

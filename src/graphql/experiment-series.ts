@@ -1,0 +1,25 @@
+/** Metric histories of many jobs in one answer. */
+import type { SeriesSelection } from '../db/read/metrics.ts';
+import { UserError } from '../domain/errors.ts';
+import { existing, type Loaders } from './loaders.ts';
+import { seriesView, type SeriesView } from './metric-series.ts';
+
+/** Most points of one answer, all series together: some 100 MB of JSON. */
+const MAX_POINTS_IN_ALL = 2_000_000;
+
+/** The histories that are chosen. Throws UserError LIMIT_EXCEEDED, with the numbers, when the answer could grow too large. */
+export async function experimentSeries(
+  loaders: Loaders, experimentId: string, selection: Omit<SeriesSelection, 'limit'>, maxPoints: number,
+): Promise<SeriesView[]> {
+  const limit = Math.floor(MAX_POINTS_IN_ALL / maxPoints);
+  const rows = await loaders.seriesOfExperiment.load({ ...selection, limit: limit + 1 }, experimentId);
+  if (rows.length > limit) {
+    throw UserError.of('LIMIT_EXCEEDED',
+      `more than ${limit} series of up to ${maxPoints} points match, over the limit of ${MAX_POINTS_IN_ALL} points in one answer; narrow \`filter\` or \`keys\`, or lower \`maxPoints\``, ['maxPoints']);
+  }
+  const jobs = new Map((await existing(loaders.jobById, [...new Set(rows.map((row) => row.jobId))])).map((job) => [job.id, job]));
+  return rows.flatMap((row) => {
+    const job = jobs.get(row.jobId);
+    return job === undefined ? [] : [seriesView(loaders, job, row, maxPoints)];
+  });
+}

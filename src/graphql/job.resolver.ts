@@ -1,0 +1,121 @@
+import { Arg, Ctx, Directive, FieldResolver, ID, Int, Query, Resolver, Root } from 'type-graphql';
+import { jobSource, type JobRow } from '../db/read/jobs.ts';
+import { countRows, readPage } from '../db/read/page.ts';
+import { isUuid } from '../db/read/uuid.ts';
+import type { CheckpointState } from '../domain/checkpoint-scan.ts';
+import type { Goal } from '../domain/job-spec.ts';
+import { AttemptType } from './attempt.type.ts';
+import { CheckpointStateEnum, CheckpointType } from './checkpoint.type.ts';
+import { ClusterType } from './cluster.type.ts';
+import { AFTER_DESCRIPTION, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
+import type { GraphqlContext } from './context.ts';
+import { GoalEnum } from './enums.ts';
+import { ExperimentType, SweepType } from './experiment.type.ts';
+import { JobFilterInput, JobOrderInput, toJobFilter, toJobOrder } from './filter.input.ts';
+import { JobConnection, JobType, ResultType } from './job.type.ts';
+import { objectiveOf } from './leaderboard.ts';
+import { clusterOf, type Loaders } from './loaders.ts';
+import { checkMaxPoints, MAX_POINTS_DESCRIPTION, seriesView } from './metric-series.ts';
+import { MetricSeriesType } from './metric.type.ts';
+
+const RETRYABLE: ReadonlySet<string> = new Set(['FAILED', 'CANCELLED', 'LOST'] satisfies JobRow['state'][]);
+
+@Resolver(() => JobType)
+export class JobResolver {
+  @Query(() => JobType, { nullable: true, description: 'A job by its id; null when there is none.' })
+  job(@Ctx() { loaders }: GraphqlContext, @Arg('id', () => ID, { description: 'Its id.' }) id: string) {
+    return isUuid(id) ? loaders.jobById.load(id) : null;
+  }
+
+  @Directive(LIST_SIZE)
+  @Query(() => JobConnection, { description: 'Jobs of all experiments; oldest first unless ordered otherwise.' })
+  async jobs(
+    @Ctx() { database }: GraphqlContext,
+    @Arg('filter', () => JobFilterInput, { nullable: true, description: 'Which ones; all when left out.' }) filter: JobFilterInput | null,
+    @Arg('orderBy', () => [JobOrderInput], { nullable: true, description: 'Sort keys, the most important first.' }) orderBy: JobOrderInput[] | null,
+    @Arg('first', () => Int, { defaultValue: 50, description: FIRST_DESCRIPTION }) first: number,
+    @Arg('after', () => String, { nullable: true, description: AFTER_DESCRIPTION }) after: string | null,
+  ) {
+    const source = jobSource(toJobFilter(filter), toJobOrder(orderBy));
+    const request = pageRequest(first, after);
+    return toConnection(await readPage(database, source, request), request, () => countRows(database, source));
+  }
+
+  @FieldResolver(() => ExperimentType, { description: 'The experiment it belongs to.' })
+  experiment(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
+    return loaders.experimentById.load(job.experimentId);
+  }
+
+  @FieldResolver(() => SweepType, { nullable: true, description: 'The sweep it came from; null for a job submitted singly.' })
+  sweep(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
+    return job.sweepId === null ? null : loaders.sweepById.load(job.sweepId);
+  }
+
+  @FieldResolver(() => Boolean, { description: 'Whether `retryJobs` would run it again.' })
+  retryable(@Root() job: JobRow) {
+    return RETRYABLE.has(job.state);
+  }
+
+  @FieldResolver(() => ClusterType, { description: 'Where it runs.' })
+  cluster(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
+    return clusterOf(loaders, job.cluster);
+  }
+
+  @Directive('@listSize(assumedSize: 3)')
+  @FieldResolver(() => [AttemptType], { description: 'Its executions, first to newest.' })
+  attempts(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
+    return loaders.attemptsOfJob.load(job.id);
+  }
+
+  @FieldResolver(() => AttemptType, { nullable: true, description: 'The newest execution; null before the first.' })
+  currentAttempt(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
+    return job.attemptCount === 0 ? null : loaders.attemptByNumber.load({ jobId: job.id, number: job.attemptCount });
+  }
+
+  @Directive('@listSize(assumedSize: 5)')
+  @FieldResolver(() => [MetricSeriesType], { description: 'Its metric histories, by name.' })
+  async metrics(
+    @Root() job: JobRow, @Ctx() { loaders }: GraphqlContext,
+    @Arg('keys', () => [String], { nullable: true, description: 'Which metrics; all when left out.' }) keys: string[] | null,
+    @Arg('maxPoints', () => Int, { defaultValue: 1000, description: MAX_POINTS_DESCRIPTION }) maxPoints: number,
+  ) {
+    checkMaxPoints(maxPoints);
+    const rows = await loaders.seriesOfJob.load(keys ?? null, job.id);
+    return rows.map((row) => seriesView(loaders, job, row, maxPoints));
+  }
+
+  @Directive('@listSize(assumedSize: 10)')
+  @FieldResolver(() => [CheckpointType], { description: 'Its checkpoints by step.' })
+  async checkpoints(
+    @Root() job: JobRow, @Ctx() { loaders }: GraphqlContext,
+    @Arg('state', () => CheckpointStateEnum, { nullable: true, description: 'Only those in this state.' }) state: CheckpointState | null,
+  ) {
+    const rows = await loaders.checkpointsOfJob.load(job.id);
+    return state ? rows.filter((row) => row.state === state) : rows;
+  }
+
+  @FieldResolver(() => CheckpointType, {
+    nullable: true,
+    description: 'The checkpoint to load: of the COMPLETE ones, the one whose last metric value at or before its step is best (of equals the earliest); '
+      + 'if none has a value, the newest at or before the best step. Null when there is none, or nothing says what best means.',
+  })
+  async bestCheckpoint(
+    @Root() job: JobRow, @Ctx() { loaders }: GraphqlContext,
+    @Arg('metric', () => String, { nullable: true, description: "The metric that counts; the experiment's objective when left out." }) metric: string | null,
+    @Arg('goal', () => GoalEnum, { nullable: true, description: "Which way it is better; the objective's when left out." }) goal: Goal | null,
+  ) {
+    return bestCheckpointOf(loaders, job, { metric, goal });
+  }
+
+  @FieldResolver(() => ResultType, { nullable: true, description: 'What it yielded; null until it has completed and its files were read.' })
+  result(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
+    return loaders.resultOfJob.load(job.id);
+  }
+}
+
+/** The best checkpoint of a job by what is asked, else by its experiment's objective. */
+export async function bestCheckpointOf(loaders: Loaders, job: JobRow, asked: { metric: string | null; goal: Goal | null }) {
+  const experiment = asked.metric && asked.goal ? null : await loaders.experimentById.load(job.experimentId);
+  const objective = objectiveOf(experiment, asked);
+  return objective === null ? null : loaders.bestCheckpoint.load({ jobId: job.id, ...objective });
+}

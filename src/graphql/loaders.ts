@@ -1,0 +1,94 @@
+/** One loader for each thing that lists fan out to, made anew for each operation: whatever a level asks for becomes one statement. */
+import DataLoader from 'dataloader';
+import type { Database } from '../db/database.ts';
+import * as attempts from '../db/read/attempts.ts';
+import { jobIdsOfBatches, jobsById } from '../db/read/jobs.ts';
+import { scriptsOfBatches, submittersOfBatches } from '../db/read/batches.ts';
+import * as checkpoints from '../db/read/checkpoints.ts';
+import { allClusters, neverContacted, type ClusterState, type ConfiguredCluster } from '../db/read/clusters.ts';
+import { experimentsById, experimentsByName, sweepsById, type ExperimentName } from '../db/read/experiments.ts';
+import { leaderboards, type LeaderboardOptions, type LeaderboardQuery } from '../db/read/leaderboard.ts';
+import * as metrics from '../db/read/metrics.ts';
+import { jobCountsOf, jobPagesOf, sweepCountsOf, sweepPagesOf, type NestedJobs } from '../db/read/nested.ts';
+import type { PageRequest } from '../db/read/page.ts';
+import { progressByTag, progressOfExperiments, progressOfSweeps } from '../db/read/progress.ts';
+import { resultsOfJobs } from '../db/read/results.ts';
+import { onlyUuids } from '../db/read/uuid.ts';
+
+export type Loaders = ReturnType<typeof createLoaders>;
+
+/** Loaders that remember what they read: for one operation, or one event of a subscription, and no longer. */
+export function createLoaders(database: Database, configured: ReadonlyMap<string, ConfiguredCluster>) {
+  const byKey = <Key, Value>(read: (keys: readonly Key[]) => Promise<Value[]>, keyOf: (key: Key) => string = JSON.stringify) =>
+    new DataLoader<Key, Value, string>(read, { cacheKeyFn: keyOf });
+  const byId = <Value>(read: (database: Database, ids: readonly string[]) => Promise<Value[]>) =>
+    byKey<string, Value>((ids) => read(database, ids), (id) => id);
+  return {
+    experimentById: byId(experimentsById),
+    experimentByName: byKey((names: readonly ExperimentName[]) => experimentsByName(database, names),
+      ({ project, name }) => JSON.stringify([project, name])),
+    sweepById: byId(sweepsById),
+    jobById: byId(jobsById),
+    attemptById: byId(attempts.attemptsById),
+    attemptByNumber: byKey((keys: readonly attempts.AttemptNumber[]) => attempts.attemptsByNumber(database, keys)),
+    attemptsOfJob: byId(attempts.attemptsOfJobs),
+    attemptTexts: byId(attempts.attemptTexts),
+    checkpointById: byId(checkpoints.checkpointsById),
+    checkpointsOfJob: byId(checkpoints.checkpointsOfJobs),
+    checkpointAtStep: byKey((places: readonly checkpoints.JobStep[]) => checkpoints.checkpointsAtSteps(database, places)),
+    bestCheckpoint: byKey((queries: readonly checkpoints.BestCheckpointQuery[]) => checkpoints.bestCheckpoints(database, queries)),
+    seriesOfJob: perArguments((keys: readonly string[] | null, ids: readonly string[]) => metrics.seriesOfJobs(database, ids, keys)),
+    seriesOfExperiment: perArguments((selection: metrics.SeriesSelection, ids: readonly string[]) =>
+      metrics.seriesOfExperiments(database, ids, selection)),
+    pointsOfSeries: perArguments((maxPoints: number, queries: readonly metrics.PointQuery[]) =>
+      metrics.pointsOfSeries(database, queries, maxPoints)),
+    metricsAtStep: perArguments((keys: readonly string[] | null, places: readonly checkpoints.JobStep[]) =>
+      metrics.metricsAtSteps(database, places, keys)),
+    resultOfJob: byId(resultsOfJobs),
+    scriptOfBatch: byId(scriptsOfBatches),
+    submittersOfBatch: byId(submittersOfBatches),
+    jobIdsOfBatch: byId(jobIdsOfBatches),
+    experimentProgress: byId(progressOfExperiments),
+    experimentProgressByTag: byId(progressByTag),
+    sweepProgress: byId(progressOfSweeps),
+    leaderboard: perArguments((options: LeaderboardOptions, queries: readonly LeaderboardQuery[]) => leaderboards(database, queries, options)),
+    clusterByName: byKey((names: readonly string[]) => clustersByName(database, configured, names), (name) => name),
+    jobPage: perArguments(({ wanted, request }: { wanted: NestedJobs; request: PageRequest }, ids: readonly string[]) =>
+      jobPagesOf(database, wanted, request, ids)),
+    jobCount: perArguments((wanted: NestedJobs, ids: readonly string[]) => jobCountsOf(database, wanted, ids)),
+    sweepPage: perArguments((request: PageRequest, ids: readonly string[]) => sweepPagesOf(database, request, ids)),
+    sweepCount: byId(sweepCountsOf),
+  };
+}
+
+/** A loader for a field with arguments: keys that come with equal arguments are read together. */
+function perArguments<Arguments, Key, Value>(read: (args: Arguments, keys: readonly Key[]) => Promise<Value[]>) {
+  const loaders = new Map<string, DataLoader<Key, Value, string>>();
+  return {
+    load(args: Arguments, key: Key): Promise<Value> {
+      const signature = JSON.stringify(args);
+      const loader = loaders.get(signature)
+        ?? new DataLoader<Key, Value, string>((keys) => read(args, keys), { cacheKeyFn: (each) => JSON.stringify(each) });
+      loaders.set(signature, loader);
+      return loader.load(key);
+    },
+  };
+}
+
+async function clustersByName(
+  database: Database, configured: ReadonlyMap<string, ConfiguredCluster>, names: readonly string[],
+): Promise<(ClusterState | null)[]> {
+  const known = new Map((await allClusters(database, configured)).map((cluster) => [cluster.name, cluster]));
+  return names.map((name) => known.get(name) ?? null);
+}
+
+/** The cluster of a job, also when it is neither configured nor was ever contacted any more. */
+export async function clusterOf(loaders: Loaders, name: string): Promise<ClusterState> {
+  return (await loaders.clusterByName.load(name)) ?? neverContacted({ name, kind: 'SLURM' });
+}
+
+/** Rows by ids from outside, without those that do not exist. */
+export async function existing<Row>(loader: DataLoader<string, Row | null, string>, ids: readonly string[]): Promise<Row[]> {
+  const rows = await Promise.all(onlyUuids(ids).map((id) => loader.load(id)));
+  return rows.filter((row): row is Awaited<Row> & NonNullable<Row> => row !== null) as Row[];
+}

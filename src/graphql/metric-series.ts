@@ -1,0 +1,78 @@
+/** A metric history as a resolver hands it on: its summary now, its points when a field asks for them. */
+import type { PointColumns, SeriesPoints, SeriesRow } from '../db/read/metrics.ts';
+import type { JobRow } from '../db/read/jobs.ts';
+import { downsampleMinMax } from '../domain/downsample.ts';
+import { UserError } from '../domain/errors.ts';
+import type { Loaders } from './loaders.ts';
+import type { NonFiniteName, NonFinitePointType } from './metric.type.ts';
+
+/** Two show an extent; more than this no screen shows and no notebook asks for without paging by step. */
+const MIN_POINTS = 2;
+const MAX_POINTS = 10_000;
+/** Postgres hands over this many times what is shown, so that the choice of what to show is made on finer stretches. */
+const OVERSAMPLING = 4;
+
+export const MAX_POINTS_DESCRIPTION = `Most points of a series, ${MIN_POINTS} to ${MAX_POINTS}. A longer series is sampled so that its extremes stay.`;
+
+/** Points as the schema shows them. */
+export interface ShownPoints {
+  steps: number[];
+  values: (number | null)[];
+  times: Date[];
+  nonFinite: NonFinitePointType[];
+  sampled: boolean;
+}
+
+export interface SeriesView {
+  key: string;
+  job: JobRow;
+  row: SeriesRow;
+  points: () => Promise<ShownPoints>;
+}
+
+/** Throws UserError when `maxPoints` is out of bounds. */
+export function checkMaxPoints(maxPoints: number): void {
+  if (maxPoints < MIN_POINTS || maxPoints > MAX_POINTS) {
+    throw UserError.of('BAD_USER_INPUT', `must be from ${MIN_POINTS} to ${MAX_POINTS}, not ${maxPoints}`, ['maxPoints']);
+  }
+}
+
+/** The view of one series with at most `maxPoints` points. */
+export function seriesView(loaders: Loaders, job: JobRow, row: SeriesRow, maxPoints: number): SeriesView {
+  let points: Promise<ShownPoints> | undefined;
+  const read = async (): Promise<ShownPoints> =>
+    shownPoints(await loaders.pointsOfSeries.load(maxPoints * OVERSAMPLING, { jobId: row.jobId, seriesNumber: row.seriesNumber }), maxPoints);
+  return { key: row.key, job, row, points: () => (points ??= read()) };
+}
+
+/** At most `maxPoints` of the points, as columns of the schema. */
+export function shownPoints(points: SeriesPoints, maxPoints: number): ShownPoints {
+  const { indexes, sampled } = downsampleMinMax(points.steps, points.values, maxPoints);
+  const kept = sampled ? pick(points, indexes) : points;
+  return {
+    steps: kept.steps,
+    values: kept.values.map(finite),
+    times: kept.times.map((time) => new Date(time)),
+    nonFinite: kept.values.flatMap((value, index) => {
+      const name = nonFiniteName(value);
+      return name === null ? [] : [{ index, step: kept.steps[index]!, value: name }];
+    }),
+    sampled: sampled || points.reduced,
+  };
+}
+
+/** The value, or null where JSON has no number for it. */
+export function finite(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
+}
+
+function nonFiniteName(value: number): NonFiniteName | null {
+  if (Number.isFinite(value)) return null;
+  if (Number.isNaN(value)) return 'NAN';
+  return value > 0 ? 'POSITIVE_INFINITY' : 'NEGATIVE_INFINITY';
+}
+
+function pick(points: PointColumns, indexes: number[]): PointColumns {
+  const column = (values: number[]): number[] => indexes.map((index) => values[index]!);
+  return { steps: column(points.steps), values: column(points.values), times: column(points.times) };
+}

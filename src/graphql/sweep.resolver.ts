@@ -1,0 +1,56 @@
+import { Arg, Ctx, Directive, FieldResolver, Int, Resolver, Root } from 'type-graphql';
+import type { SweepRow } from '../db/read/experiments.ts';
+import { CheckpointType } from './checkpoint.type.ts';
+import { AFTER_DESCRIPTION, FIRST_DESCRIPTION, LIST_SIZE, pageRequest } from './connection.ts';
+import type { GraphqlContext } from './context.ts';
+import { ExperimentType, LeaderboardRowType, ProgressType, SweepType } from './experiment.type.ts';
+import { JobFilterInput, JobOrderInput, toJobFilter, toJobOrder } from './filter.input.ts';
+import { JobConnection, JobType } from './job.type.ts';
+import type { LeaderboardView } from './leaderboard.ts';
+import { nestedJobs } from './nested-jobs.ts';
+import { toProgressType } from './progress.ts';
+import { Long } from './scalars.ts';
+
+@Resolver(() => SweepType)
+export class SweepResolver {
+  @FieldResolver(() => ExperimentType, { description: 'The experiment it belongs to.' })
+  experiment(@Root() sweep: SweepRow, @Ctx() { loaders }: GraphqlContext) {
+    return loaders.experimentById.load(sweep.experimentId);
+  }
+
+  @FieldResolver(() => ProgressType, { description: 'How far its jobs are.' })
+  async progress(@Root() sweep: SweepRow, @Ctx() { loaders }: GraphqlContext) {
+    return toProgressType(await loaders.sweepProgress.load(sweep.id));
+  }
+
+  @Directive(LIST_SIZE)
+  @FieldResolver(() => JobConnection, { description: 'Its jobs; in the order of the expansion unless ordered otherwise.' })
+  jobs(
+    @Root() sweep: SweepRow, @Ctx() { loaders }: GraphqlContext,
+    @Arg('filter', () => JobFilterInput, { nullable: true, description: 'Which ones; all when left out.' }) filter: JobFilterInput | null,
+    @Arg('orderBy', () => [JobOrderInput], { nullable: true, description: 'Sort keys, the most important first.' }) orderBy: JobOrderInput[] | null,
+    @Arg('first', () => Int, { defaultValue: 50, description: FIRST_DESCRIPTION }) first: number,
+    @Arg('after', () => String, { nullable: true, description: AFTER_DESCRIPTION }) after: string | null,
+  ) {
+    const wanted = { parent: 'SWEEP' as const, filter: toJobFilter(filter), order: toJobOrder(orderBy) };
+    return nestedJobs(loaders, wanted, pageRequest(first, after), sweep.id);
+  }
+}
+
+@Resolver(() => LeaderboardRowType)
+export class LeaderboardRowResolver {
+  @FieldResolver(() => JobType, { description: 'The job with the best value.' })
+  job(@Root() row: LeaderboardView) {
+    return row.job;
+  }
+
+  @FieldResolver(() => Long, { description: 'The step of the best value.' })
+  step(@Root() row: LeaderboardView) {
+    return row.entry.bestStep;
+  }
+
+  @FieldResolver(() => CheckpointType, { nullable: true, description: 'The checkpoint of that job to load: its best one by this metric.' })
+  checkpoint(@Root() row: LeaderboardView, @Ctx() { loaders }: GraphqlContext) {
+    return loaders.bestCheckpoint.load({ jobId: row.job.id, ...row.objective });
+  }
+}
