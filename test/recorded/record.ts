@@ -198,15 +198,18 @@ async function recordEndings(): Promise<void> {
   await submit('alpha', 'timeout', ['--partition=short', '--time=1'], sleep);
   await submit('alpha', 'node-fail', ['--nodelist=a4', '--no-requeue'], sleep);
   await submit('alpha', 'node-requeue', ['--nodelist=a4', '--requeue'], 'if [ -n "$SLURM_RESTART_COUNT" ]; then exit 0; fi; sleep 300');
-  const deadline = await submit('alpha', 'deadline', ['--hold', '--time=1'], sleep);
-  await root('alpha', 'scontrol', 'update', `JobId=${deadline}`, `Deadline=${new Date(Date.now() + 75_000).toISOString().slice(0, 19)}`);
-  await submit('alpha', 'done', ['--array=0-2'], 'head -c 50M /dev/zero | tail -c 1 >/dev/null; sleep 6');
+  const deadline = new Date(Date.now() + 75_000).toISOString().slice(0, 19);
+  await submit('alpha', 'deadline', ['--begin=now+40', '--time=1', `--deadline=${deadline}`], sleep);
+  await submit('alpha', 'done', ['--array=0-2'], "text=$(head -c 20M /dev/zero | tr '\\0' x); sleep 6");
   await submit('alpha', 'exit-code', ['--array=0-3'], 'exit $SLURM_ARRAY_TASK_ID');
   await submit('alpha', 'signal', ['--array=9,11'], 'kill -$SLURM_ARRAY_TASK_ID $$');
   await submit('alpha', 'steps', [], 'srun --ntasks=1 true; srun --ntasks=1 bash -c "exit 7"; exit 0');
   await submit('alpha', 'no-log-folder', ['--output=/nonexistent/x.out'], 'true');
   await submit('beta', 'out-of-memory', ['--mem=30'], 'head -c 500M /dev/zero | tail');
   await submit('beta', 'out-of-memory-in-step', ['--mem=30'], 'srun --ntasks=1 bash -c "head -c 500M /dev/zero | tail"; exit 0');
+  const rest = await submit('alpha', 'cancel-rest', ['--array=0-4%1'], 'sleep 8');
+  await submit('alpha', 'wall', ['--nodelist=a3', '--exclusive'], sleep);
+  const blocked = await submit('alpha', 'cancel-blocked', ['--nodelist=a3', '--exclusive', '--array=0-1'], 'sleep 3');
   const waiting = await submit('alpha', 'cancel-held', ['--hold', '--array=0-3'], sleep);
   await submit('alpha', 'cancel-pending', ['--nodelist=a1', '--exclusive', '--array=0-1'], sleep);
   await submit('alpha', 'cancel-running', [], sleep);
@@ -214,6 +217,7 @@ async function recordEndings(): Promise<void> {
   for (const name of ['cancel-running', 'requeue', 'node-fail', 'node-requeue']) await untilState('alpha', name, /RUNNING/);
   await killNode(rig, 'alpha', 'a4');
   await recordCancelledWhileHeld(waiting);
+  await recordCancelledRest(rest, blocked);
   for (const name of ['cancel-pending', 'cancel-running']) await slurm(rig, 'alpha', ['scancel', '--name', token(name)]);
   await slurm(rig, 'alpha', ['scontrol', 'requeue', again]);
   await untilState('alpha', 'requeue', /PENDING BeginTime/);
@@ -243,6 +247,22 @@ async function recordCancelledWhileHeld(arrayId: string): Promise<void> {
   await until('all tasks to be accounted as cancelled', 60_000, async () => !(await accounted()).includes('PENDING'));
   await record('alpha', 'sacct-held-cancelled.txt', 'the whole array cancelled, none ran; asked by id', sacctById(arrayId));
   await record('alpha', 'sacct-held-cancelled-by-name.txt', 'the same, asked by name and time: what was never eligible is NOT shown', sacct('cancel-held'));
+}
+
+/** Arrays of which task 0 runs when the waiting rest is cancelled: one throttled, one that had to wait for its node at first. */
+async function recordCancelledRest(throttled: string, blocked: string): Promise<void> {
+  await untilAccounted('alpha', 'cancel-blocked', /\[0-1\]\|.*PENDING/);
+  await slurm(rig, 'alpha', ['scancel', '--name', token('wall')]);
+  await until('task 0 to run', 60_000, async () => (await states('alpha', 'cancel-blocked')).some((line) => line.startsWith('RUNNING')));
+  for (const name of ['cancel-rest', 'cancel-blocked']) await slurm(rig, 'alpha', ['scancel', '--state=PENDING', '--name', token(name)]);
+  for (const id of [throttled, blocked]) {
+    await until('both rows', 60_000, async () => /_0\|.*COMPLETED[^]*CANCELLED by|CANCELLED by[^]*_0\|.*COMPLETED/.test(await slurm(rig, 'alpha', sacctById(id))));
+  }
+  await record('alpha', 'sacct-cancel-rest.txt', 'tasks 1 to 4 waited for the throttle, never eligible, when cancelled: by name and time they are NOT shown', sacct('cancel-rest'));
+  await record('alpha', 'sacct-cancel-rest-by-id.txt', 'the same, asked by id', sacctById(throttled));
+  await record('alpha', 'squeue-cancel-rest.txt', 'the same: the cancelled rest has the bare array id', [...squeue, '-t', 'all', '--name', token('cancel-rest')]);
+  await record('alpha', 'sacct-cancel-blocked.txt', 'task 1 cancelled after task 0 had started: the row of the rest may still name task 0 in its brackets; the own row of task 0 is right',
+    sacct('cancel-blocked'));
 }
 
 async function recordAccounts(): Promise<void> {
