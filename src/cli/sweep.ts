@@ -14,7 +14,7 @@ export const GROUP_BY = ['optim.lr', 'model.hidden'];
 const CANCEL_TIMEOUT_MS = 10_000;
 
 const SPACE = {
-  base: { train: { epochs: 20 } },
+  base: { train: { epochs: 12 } },
   grid: [{ key: 'optim.lr', values: [0.003, 0.03, 0.3, 3] }, { key: 'model.hidden', values: [4, 16] }],
   seeds: { values: [0, 1, 2] },
 };

@@ -14,7 +14,7 @@ const DEMO_TIMEOUT_MS = 60_000;
 let folder: string;
 let demo: ChildProcess | undefined;
 
-beforeAll(() => { execFileSync('npm', ['run', 'build'], { cwd: root, stdio: 'ignore' }); });
+beforeAll(() => { execFileSync('npm', ['run', 'build'], { cwd: root, stdio: 'inherit' }); });
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'expgraph-demo-test-'));
   await chmod(folder, 0o711);
@@ -76,7 +76,7 @@ describe.skipIf(process.platform !== 'linux')('npm run demo', () => {
     expect(output()).toContain('24/24 done | 24 COMPLETED');
     const rows = output().split('\n').filter((line) => /│ +\d+ │/.test(line));
     expect(rows).toHaveLength(8);
-    expect(rows[0]).toMatch(/│ 0\.03 │ +16 │ \d\.\d{4} ± \d\.\d{4} │ +3 │ \d\.\d{4} │ +\d+ │ \S+\/checkpoints\/epoch=\d+-step=\d+\.json/);
+    expect(rows[0]).toMatch(/│ +0\.03 │ +16 │ +\d\.\d{4} ± \d\.\d{4} │ +3 │ \d\.\d{4} │ +\d+ │ \S+\/checkpoints\/epoch=\d+-step=\d+\.json/);
     expect(output()).toMatch(/evaluate\.py loaded it: accuracy=0\.9\d+ /);
     expect(await processesOf(folder)).toEqual([]);
     expect(await readdir(folder)).toEqual([]);
