@@ -4,67 +4,11 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { until } from '../rig/processes.ts';
-import { ensureRig, killNode, slurm, slurmAnswer, startNode, takeDownRig, type Rig, type SlurmOptions } from '../rig/rig.ts';
-import { endAll, readRecord } from '../rig/processes.ts';
-
-type ClusterName = 'alpha' | 'beta';
-interface Recording { files: string[]; cluster: ClusterName; command: string; exitCode: number; situation: string }
-
-const SQUEUE_FORMAT = '%i|%T|%r|%N|%S|%V|%l|%M|%j';
-const SACCT_FIELDS = 'JobID,JobName,State,ExitCode,DerivedExitCode,Reason,NodeList,Start,End,ElapsedRaw,MaxRSS,Submit';
-const SINFO_FORMAT = '%P|%a|%l|%D|%T|%C|%m|%G|%t';
-const recordings: Recording[] = [];
-const startedAt = new Date(Date.now() - 5_000).toISOString().slice(0, 19);
-
-const rig = await ensureRig(console.log);
-
-const squeue = ['squeue', '-h', '-r', '-u', rig.user, '-o', SQUEUE_FORMAT];
-const sacctById = (id: string) => ['sacct', '-n', '-P', '--duplicates', '-j', id, `--format=${SACCT_FIELDS}`];
-const sacct = (...names: string[]) => ['sacct', '-n', '-P', '--duplicates', '--name', names.map(token).join(','), '-S', startedAt, `--format=${SACCT_FIELDS}`];
-
-/** The name of the SLURM jobs of a situation, in the form that real batch tokens have. */
-function token(situation: string): string {
-  return `eg-0123456789-${situation}`;
-}
-
-function shellWord(word: string): string {
-  return /^[\w./=:,%+@-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
-}
-
-/** Runs the command and keeps what it printed: standard error, if any, in a file of its own (`x.stderr.txt` beside `x.txt`). */
-async function record(cluster: ClusterName, file: string, situation: string, argv: string[], options: SlurmOptions = {}): Promise<void> {
-  const answer = await slurmAnswer(rig, cluster, argv, options);
-  const errorFile = file.replace(/\.txt$/, '.stderr.txt');
-  const kept = [
-    ...(answer.stdout === '' && answer.stderr !== '' ? [] : [{ name: file, text: answer.stdout }]),
-    ...(answer.stderr === '' ? [] : [{ name: errorFile, text: answer.stderr }]),
-  ];
-  for (const { name, text } of kept) writeFileSync(join(import.meta.dirname, name), text);
-  recordings.push({ files: kept.map(({ name }) => name), cluster, command: argv.map(shellWord).join(' '), exitCode: answer.exitCode, situation });
-  console.log(`${file} (${answer.exitCode})`);
-}
-
-/** Submits a script under a situation's name; answers the id. */
-async function submit(cluster: ClusterName, situation: string, argv: string[], body: string): Promise<string> {
-  const log = join(rig.clusters.find(({ name }) => name === cluster)!.rootDirectory, '%x_%A_%a.out');
-  // Node a4 is kept for the jobs that are to die with it.
-  const placement = cluster === 'alpha' && !argv.some((word) => word.startsWith('--nodelist')) ? ['--exclude=a4'] : [];
-  const printed = await slurm(rig, cluster, ['sbatch', '--parsable', ...placement, `--job-name=${token(situation)}`, `--output=${log}`, ...argv], { stdin: `#!/bin/bash\n${body}\n` });
-  return printed.trim();
-}
-
-const root = (cluster: ClusterName, ...argv: string[]) => slurm(rig, cluster, argv, { as: 'root' });
-const states = async (cluster: ClusterName, situation: string) =>
-  (await slurm(rig, cluster, ['squeue', '-h', '-r', '-t', 'all', '--name', token(situation), '-o', '%T %r'])).trim().split('\n');
-
-async function untilState(cluster: ClusterName, situation: string, pattern: RegExp, seconds = 60): Promise<void> {
-  await until(`${situation} to be ${pattern}`, seconds * 1000, async () => (await states(cluster, situation)).every((line) => pattern.test(line)));
-}
-
-async function untilAccounted(cluster: ClusterName, situation: string, pattern: RegExp, seconds = 60): Promise<void> {
-  await until(`${situation} to be accounted as ${pattern}`, seconds * 1000, async () => pattern.test(await slurm(rig, cluster, sacct(situation))));
-}
+import { endAll, readRecord, until } from '../rig/processes.ts';
+import { killNode, slurm, slurmAnswer, startNode, takeDownRig, type Rig, type SlurmOptions } from '../rig/rig.ts';
+import {
+  record, rig, root, sacct, sacctById, SINFO_FORMAT, squeue, SQUEUE_FORMAT, states, submit, token, untilAccounted, untilState, writeTable, type ClusterName,
+} from './recorder.ts';
 
 async function recordSubmissions(): Promise<void> {
   const script = { stdin: '#!/bin/bash\ntrue\n' };
@@ -316,22 +260,6 @@ function impatientConfig(of: Rig): string {
   const file = join(of.directory, 'alpha', 'impatient.conf');
   writeFileSync(file, readFileSync(of.clusters[0]!.slurmConf, 'utf8').replace(/MessageTimeout=\d+/, 'MessageTimeout=5').replace(/SlurmctldTimeout=\d+/, 'SlurmctldTimeout=5'));
   return file;
-}
-
-function writeTable(version: string): void {
-  const rows = recordings.map(({ files, cluster, command, exitCode, situation }) =>
-    `| ${files.map((file) => `\`${file}\``).join(' ')} | ${cluster} | ${exitCode} | ${situation.replaceAll('|', String.raw`\|`)} | \`${command.replaceAll('|', String.raw`\|`)}\` |`);
-  writeFileSync(join(import.meta.dirname, 'README.md'), [
-    '# What SLURM really prints',
-    '',
-    `Recorded by \`record.ts\` on the test rig (${version}), with \`TZ=UTC0\` unless the row says otherwise. \`x.txt\` holds standard output, \`x.stderr.txt\` standard error`,
-    '(no file: nothing was printed there). `--array` jobs and their names (`eg-0123456789-<situation>`) are as in real submissions. Fed to `sbatch` on standard input: a script of two lines.',
-    '',
-    '| file | cluster | exit code | situation | command |',
-    '|---|---|---|---|---|',
-    ...rows,
-    '',
-  ].join('\n'));
 }
 
 const version = (await slurm(rig, 'alpha', ['sinfo', '--version'])).trim();

@@ -1,6 +1,6 @@
 /** Building the rig's folder and starting its daemons, and the way back. */
 import { randomInt } from 'node:crypto';
-import { chownSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { defineAssociations, startMariadb, startSlurmdbd } from './accounting.ts';
@@ -8,7 +8,6 @@ import { startMunge } from './munge.ts';
 import { ensureRigUser } from './packages.ts';
 import { freePorts } from './ports.ts';
 import { descendants, endAll, readRecords } from './processes.ts';
-import type { Report, Rig, RigCluster } from './rig.ts';
 import {
   logTails, nodeProcesses, removeControlGroups, slurmConfFile, startController, startNodeDaemon, untilNodesUp, writeClusterFolder,
 } from './slurm-cluster.ts';
@@ -16,6 +15,33 @@ import { CLUSTER_SHAPES, type ClusterShape } from './slurm-config.ts';
 import { startSshDaemon, writeSshFolder } from './sshd.ts';
 
 const NODES_UP_TIMEOUT_MS = 60_000;
+/** In every rig folder, so that no other folder is ever removed by a mistaken setting. */
+const MARKER_FILE = '.expgraph-rig';
+
+export interface RigCluster {
+  name: string;
+  sshPort: number;
+  /** `SHA256:...` */
+  hostKeyFingerprint: string;
+  /** Path of its slurm.conf. */
+  slurmConf: string;
+  /** Where jobs lie; owned by the rig's user. */
+  rootDirectory: string;
+  nodes: string[];
+}
+
+export interface Rig {
+  directory: string;
+  /** An `expgraph.yaml` that uses both clusters. */
+  configPath: string;
+  clusters: RigCluster[];
+  user: string;
+  identityFile: string;
+  knownHostsFile: string;
+}
+
+/** Is told what is being done, a line at a time. */
+export type Report = (line: string) => void;
 
 interface ClusterPlan {
   shape: ClusterShape;
@@ -61,7 +87,8 @@ export async function buildRig(directory: string, report: Report): Promise<Rig> 
 async function build(directory: string, report: Report): Promise<Rig> {
   const user = ensureRigUser();
   const plan = await planRig();
-  mkdirSync(directory, { mode: 0o755 });
+  mkdirSync(directory, { recursive: true, mode: 0o755 });
+  writeFileSync(join(directory, MARKER_FILE), '');
   const rig = writeFolders(directory, user, plan);
   report('starting munged, MariaDB, sshd');
   const [databasePassword] = await Promise.all([
@@ -130,9 +157,10 @@ function expgraphConfig(rig: Rig): string {
   return stringify({ clusters: Object.fromEntries(entries) });
 }
 
-/** Ends every process the rig started (daemons, their sessions, steps and jobs) and removes its folder. */
+/** Ends every process the rig started (daemons, their sessions, steps and jobs) and removes its folder. Throws on a folder that is not a rig's. */
 export async function removeRig(directory: string): Promise<boolean> {
   if (!existsSync(directory)) return false;
+  if (!existsSync(join(directory, MARKER_FILE)) && readdirSync(directory).length > 0) throw new Error(`${directory} is not empty and not a rig: choose another EXPGRAPH_RIG_DIR`);
   const daemons = readRecords(directory).map((record) => record.process);
   const sessions = descendants(daemons);
   await endAll(daemons);

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 
 /** The unprivileged user whose jobs run on the rig and who logs in over SSH. */
-export const RIG_USER = 'expgraph-rig';
+const RIG_USER = 'expgraph-rig';
 
 const BINARY_OF_PACKAGE: Readonly<Record<string, string>> = {
   slurmctld: '/usr/sbin/slurmctld',

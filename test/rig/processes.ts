@@ -74,7 +74,7 @@ export function isAlive(identity: ProcessIdentity): boolean {
 }
 
 /** Sends the signal if that very process still lives. */
-export function signal(identity: ProcessIdentity, name: NodeJS.Signals): void {
+function signal(identity: ProcessIdentity, name: NodeJS.Signals): void {
   if (!isAlive(identity)) return;
   try {
     process.kill(identity.pid, name);

@@ -9,7 +9,7 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { buildRig, removeRig } from './build.ts';
+import { buildRig, removeRig, type Report, type Rig, type RigCluster } from './build.ts';
 import { withLock } from './lock.ts';
 import { installPackages, rigUnavailableReason, unixUser } from './packages.ts';
 import { isAlive, readRecord, readRecords, recordDeliberateStop } from './processes.ts';
@@ -17,30 +17,7 @@ import { crashNode, startNodeDaemon, untilNodesUp } from './slurm-cluster.ts';
 import { crashSshDaemon, startSshDaemon } from './sshd.ts';
 
 export { rigUnavailableReason };
-
-export interface RigCluster {
-  name: string;
-  sshPort: number;
-  /** `SHA256:...` */
-  hostKeyFingerprint: string;
-  /** Path of its slurm.conf. */
-  slurmConf: string;
-  /** Where jobs lie; owned by the rig's user. */
-  rootDirectory: string;
-  nodes: string[];
-}
-
-export interface Rig {
-  directory: string;
-  /** An `expgraph.yaml` that uses both clusters. */
-  configPath: string;
-  clusters: RigCluster[];
-  user: string;
-  identityFile: string;
-  knownHostsFile: string;
-}
-
-export type Report = (line: string) => void;
+export type { Rig, RigCluster };
 
 export function rigDirectory(): string {
   return process.env['EXPGRAPH_RIG_DIR'] ?? '/tmp/expgraph-rig';

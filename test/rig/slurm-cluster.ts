@@ -1,6 +1,6 @@
 /** One SLURM cluster on this machine: its folder, its controller and its nodes. */
 import { execFile, execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -21,9 +21,14 @@ export function slurmConfFile(rigDirectory: string, cluster: string): string {
   return join(rigDirectory, cluster, 'slurm.conf');
 }
 
-/** Kernels with version 1 control groups mounted let SLURM 22.05 limit memory for real. */
+/** Version 1 control groups that can be written to let SLURM 22.05 limit memory for real. */
 function hasMemoryControlGroups(): boolean {
-  return existsSync('/sys/fs/cgroup/memory/memory.limit_in_bytes') && existsSync('/sys/fs/cgroup/freezer');
+  try {
+    for (const controller of ['memory', 'freezer']) accessSync(join('/sys/fs/cgroup', controller), constants.W_OK);
+    return existsSync('/sys/fs/cgroup/memory/memory.limit_in_bytes');
+  } catch {
+    return false;
+  }
 }
 
 /** Writes the cluster's folder: configuration, state and spool folders, device files that stand for GPUs. */
@@ -108,7 +113,7 @@ function removeEmptyGroups(folder: string): void {
   }
 }
 
-/** The end of a daemon's output and of its own log, for an error message. */
+/** The end of each daemon's output, for an error message. */
 export function logTails(rigDirectory: string): string {
   return readRecords(rigDirectory)
     .map(({ name }) => ({ name, text: readFileSync(join(rigDirectory, 'log', `${name}.out`), 'utf8').trim().split('\n').slice(-5).join('\n') }))
