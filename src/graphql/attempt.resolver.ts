@@ -9,6 +9,7 @@ import { JobType } from './job.type.ts';
 
 /** More than the tail that is kept can hold. */
 const MAX_LOG_LINES = 10_000;
+const DEFAULT_LOG_LINES = 50;
 
 @Resolver(() => AttemptType)
 export class AttemptResolver {
@@ -25,12 +26,13 @@ export class AttemptResolver {
   @FieldResolver(() => String, { nullable: true, description: 'The end of its log as it was last read; null while nothing was read.' })
   async logTail(
     @Root() attempt: AttemptRow, @Ctx() { loaders }: GraphqlContext,
-    @Arg('lines', () => Int, { defaultValue: 50, description: `Most lines, 1 to ${MAX_LOG_LINES}.` }) lines: number,
-    @Arg('stream', () => LogStreamEnum.values, { defaultValue: 'STDOUT', description: 'Which of its logs.' }) stream: 'STDOUT' | 'STDERR',
+    @Arg('lines', () => Int, { nullable: true, defaultValue: DEFAULT_LOG_LINES, description: `Most lines, 1 to ${MAX_LOG_LINES}.` }) asked: number | null,
+    @Arg('stream', () => LogStreamEnum.values, { nullable: true, defaultValue: 'STDOUT', description: 'Which of its logs.' }) stream: 'STDOUT' | 'STDERR' | null,
   ) {
+    const lines = asked ?? DEFAULT_LOG_LINES;
     if (lines < 1 || lines > MAX_LOG_LINES) throw UserError.of('BAD_USER_INPUT', `must be from 1 to ${MAX_LOG_LINES}, not ${lines}`, ['lines']);
     const texts = await loaders.attemptTexts.load(attempt.id);
-    return lastLines((stream === 'STDOUT' ? texts?.stdoutTail : texts?.stderrTail) ?? null, lines);
+    return lastLines((stream === 'STDERR' ? texts?.stderrTail : texts?.stdoutTail) ?? null, lines);
   }
 
   @FieldResolver(() => String, { nullable: true, description: 'What the job wrote into its error.txt, such as a traceback.' })

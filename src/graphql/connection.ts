@@ -5,14 +5,16 @@ import type { Page, PageRequest } from '../db/read/page.ts';
 
 /** Most nodes one page may have: enough for a table on a screen, little enough to answer at once. */
 const MAX_PAGE_SIZE = 500;
+export const DEFAULT_PAGE_SIZE = 50;
 
 /** What the gateway and the cost limit need to know of a field that returns a connection. */
 export const LIST_SIZE = '@listSize(slicingArguments: ["first"], sizedFields: ["edges", "nodes"], requireOneSlicingArgument: false)';
 export const FIRST_DESCRIPTION = `How many to return, 1 to ${MAX_PAGE_SIZE}.`;
 export const AFTER_DESCRIPTION = '`endCursor` of the page before; leave out for the first page. Belongs to one field and one order.';
 
-/** A checked page request. Throws UserError when `first` is out of bounds. */
-export function pageRequest(first: number, after: string | null | undefined): PageRequest {
+/** A checked page request; an explicit null means the default. Throws UserError when `first` is out of bounds. */
+export function pageRequest(asked: number | null, after: string | null | undefined, defaultSize = DEFAULT_PAGE_SIZE): PageRequest {
+  const first = asked ?? defaultSize;
   if (first < 1 || first > MAX_PAGE_SIZE) {
     throw UserError.of('BAD_USER_INPUT', `must be from 1 to ${MAX_PAGE_SIZE}, not ${first}; page on with \`after\``, ['first']);
   }

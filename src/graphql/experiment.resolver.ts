@@ -4,7 +4,7 @@ import { countRows, readPage } from '../db/read/page.ts';
 import { isUuid } from '../db/read/uuid.ts';
 import type { Goal } from '../domain/job-spec.ts';
 import type { JobState } from '../domain/states.ts';
-import { AFTER_DESCRIPTION, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
+import { AFTER_DESCRIPTION, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
 import type { GraphqlContext } from './context.ts';
 import { GoalEnum, JobStateEnum } from './enums.ts';
 import { ExperimentFilterInput } from './experiment.input.ts';
@@ -13,11 +13,15 @@ import { JobFilterInput, JobOrderInput, toJobFilter, toJobOrder } from './filter
 import { plainInput } from './input.ts';
 import { JobConnection } from './job.type.ts';
 import { leaderboardOf } from './leaderboard.ts';
-import { checkMaxPoints, MAX_POINTS_DESCRIPTION, type SeriesView } from './metric-series.ts';
+import { checkedMaxPoints, DEFAULT_POINTS, MAX_POINTS_DESCRIPTION, type SeriesView } from './metric-series.ts';
 import { MetricSeriesType } from './metric.type.ts';
 import { experimentSeries } from './experiment-series.ts';
 import { nestedJobs } from './nested-jobs.ts';
 import { toProgressType } from './progress.ts';
+
+/** Of a leaderboard. */
+const DEFAULT_STATES: JobState[] = ['COMPLETED'];
+const DEFAULT_ROWS = 20;
 
 @Resolver(() => ExperimentType)
 export class ExperimentResolver {
@@ -35,7 +39,7 @@ export class ExperimentResolver {
   async experiments(
     @Ctx() { database }: GraphqlContext,
     @Arg('filter', () => ExperimentFilterInput, { nullable: true, description: 'Which ones; all when left out.' }) filter: ExperimentFilterInput | null,
-    @Arg('first', () => Int, { defaultValue: 50, description: FIRST_DESCRIPTION }) first: number,
+    @Arg('first', () => Int, { nullable: true, defaultValue: DEFAULT_PAGE_SIZE, description: FIRST_DESCRIPTION }) first: number | null,
     @Arg('after', () => String, { nullable: true, description: AFTER_DESCRIPTION }) after: string | null,
   ) {
     const source = experimentSource((filter ? plainInput(filter) : {}) as ExperimentFilter);
@@ -70,7 +74,7 @@ export class ExperimentResolver {
   @FieldResolver(() => SweepConnection, { description: 'Its sweeps, oldest first.' })
   async sweeps(
     @Root() experiment: ExperimentRow, @Ctx() { loaders }: GraphqlContext,
-    @Arg('first', () => Int, { defaultValue: 50, description: FIRST_DESCRIPTION }) first: number,
+    @Arg('first', () => Int, { nullable: true, defaultValue: DEFAULT_PAGE_SIZE, description: FIRST_DESCRIPTION }) first: number | null,
     @Arg('after', () => String, { nullable: true, description: AFTER_DESCRIPTION }) after: string | null,
   ) {
     const request = pageRequest(first, after);
@@ -83,7 +87,7 @@ export class ExperimentResolver {
     @Root() experiment: ExperimentRow, @Ctx() { loaders }: GraphqlContext,
     @Arg('filter', () => JobFilterInput, { nullable: true, description: 'Which ones; all when left out.' }) filter: JobFilterInput | null,
     @Arg('orderBy', () => [JobOrderInput], { nullable: true, description: 'Sort keys, the most important first.' }) orderBy: JobOrderInput[] | null,
-    @Arg('first', () => Int, { defaultValue: 50, description: FIRST_DESCRIPTION }) first: number,
+    @Arg('first', () => Int, { nullable: true, defaultValue: DEFAULT_PAGE_SIZE, description: FIRST_DESCRIPTION }) first: number | null,
     @Arg('after', () => String, { nullable: true, description: AFTER_DESCRIPTION }) after: string | null,
   ) {
     const wanted = { parent: 'EXPERIMENT' as const, filter: toJobFilter(filter), order: toJobOrder(orderBy) };
@@ -99,10 +103,10 @@ export class ExperimentResolver {
     @Arg('groupBy', () => [String], {
       nullable: true, description: 'Dotted configuration keys: jobs that agree in them form one row, with mean and standard deviation over the rest (the seeds). Left out, every job is a row.',
     }) groupBy: string[] | null,
-    @Arg('states', () => [JobStateEnum], { defaultValue: ['COMPLETED'], description: 'Only jobs in these states count.' }) states: JobState[],
-    @Arg('first', () => Int, { defaultValue: 20, description: FIRST_DESCRIPTION }) first: number,
+    @Arg('states', () => [JobStateEnum], { nullable: true, defaultValue: DEFAULT_STATES, description: 'Only jobs in these states count.' }) states: JobState[] | null,
+    @Arg('first', () => Int, { nullable: true, defaultValue: DEFAULT_ROWS, description: FIRST_DESCRIPTION }) first: number | null,
   ) {
-    const options = { groupBy, states, first: pageRequest(first, null).first };
+    const options = { groupBy: groupBy ?? null, states: states ?? DEFAULT_STATES, first: pageRequest(first, null, DEFAULT_ROWS).first };
     return leaderboardOf(loaders, experiment, { metric, goal }, options);
   }
 
@@ -112,9 +116,8 @@ export class ExperimentResolver {
     @Root() experiment: ExperimentRow, @Ctx() { loaders }: GraphqlContext,
     @Arg('keys', () => [String], { description: 'Which metrics.' }) keys: string[],
     @Arg('filter', () => JobFilterInput, { nullable: true, description: 'Of which jobs; all when left out.' }) filter: JobFilterInput | null,
-    @Arg('maxPoints', () => Int, { defaultValue: 1000, description: MAX_POINTS_DESCRIPTION }) maxPoints: number,
+    @Arg('maxPoints', () => Int, { nullable: true, defaultValue: DEFAULT_POINTS, description: MAX_POINTS_DESCRIPTION }) maxPoints: number | null,
   ): Promise<SeriesView[]> {
-    checkMaxPoints(maxPoints);
-    return experimentSeries(loaders, experiment.id, { keys, filter: toJobFilter(filter) }, maxPoints);
+    return experimentSeries(loaders, experiment.id, { keys, filter: toJobFilter(filter) }, checkedMaxPoints(maxPoints));
   }
 }

@@ -7,7 +7,7 @@ import type { Goal } from '../domain/job-spec.ts';
 import { AttemptType } from './attempt.type.ts';
 import { CheckpointStateEnum, CheckpointType } from './checkpoint.type.ts';
 import { ClusterType } from './cluster.type.ts';
-import { AFTER_DESCRIPTION, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
+import { AFTER_DESCRIPTION, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
 import type { GraphqlContext } from './context.ts';
 import { GoalEnum } from './enums.ts';
 import { ExperimentType, SweepType } from './experiment.type.ts';
@@ -15,7 +15,7 @@ import { JobFilterInput, JobOrderInput, toJobFilter, toJobOrder } from './filter
 import { JobConnection, JobType, ResultType } from './job.type.ts';
 import { objectiveOf } from './leaderboard.ts';
 import { clusterOf, type Loaders } from './loaders.ts';
-import { checkMaxPoints, MAX_POINTS_DESCRIPTION, seriesView } from './metric-series.ts';
+import { checkedMaxPoints, DEFAULT_POINTS, MAX_POINTS_DESCRIPTION, seriesView } from './metric-series.ts';
 import { MetricSeriesType } from './metric.type.ts';
 
 const RETRYABLE: ReadonlySet<string> = new Set(['FAILED', 'CANCELLED', 'LOST'] satisfies JobRow['state'][]);
@@ -33,7 +33,7 @@ export class JobResolver {
     @Ctx() { database }: GraphqlContext,
     @Arg('filter', () => JobFilterInput, { nullable: true, description: 'Which ones; all when left out.' }) filter: JobFilterInput | null,
     @Arg('orderBy', () => [JobOrderInput], { nullable: true, description: 'Sort keys, the most important first.' }) orderBy: JobOrderInput[] | null,
-    @Arg('first', () => Int, { defaultValue: 50, description: FIRST_DESCRIPTION }) first: number,
+    @Arg('first', () => Int, { nullable: true, defaultValue: DEFAULT_PAGE_SIZE, description: FIRST_DESCRIPTION }) first: number | null,
     @Arg('after', () => String, { nullable: true, description: AFTER_DESCRIPTION }) after: string | null,
   ) {
     const source = jobSource(toJobFilter(filter), toJobOrder(orderBy));
@@ -77,11 +77,11 @@ export class JobResolver {
   async metrics(
     @Root() job: JobRow, @Ctx() { loaders }: GraphqlContext,
     @Arg('keys', () => [String], { nullable: true, description: 'Which metrics; all when left out.' }) keys: string[] | null,
-    @Arg('maxPoints', () => Int, { defaultValue: 1000, description: MAX_POINTS_DESCRIPTION }) maxPoints: number,
+    @Arg('maxPoints', () => Int, { nullable: true, defaultValue: DEFAULT_POINTS, description: MAX_POINTS_DESCRIPTION }) maxPoints: number | null,
   ) {
-    checkMaxPoints(maxPoints);
+    const most = checkedMaxPoints(maxPoints);
     const rows = await loaders.seriesOfJob.load(keys ?? null, job.id);
-    return rows.map((row) => seriesView(loaders, job, row, maxPoints));
+    return rows.map((row) => seriesView(loaders, job, row, most));
   }
 
   @Directive('@listSize(assumedSize: 10)')

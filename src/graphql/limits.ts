@@ -14,6 +14,9 @@ export interface OperationLimits {
 /** Three levels of nested lists with their details; two nested full pages of 100 with ten values each. */
 export const DEFAULT_OPERATION_LIMITS: OperationLimits = { maxDepth: 12, maxCost: 500_000 };
 
+/** What an explicit null counts as where a list takes a size: no default is larger. */
+const SIZE_OF_NULL = 100;
+
 export interface OperationRequest {
   schema: GraphQLSchema;
   /** Already valid against the schema. */
@@ -74,7 +77,7 @@ function listSizeOf(node: NonNullable<ComplexityEstimatorArgs['field']['astNode'
   const argument = (name: string) => directive?.arguments?.find((each) => each.name.value === name)?.value;
   const slicing = argument('slicingArguments');
   if (slicing?.kind === Kind.LIST) {
-    const sizes = slicing.values.flatMap((each) => (each.kind === Kind.STRING ? [Number(args[each.value] ?? 0)] : []));
+    const sizes = slicing.values.flatMap((each) => (each.kind === Kind.STRING ? [Number(args[each.value] ?? SIZE_OF_NULL)] : []));
     return Math.max(1, ...sizes);
   }
   const assumed = argument('assumedSize');

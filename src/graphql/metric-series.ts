@@ -9,6 +9,7 @@ import type { NonFiniteName, NonFinitePointType } from './metric.type.ts';
 /** Two show an extent; more than this no screen shows and no notebook asks for without paging by step. */
 const MIN_POINTS = 2;
 const MAX_POINTS = 10_000;
+export const DEFAULT_POINTS = 1000;
 /** Postgres hands over this many times what is shown, so that the choice of what to show is made on finer stretches. */
 const OVERSAMPLING = 4;
 
@@ -30,11 +31,13 @@ export interface SeriesView {
   points: () => Promise<ShownPoints>;
 }
 
-/** Throws UserError when `maxPoints` is out of bounds. */
-export function checkMaxPoints(maxPoints: number): void {
+/** The number to keep to; an explicit null means the default. Throws UserError when it is out of bounds. */
+export function checkedMaxPoints(asked: number | null): number {
+  const maxPoints = asked ?? DEFAULT_POINTS;
   if (maxPoints < MIN_POINTS || maxPoints > MAX_POINTS) {
     throw UserError.of('BAD_USER_INPUT', `must be from ${MIN_POINTS} to ${MAX_POINTS}, not ${maxPoints}`, ['maxPoints']);
   }
+  return maxPoints;
 }
 
 /** The view of one series with at most `maxPoints` points. */

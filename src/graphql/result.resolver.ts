@@ -9,6 +9,9 @@ import { ArtifactType, JobType, ResultConnection, ResultType } from './job.type.
 import { ResultFilterInput, ResultOrderInput, toResultFilter, toResultOrder } from './result.input.ts';
 import { fileUri } from './uri.ts';
 
+/** A results table is read whole more often than other lists. */
+const DEFAULT_RESULTS = 100;
+
 @Resolver(() => ResultType)
 export class ResultResolver {
   @Directive(LIST_SIZE)
@@ -17,11 +20,11 @@ export class ResultResolver {
     @Ctx() { database }: GraphqlContext,
     @Arg('filter', () => ResultFilterInput, { nullable: true, description: 'Which ones; all when left out.' }) filter: ResultFilterInput | null,
     @Arg('orderBy', () => [ResultOrderInput], { nullable: true, description: 'Sort keys, the most important first.' }) orderBy: ResultOrderInput[] | null,
-    @Arg('first', () => Int, { defaultValue: 100, description: FIRST_DESCRIPTION }) first: number,
+    @Arg('first', () => Int, { nullable: true, defaultValue: DEFAULT_RESULTS, description: FIRST_DESCRIPTION }) first: number | null,
     @Arg('after', () => String, { nullable: true, description: AFTER_DESCRIPTION }) after: string | null,
   ) {
     const source = resultSource(toResultFilter(filter), toResultOrder(orderBy));
-    const request = pageRequest(first, after);
+    const request = pageRequest(first, after, DEFAULT_RESULTS);
     return toConnection(await readPage(database, source, request), request, () => countRows(database, source));
   }
 

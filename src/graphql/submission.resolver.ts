@@ -2,7 +2,7 @@ import { Arg, Ctx, Directive, FieldResolver, Int, Query, Resolver, Root } from '
 import { batchSource, type BatchFilter, type BatchRow } from '../db/read/batches.ts';
 import { countRows, readPage } from '../db/read/page.ts';
 import { ClusterType } from './cluster.type.ts';
-import { AFTER_DESCRIPTION, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
+import { AFTER_DESCRIPTION, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
 import type { GraphqlContext } from './context.ts';
 import { plainInput } from './input.ts';
 import { JobType } from './job.type.ts';
@@ -16,7 +16,7 @@ export class SubmissionResolver {
   async submissions(
     @Ctx() { database }: GraphqlContext,
     @Arg('filter', () => SubmissionFilterInput, { nullable: true, description: 'Which ones; all when left out.' }) filter: SubmissionFilterInput | null,
-    @Arg('first', () => Int, { defaultValue: 50, description: FIRST_DESCRIPTION }) first: number,
+    @Arg('first', () => Int, { nullable: true, defaultValue: DEFAULT_PAGE_SIZE, description: FIRST_DESCRIPTION }) first: number | null,
     @Arg('after', () => String, { nullable: true, description: AFTER_DESCRIPTION }) after: string | null,
   ) {
     const source = batchSource((filter ? plainInput(filter) : {}) as BatchFilter);

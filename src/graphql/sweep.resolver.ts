@@ -1,7 +1,7 @@
 import { Arg, Ctx, Directive, FieldResolver, Int, Resolver, Root } from 'type-graphql';
 import type { SweepRow } from '../db/read/experiments.ts';
 import { CheckpointType } from './checkpoint.type.ts';
-import { AFTER_DESCRIPTION, FIRST_DESCRIPTION, LIST_SIZE, pageRequest } from './connection.ts';
+import { AFTER_DESCRIPTION, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pageRequest } from './connection.ts';
 import type { GraphqlContext } from './context.ts';
 import { ExperimentType, LeaderboardRowType, ProgressType, SweepType } from './experiment.type.ts';
 import { JobFilterInput, JobOrderInput, toJobFilter, toJobOrder } from './filter.input.ts';
@@ -29,7 +29,7 @@ export class SweepResolver {
     @Root() sweep: SweepRow, @Ctx() { loaders }: GraphqlContext,
     @Arg('filter', () => JobFilterInput, { nullable: true, description: 'Which ones; all when left out.' }) filter: JobFilterInput | null,
     @Arg('orderBy', () => [JobOrderInput], { nullable: true, description: 'Sort keys, the most important first.' }) orderBy: JobOrderInput[] | null,
-    @Arg('first', () => Int, { defaultValue: 50, description: FIRST_DESCRIPTION }) first: number,
+    @Arg('first', () => Int, { nullable: true, defaultValue: DEFAULT_PAGE_SIZE, description: FIRST_DESCRIPTION }) first: number | null,
     @Arg('after', () => String, { nullable: true, description: AFTER_DESCRIPTION }) after: string | null,
   ) {
     const wanted = { parent: 'SWEEP' as const, filter: toJobFilter(filter), order: toJobOrder(orderBy) };

@@ -152,7 +152,7 @@ async function seedJob({ database }: TestDatabase, experimentId: string, job: Se
 
 /** A series with the summary that the recording actions would keep. */
 async function seedSeries(database: TestDatabase['database'], jobId: string, seriesNumber: number, key: string, points: [number, number, number?][]): Promise<void> {
-  const timeOf = (step: number) => new Date(EPOCH + step * 1000);
+  const timeOf = (step: number) => new Date(EPOCH + (step % 1e6) * 1000);
   const finite = points.filter(([, value]) => Number.isFinite(value));
   const last = finite.reduce<[number, number] | null>((best, [step, value]) => (best === null || step >= best[0] ? [step, value] : best), null);
   const least = finite.reduce<[number, number] | null>((best, [step, value]) => (best === null || value < best[1] ? [step, value] : best), null);

@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import * as tables from '../../src/db/tables/index.ts';
+import { openFixture, seedExperiment, seedJobs, seedSweep, shownErrors, type Fixture } from './fixture.ts';
+
+let fixture: Fixture;
+beforeAll(async () => { fixture = await openFixture(); });
+afterAll(() => fixture?.close());
+
+const BOARD = `query ($id: [ID!], $groupBy: [String!], $metric: String, $goal: Goal, $first: Int, $states: [JobState!]) { experiments(filter: {ids: $id}) { nodes {
+  leaderboard(groupBy: $groupBy, metric: $metric, goal: $goal, first: $first, states: $states) {
+    rank config n mean standardDeviation bestValue step job { name } checkpoint { step } } } } }`;
+
+async function seedBoard(): Promise<string> {
+  const id = await seedExperiment(fixture.db, { objectiveMetric: 'loss', objectiveGoal: 'MIN' });
+  const job = (name: string, lr: number, seed: number, loss: [number, number][], state: 'COMPLETED' | 'FAILED' = 'COMPLETED') =>
+    ({ name, state, config: { optim: { lr }, seed }, metrics: { loss }, checkpoints: [{ step: 1 }, { step: 2 }] });
+  await seedJobs(fixture.db, id, [
+    job('a1', 0.1, 1, [[1, 0.4], [2, 0.6]]), job('a2', 0.1, 2, [[1, 0.9], [2, 0.2]]),
+    job('b1', 0.5, 1, [[1, 0.1]]), job('b2', 0.5, 2, [[1, 0.8]]),
+    job('failed', 0.9, 1, [[1, 0.0]], 'FAILED'), { name: 'no metric', state: 'COMPLETED' }, job('nan', 0.9, 2, [[1, Number.NaN]]),
+  ]);
+  return id;
+}
+
+describe('a leaderboard', () => {
+  async function board(id: string, variables: object = {}): Promise<any[]> {
+    const result = await fixture.run(BOARD, { id: [id], states: ['COMPLETED'], ...variables });
+    expect(result.errors).toBeUndefined();
+    return result.data.experiments.nodes[0].leaderboard;
+  }
+
+  it('ranks groups by the mean of the best values of their jobs', async () => {
+    const rows = await board(await seedBoard(), { groupBy: ['optim.lr'] });
+    expect(rows).toEqual([
+      {
+        rank: 1, config: { 'optim.lr': 0.1 }, n: 2, mean: expect.closeTo(0.3), standardDeviation: expect.closeTo(Math.SQRT2 / 10),
+        bestValue: 0.2, step: 2, job: { name: 'a2' }, checkpoint: { step: 2 },
+      },
+      {
+        rank: 2, config: { 'optim.lr': 0.5 }, n: 2, mean: expect.closeTo(0.45), standardDeviation: expect.closeTo(0.495, 3),
+        bestValue: 0.1, step: 1, job: { name: 'b1' }, checkpoint: { step: 1 },
+      },
+    ]);
+  });
+
+  it('shows every job by itself without groups, also where configurations are equal', async () => {
+    const rows = await board(await seedBoard(), { first: 3 });
+    expect(rows.map((row) => [row.rank, row.job.name, row.n, row.standardDeviation])).toEqual([[1, 'b1', 1, null], [2, 'a2', 1, null], [3, 'a1', 1, null]]);
+    expect(rows[0].config).toEqual({ optim: { lr: 0.5 }, seed: 1 });
+  });
+
+  it('turns around for a metric that should be great', async () => {
+    const rows = await board(await seedBoard(), { metric: 'loss', goal: 'MAX' });
+    expect(rows.map((row) => [row.job.name, row.bestValue])).toEqual([['a2', 0.9], ['b2', 0.8], ['a1', 0.6], ['b1', 0.1]]);
+  });
+
+  it('counts other jobs than completed ones when asked', async () => {
+    expect((await board(await seedBoard(), { states: ['FAILED'] })).map((row) => row.job.name)).toEqual(['failed']);
+  });
+
+  it('groups jobs that lack a key under null', async () => {
+    expect((await board(await seedBoard(), { groupBy: ['nothing'] })).map((row) => [row.config, row.n])).toEqual([[{ nothing: null }, 4]]);
+  });
+
+  it('has to be told what best means where the experiment does not say', async () => {
+    const result = await fixture.run(BOARD, { id: [await seedExperiment(fixture.db)], states: ['COMPLETED'] });
+    expect(shownErrors(result)).toEqual([{ code: 'BAD_USER_INPUT', message: expect.stringContaining('both `metric` and `goal`') }]);
+  });
+});
+
+describe('progress', () => {
+  it('counts by state, with shares, a rate and the time that remains', async () => {
+    const id = await seedExperiment(fixture.db);
+    const sweepId = await seedSweep(fixture.db, id);
+    const ago = (minutes: number) => new Date(Date.now() - minutes * 60_000);
+    await seedJobs(fixture.db, id, [
+      { sweepId, state: 'COMPLETED', tags: ['a', 'b'], startedAt: ago(60), finishedAt: ago(30) },
+      { sweepId, state: 'FAILED', tags: ['a'], startedAt: ago(60), finishedAt: ago(10) },
+      { sweepId, state: 'RUNNING', tags: ['b'], startedAt: ago(5) }, { state: 'QUEUED' },
+    ]);
+    const result = await fixture.run(`query ($id: ID!) { sweep(id: $id) { progress { total done percentDone jobsPerHour etaSeconds states { state count percentage } }
+      experiment { progress { total done } progressByTag { tag progress { total done } } } } }`, { id: sweepId });
+    expect(result.errors).toBeUndefined();
+    const { progress, experiment } = result.data.sweep;
+    expect(progress).toMatchObject({ total: 3, done: 2, percentDone: expect.closeTo(66.67, 1), jobsPerHour: expect.closeTo(2, 1), etaSeconds: expect.closeTo(1800, -2) });
+    expect(progress.states).toHaveLength(9);
+    expect(progress.states).toContainEqual({ state: 'RUNNING', count: 1, percentage: expect.closeTo(33.33, 1) });
+    expect(experiment).toEqual({
+      progress: { total: 4, done: 2 },
+      progressByTag: [{ tag: 'a', progress: { total: 2, done: 2 } }, { tag: 'b', progress: { total: 2, done: 1 } }],
+    });
+  });
+
+  it('of nothing is nothing', async () => {
+    const id = await seedExperiment(fixture.db);
+    const result = await fixture.run('query ($id: [ID!]) { experiments(filter: {ids: $id}) { nodes { progress { total percentDone jobsPerHour etaSeconds } progressByTag { tag } } } }', { id: [id] });
+    expect(result.data.experiments.nodes[0]).toEqual({ progress: { total: 0, percentDone: 0, jobsPerHour: null, etaSeconds: null }, progressByTag: [] });
+  });
+});
+
+describe('clusters', () => {
+  it('are those configured and those once contacted, unreachable until they answered', async () => {
+    const answered = { lastContactAt: new Date(), updatedAt: new Date(), reachable: true, pendingJobCount: 3, runningJobCount: 4 };
+    await fixture.db.database.insert(tables.clusters).values([
+      { name: 'hpc', kind: 'SLURM', ...answered, partitions: [{
+        name: 'gpu', isDefault: true, availability: 'up', timeLimitMinutes: null, nodeCount: 2, idleNodeCount: 1, cpuCount: 8, idleCpuCount: 4,
+        memoryMiBPerNode: 1000, gpus: [{ type: 'rtx8000', total: 8, used: 2 }],
+      }] },
+      { name: 'retired', kind: 'SLURM', ...answered },
+    ]);
+    const result = await fixture.run('{ clusters { name kind reachable pendingJobs runningJobs partitions { name gpus { type total used } } } none: cluster(name: "x") { name } }');
+    expect(result.data).toEqual({
+      none: null,
+      clusters: [
+        { name: 'hpc', kind: 'SLURM', reachable: true, pendingJobs: 3, runningJobs: 4, partitions: [{ name: 'gpu', gpus: [{ type: 'rtx8000', total: 8, used: 2 }] }] },
+        { name: 'local', kind: 'LOCAL', reachable: false, pendingJobs: null, runningJobs: null, partitions: null },
+        { name: 'retired', kind: 'SLURM', reachable: false, pendingJobs: 3, runningJobs: 4, partitions: null },
+      ],
+    });
+  });
+});
+
+describe('an attempt', () => {
+  it('shows the end of its logs and why it failed', async () => {
+    const id = await seedExperiment(fixture.db);
+    const [jobId] = await seedJobs(fixture.db, id, [{ state: 'FAILED', attempts: [
+      { state: 'TIMEOUT', stdoutTail: 'one\ntwo\nthree\n', stderrTail: 'warned\n\n' }, { state: 'FAILED', errorText: 'Traceback\n  ...\nValueError: no\n' }, { state: 'RUNNING' },
+    ] }]);
+    const result = await fixture.run(`query ($id: ID!) { job(id: $id) { retryable attempts { logTail(lines: 2) stderr: logTail(stream: STDERR) errorText failure { class evidence advice } script } } }`, { id: jobId });
+    expect(result.errors).toBeUndefined();
+    expect(result.data.job.retryable).toBe(true);
+    expect(result.data.job.attempts).toMatchObject([
+      { logTail: 'two\nthree\n', stderr: 'warned\n\n', failure: { class: 'TIME_LIMIT', evidence: 'warned' }, script: expect.stringContaining('#!/bin/bash') },
+      { logTail: null, errorText: 'Traceback\n  ...\nValueError: no\n', failure: { class: 'ERROR', evidence: 'ValueError: no' } },
+      { failure: null },
+    ]);
+  });
+});
+
+it('answers null for what does not exist', async () => {
+  const result = await fixture.run('{ job(id: "x") { id } sweep(id: "0190163d-8694-739b-aea5-966c26f8ad90") { id } experiment(project: "a", name: "b") { id } }');
+  expect(result).toEqual({ data: { job: null, sweep: null, experiment: null } });
+});

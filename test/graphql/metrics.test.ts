@@ -1,0 +1,165 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openFixture, seedExperiment, seedJobs, shownErrors, type Fixture, type SeedJob } from './fixture.ts';
+
+let fixture: Fixture;
+let experimentId: string;
+beforeAll(async () => {
+  fixture = await openFixture();
+  experimentId = await seedExperiment(fixture.db);
+});
+afterAll(() => fixture?.close());
+
+async function jobOf(seed: SeedJob): Promise<string> {
+  return (await seedJobs(fixture.db, experimentId, [seed]))[0]!;
+}
+
+async function seriesOf(id: string, args: string): Promise<any[]> {
+  const result = await fixture.run(`query ($id: ID!) { job(id: $id) { metrics(${args}) { key steps values times sampled pointCount nonFinite { index step value }
+    last { step value checkpoint { step } } min { step value checkpoint { step } } max { step value } } } }`, { id });
+  expect(result.errors).toBeUndefined();
+  return result.data.job.metrics;
+}
+
+describe('a metric history', () => {
+  it('is columns by step, whatever the order of logging', async () => {
+    const id = await jobOf({ metrics: { loss: [[3, 0.1], [1, 0.3], [2, 0.2]], acc: [[1, 1]] } });
+    const [acc, loss] = await seriesOf(id, 'maxPoints: 10');
+    expect(acc).toMatchObject({ key: 'acc', steps: [1], values: [1] });
+    expect(loss).toMatchObject({ key: 'loss', steps: [1, 2, 3], values: [0.3, 0.2, 0.1], sampled: false, pointCount: 3, nonFinite: [] });
+    expect(loss.times[0].toISOString()).toBe('2026-01-01T00:00:01.000Z');
+    expect((await seriesOf(id, 'keys: ["loss"]')).map(({ key }) => key)).toEqual(['loss']);
+  });
+
+  it('takes the value of the later attempt where two logged the same step', async () => {
+    const id = await jobOf({ metrics: { loss: [[1, 0.9, 1], [2, 0.8, 1], [3, 0.7, 1], [2, 0.5, 2], [4, 0.4, 2]] } });
+    expect((await seriesOf(id, 'maxPoints: 10'))[0]).toMatchObject({ steps: [1, 2, 3, 4], values: [0.9, 0.5, 0.7, 0.4] });
+  });
+
+  it('keeps NaN and infinities as null and names them', async () => {
+    const id = await jobOf({ metrics: { loss: [[1, 0.5], [2, Number.NaN], [3, Infinity], [4, -Infinity]] } });
+    expect((await seriesOf(id, 'maxPoints: 10'))[0]).toMatchObject({
+      values: [0.5, null, null, null], last: { step: 1, value: 0.5 },
+      nonFinite: [{ index: 1, step: 2, value: 'NAN' }, { index: 2, step: 3, value: 'POSITIVE_INFINITY' }, { index: 3, step: 4, value: 'NEGATIVE_INFINITY' }],
+    });
+  });
+
+  it('has no last, least or greatest point when nothing finite was logged', async () => {
+    const id = await jobOf({ metrics: { loss: [[1, Number.NaN]] } });
+    expect((await seriesOf(id, 'maxPoints: 10'))[0]).toMatchObject({ last: null, min: null, max: null });
+  });
+
+  it.each([3_000, 30_000])('of %i points is sampled, says so, and keeps its ends and its extremes', async (count) => {
+    const points = Array.from({ length: count }, (_, step): [number, number] => [step * 3, step === 1234 ? -5 : step === 2777 ? 7 : Math.sin(step / 100)]);
+    const id = await jobOf({ metrics: { loss: points } });
+    const [series] = await seriesOf(id, 'maxPoints: 100');
+    expect(series).toMatchObject({ sampled: true, pointCount: count });
+    expect(series.steps.length).toBeLessThanOrEqual(100);
+    expect(series.steps.length).toBeGreaterThan(50);
+    expect([series.steps[0], series.steps.at(-1)]).toEqual([0, (count - 1) * 3]);
+    expect(series.values[series.steps.indexOf(1234 * 3)]).toBe(-5);
+    expect(series.values[series.steps.indexOf(2777 * 3)]).toBe(7);
+    expect(series.steps).toEqual([...series.steps].sort((a, b) => a - b));
+  });
+
+  it('may have steps up to 2^53 - 1', async () => {
+    const id = await jobOf({ metrics: { loss: Array.from({ length: 100 }, (_, index): [number, number] => [Number.MAX_SAFE_INTEGER - index * 1e12, index]) } });
+    const [series] = await seriesOf(id, 'maxPoints: 10');
+    expect(series.steps.at(-1)).toBe(Number.MAX_SAFE_INTEGER);
+  });
+
+  it.each([1, 10_001])('refuses to be cut to %i points', async (maxPoints) => {
+    const id = await jobOf({});
+    const result = await fixture.run('query ($id: ID!, $n: Int) { job(id: $id) { metrics(maxPoints: $n) { key } } }', { id, n: maxPoints });
+    expect(shownErrors(result)).toEqual([{ code: 'BAD_USER_INPUT', message: `maxPoints: must be from 2 to 10000, not ${maxPoints}` }]);
+  });
+
+  it('comes with the newest whole checkpoint at or before each of its points', async () => {
+    const id = await jobOf({
+      metrics: { loss: [[1, 0.9], [5, 0.1], [9, 0.3]] },
+      checkpoints: [{ step: 2 }, { step: 5 }, { step: 7, state: 'PARTIAL' }, { step: 8, state: 'DELETED' }, { step: 10 }],
+    });
+    const [series] = await seriesOf(id, 'keys: ["loss"]');
+    expect(series.last.checkpoint).toEqual({ step: 5 });
+    expect(series.min.checkpoint).toEqual({ step: 5 });
+  });
+});
+
+describe('histories of many jobs', () => {
+  it('come in one call, of the jobs that pass the filter', async () => {
+    const own = await seedExperiment(fixture.db);
+    await seedJobs(fixture.db, own, [1, 2, 3].map((seed) => ({ name: `j${seed}`, config: { seed }, metrics: { loss: [[1, seed]], acc: [[1, 0]] } })));
+    const result = await fixture.run(`query ($id: [ID!]) { experiments(filter: {ids: $id}) { nodes {
+      metrics(keys: ["loss"], filter: {config: [{key: "seed", gte: 2}]}) { key values job { name } } } } }`, { id: [own] });
+    expect(result.data.experiments.nodes[0].metrics).toEqual([
+      { key: 'loss', values: [2], job: { name: 'j2' } }, { key: 'loss', values: [3], job: { name: 'j3' } },
+    ]);
+  });
+
+  it('are refused with the numbers when they could grow too large', async () => {
+    const own = await seedExperiment(fixture.db);
+    const [id] = await seedJobs(fixture.db, own, [{}]);
+    await fixture.db.pool.query(`insert into metric_series (job_id, key, series_number) select $1, 'm' || n, n from generate_series(1, 201) n`, [id]);
+    const result = await fixture.run('query ($id: [ID!], $k: [String!]!) { experiments(filter: {ids: $id}) { nodes { metrics(keys: $k, maxPoints: 10000) { key } } } }',
+      { id: [own], k: Array.from({ length: 201 }, (_, index) => `m${index + 1}`) });
+    expect(shownErrors(result)).toEqual([{ code: 'LIMIT_EXCEEDED', message: expect.stringMatching(/more than 200 series .* limit of 2000000 points/) }]);
+  });
+});
+
+describe('the best checkpoint', () => {
+  async function best(seed: SeedJob, args = '(metric: "loss", goal: MIN)'): Promise<number | string | null> {
+    const id = await jobOf(seed);
+    const result = await fixture.run(`query ($id: ID!) { job(id: $id) { bestCheckpoint${args} { step path } } }`, { id });
+    expect(result.errors).toBeUndefined();
+    return result.data.job.bestCheckpoint?.step ?? result.data.job.bestCheckpoint?.path ?? null;
+  }
+
+  it('is the one with the best value at or before its step', async () => {
+    const metrics = { loss: [[10, 0.5], [20, 0.2], [30, 0.4]] as [number, number][] };
+    expect(await best({ metrics, checkpoints: [{ step: 10 }, { step: 25 }, { step: 30 }] })).toBe(25);
+    expect(await best({ metrics, checkpoints: [{ step: 10 }, { step: 25 }, { step: 30 }] }, '(metric: "loss", goal: MAX)')).toBe(10);
+  });
+
+  it('is the earliest of those with the same value', async () => {
+    expect(await best({ metrics: { loss: [[10, 0.2]] }, checkpoints: [{ step: 30 }, { step: 12 }, { step: 20 }] })).toBe(12);
+  });
+
+  it('is never one that is not whole', async () => {
+    const metrics = { loss: [[10, 0.1], [20, 0.5]] as [number, number][] };
+    expect(await best({ metrics, checkpoints: [{ step: 10, state: 'WRITING' }, { step: 15, state: 'DELETED' }, { step: 20 }] })).toBe(20);
+  });
+
+  it('passes over values that are not finite', async () => {
+    expect(await best({ metrics: { loss: [[1, 0.5], [2, Number.NaN], [3, -Infinity], [4, 0.6]] }, checkpoints: [{ step: 2 }, { step: 3 }, { step: 4 }] })).toBe(4);
+  });
+
+  it('is the newest at or before the best step where no checkpoint has a value', async () => {
+    expect(await best({ metrics: { loss: [[50, 0.5]] }, checkpoints: [{ step: 10 }, { step: 40 }] })).toBe(40);
+  });
+
+  it('is the one called best where steps are unknown', async () => {
+    const path = await best({ metrics: { loss: [[1, 0.5]] }, checkpoints: [{ path: '/a/best.ckpt', aliases: ['best'] }, { path: '/a/last.ckpt', aliases: ['last'] }] });
+    expect(path).toBe('/a/best.ckpt');
+  });
+
+  it('is none where the job has no such metric', async () => {
+    expect(await best({ checkpoints: [{ step: 10 }] })).toBeNull();
+  });
+
+  it("is chosen by the experiment's objective when nothing is asked, and is none without one", async () => {
+    const seed = { metrics: { acc: [[10, 0.9], [20, 0.1]] as [number, number][] }, checkpoints: [{ step: 10 }, { step: 20 }] };
+    expect(await best(seed, '')).toBeNull();
+    const own = await seedExperiment(fixture.db, { objectiveMetric: 'acc', objectiveGoal: 'MAX' });
+    const [id] = await seedJobs(fixture.db, own, [seed]);
+    const result = await fixture.run('query ($id: ID!) { job(id: $id) { bestCheckpoint { step } } }', { id });
+    expect(result.data.job.bestCheckpoint.step).toBe(10);
+  });
+
+  it('knows its metrics and where it lies', async () => {
+    const id = await jobOf({ metrics: { loss: [[10, 0.5], [30, 0.1]], acc: [[20, Number.NaN]] }, checkpoints: [{ step: 20, path: '/scratch/me/a.ckpt' }] });
+    const result = await fixture.run('query ($id: ID!) { job(id: $id) { checkpoints(state: COMPLETE) { uri cluster { name } metrics { key step value } } } }', { id });
+    expect(result.data.job.checkpoints).toEqual([{
+      uri: 'ssh://me@login.example.org:2222/scratch/me/a.ckpt', cluster: { name: 'hpc' },
+      metrics: [{ key: 'acc', step: 20, value: null }, { key: 'loss', step: 10, value: 0.5 }],
+    }]);
+  });
+});
