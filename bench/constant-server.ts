@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ApolloServer } from '@apollo/server';
+import { ApolloServerPluginInlineTraceDisabled } from '@apollo/server/plugin/disabled';
 import { buildSubgraphSchema } from '@apollo/subgraph';
 import fastifyApollo, { fastifyApolloDrainPlugin } from '@as-integrations/fastify';
 import fastify from 'fastify';
@@ -12,7 +13,7 @@ const typeDefs = parse(readFileSync(join(import.meta.dirname, '..', 'schema.grap
 const resolvers = { Query: Object.fromEntries(Object.entries(constants).map(([field, value]) => [field, () => value])) };
 
 const app = fastify();
-const apollo = new ApolloServer({ schema: buildSubgraphSchema([{ typeDefs, resolvers }]), plugins: [fastifyApolloDrainPlugin(app)], stopOnTerminationSignals: true });
+const apollo = new ApolloServer({ schema: buildSubgraphSchema([{ typeDefs, resolvers }]), plugins: [fastifyApolloDrainPlugin(app), ApolloServerPluginInlineTraceDisabled()], stopOnTerminationSignals: true });
 await apollo.start();
 await app.register(fastifyApollo(apollo));
 console.log(`${await app.listen({ host: '127.0.0.1', port: 0 })}/graphql`);

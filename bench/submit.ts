@@ -31,6 +31,9 @@ interface Measured {
   sbatchCalls: number;
 }
 
+/** SLURM ids of everything submitted here, to be cancelled at the end: others may use the rig, too. */
+const submittedIds: string[] = [];
+
 const sweepInput = (cluster: string, experiment: string, jobCount: number) => ({
   project: 'bench', experiment, name: experiment, cluster, command: ['true', '{overrides}'],
   space: { grid: [{ key: 'index', values: Array.from({ length: jobCount }, (_, index) => index) }] },
@@ -53,7 +56,11 @@ async function timeOurs(client: GraphqlClient, cluster: string, jobCount: number
     type Page = { submissions: { nodes: { slurmJobId: string | null; taskCount: number }[] } };
     const { submissions: { nodes } } = await client.request<Page>(SUBMISSIONS, { filter: { clusters: [cluster], submittedAt: { from } } });
     const known = nodes.filter(({ slurmJobId }) => slurmJobId !== null);
-    if (known.reduce((sum, { taskCount }) => sum + taskCount, 0) === jobCount) return { seconds: (performance.now() - begun) / 1000, sbatchCalls: nodes.length };
+    if (known.reduce((sum, { taskCount }) => sum + taskCount, 0) === jobCount) {
+      const seconds = (performance.now() - begun) / 1000;
+      submittedIds.push(...known.map(({ slurmJobId }) => slurmJobId ?? ''));
+      return { seconds, sbatchCalls: nodes.length };
+    }
     await new Promise((resolve) => { setTimeout(resolve, POLL_MS); });
   }
   throw new Error(`not all of ${jobCount} jobs had a SLURM id after ${DEADLINE_MS / 1000} s`);
@@ -67,8 +74,11 @@ async function timeBare(rig: Rig, cluster: string, script: string): Promise<numb
   const running = promisify(execFile)('ssh', ['-p', String(sshPort), '-i', rig.identityFile, '-o', `UserKnownHostsFile=${rig.knownHostsFile}`, '-o', 'BatchMode=yes', `${rig.user}@127.0.0.1`, remote]);
   running.child.stdin?.end(script);
   const { stdout } = await running;
-  if (!/^\d+/.test(stdout)) throw new Error(`sbatch answered ${stdout}`);
-  return (performance.now() - begun) / 1000;
+  const seconds = (performance.now() - begun) / 1000;
+  const slurmJobId = /^\d+/.exec(stdout)?.[0];
+  if (slurmJobId === undefined) throw new Error(`sbatch answered ${stdout}`);
+  submittedIds.push(slurmJobId);
+  return seconds;
 }
 
 /** The cluster that takes all jobs in one array. */
@@ -113,6 +123,6 @@ export async function benchSubmit(): Promise<BenchResult> {
   try {
     return await withServer({ EXPGRAPH_CONFIG: rig.configPath }, (client) => measure(rig, cluster, client));
   } finally {
-    await slurmAnswer(rig, cluster, ['scancel', `--user=${rig.user}`]);
+    if (submittedIds.length > 0) await slurmAnswer(rig, cluster, ['scancel', ...submittedIds]);
   }
 }

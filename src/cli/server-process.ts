@@ -91,9 +91,11 @@ function messageOf(line: string): string {
   }
 }
 
+/** Its standard output closes when the last process that holds it has ended: the server, if `argv` was `npm start`. */
 async function stopChild(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
-  const exit = once(child, 'exit');
+  const exit = once(child, 'close');
+  child.stdout?.resume();
   child.kill('SIGTERM');
   const killer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
   await exit;
