@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { endAll, readRecord, until } from '../rig/processes.ts';
 import { killNode, slurm, slurmAnswer, startNode, takeDownRig, type Rig, type SlurmOptions } from '../rig/rig.ts';
 import {
-  record, rig, root, sacct, sacctById, SINFO_FORMAT, squeue, SQUEUE_FORMAT, states, submit, token, untilAccounted, untilState, writeTable, type ClusterName,
+  NODE_FIELDS, record, rig, root, sacct, sacctById, SINFO_FORMAT, squeue, SQUEUE_FORMAT, states, submit, token, untilAccounted, untilState, writeTable, type ClusterName,
 } from './recorder.ts';
 
 async function recordSubmissions(): Promise<void> {
@@ -46,8 +46,8 @@ async function recordDescriptions(): Promise<void> {
   for (const cluster of ['alpha', 'beta'] as const) {
     await record(cluster, `sinfo-${cluster}.txt`, 'partitions', ['sinfo', '-h', '-o', SINFO_FORMAT]);
     await record(cluster, `sinfo-exact-${cluster}.txt`, 'partitions, a row for each different configuration', ['sinfo', '-h', '-e', '-o', SINFO_FORMAT]);
-    await record(cluster, `sinfo-gres-${cluster}.txt`, 'GPUs and how many are used, a row for each node and partition',
-      ['sinfo', '-h', '-N', '-O', 'NodeList:64,Partition:64,StateCompact:32,CPUsState:32,Gres:128,GresUsed:128']);
+    await record(cluster, `sinfo-nodes-${cluster}.txt`, 'GPUs and how many are used, a row for each node and partition',
+      ['sinfo', '-h', '-N', '-O', NODE_FIELDS]);
     await record(cluster, `scontrol-partition-${cluster}.txt`, 'partitions', ['scontrol', 'show', 'partition', '-o']);
     await record(cluster, `scontrol-config-${cluster}.txt`, 'configuration', ['scontrol', 'show', 'config']);
     await record(cluster, `scontrol-node-${cluster}.txt`, 'nodes', ['scontrol', 'show', 'node', '-o']);
@@ -107,8 +107,8 @@ async function recordQueue(): Promise<void> {
     sacct('held-user', 'held-array', 'array-throttled', 'dependency-never', 'suspended', 'requeue-hold', 'two-nodes'));
   for (const cluster of ['alpha', 'beta'] as const) {
     await record(cluster, `sinfo-busy-${cluster}.txt`, 'the queue of squeue-*.txt', ['sinfo', '-h', '-o', SINFO_FORMAT]);
-    await record(cluster, `sinfo-gres-busy-${cluster}.txt`, 'the queue of squeue-*.txt',
-      ['sinfo', '-h', '-N', '-O', 'NodeList:64,Partition:64,StateCompact:32,CPUsState:32,Gres:128,GresUsed:128']);
+    await record(cluster, `sinfo-nodes-busy-${cluster}.txt`, 'the queue of squeue-*.txt',
+      ['sinfo', '-h', '-N', '-O', NODE_FIELDS]);
   }
   await recordControl(held);
   await root('alpha', 'scontrol', 'update', 'NodeName=a3', 'State=RESUME');

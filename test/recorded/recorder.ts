@@ -10,6 +10,8 @@ interface Recording { files: string[]; cluster: ClusterName; command: string; ex
 export const SQUEUE_FORMAT = '%i|%T|%r|%N|%S|%V|%l|%M|%j';
 const SACCT_FIELDS = 'JobID,JobName,State,ExitCode,DerivedExitCode,Reason,NodeList,Start,End,ElapsedRaw,MaxRSS,Submit';
 export const SINFO_FORMAT = '%P|%a|%l|%D|%T|%C|%m|%G|%t';
+/** `GresUsed` and other fields that `-o` has no letter for; the bars are suffixes of each column. */
+export const NODE_FIELDS = 'Partition:64|,NodeList:64|,StateComplete:48|,CPUsState:32|,Memory:16|,Gres:256|,GresUsed:256|,Time:24|,Available:16';
 const recordings: Recording[] = [];
 const startedAt = new Date(Date.now() - 5_000).toISOString().slice(0, 19);
 
