@@ -22,7 +22,7 @@ const NODES: OptionRule = { pattern: /^[A-Za-z0-9_][A-Za-z0-9_.,[\]-]*$/, expect
 const FEATURES: OptionRule = { pattern: /^[A-Za-z0-9_.,&|*()[\]:!=-]+$/, expects: 'features such as rtx8000|a100 or gpu&nvme' };
 const PLAIN_TEXT: OptionRule = { pattern: /^[A-Za-z0-9 _.,:=+@%/()-]+$/, expects: 'letters, digits, spaces and _.,:=+@%/()-' };
 const MOMENT: OptionRule = {
-  pattern: /^(?:now(?:\+\d{1,9}(?:seconds|minutes|hours|days|weeks)?)?|today|tomorrow|midnight|noon|\d{2}:\d{2}(?::\d{2})?|\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}(?::\d{2})?)?)$/,
+  pattern: /^(?:now(?:\+\d{1,9}(?:seconds?|minutes?|hours?|days?|weeks?)?)?|today|tomorrow|midnight|noon|\d{2}:\d{2}(?::\d{2})?|\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}(?::\d{2})?)?)$/,
   expects: 'a time such as 2026-01-31T18:00:00, 18:00 or now+2hours',
 };
 const MAIL_EVENTS = [

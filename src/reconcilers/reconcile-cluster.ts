@@ -31,34 +31,47 @@ export function startClusterReconciler(database: Database, cluster: Cluster, log
   const inFlight = new Set<string>();
   const lastSeen = new Map<string, number>();
   const cancelledAt = new Map<string, number>();
-  let maxArraySize: number | null | undefined;
+  let maxArraySize: number | null = null;
+  /** Nothing is handed over before the cluster has said how large an array may be, nor while it cannot be reached. */
+  let isReachable = false;
   let pollSeconds = settings.pollSecondsMin;
 
+  /** What could not be asked is shown as unreachable, with the words of the failure, until it answers again. */
+  const inContact = async (run: () => Promise<void>): Promise<void> => {
+    try {
+      await run();
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      isReachable = false;
+      await recordClusterUnreachable(database, settings.name, settings.kind, error.message);
+      throw error;
+    }
+  };
   const describe = startLoop({
     name: `describe ${settings.name}`, logger,
     periodMs: () => DESCRIBE_PERIOD_MS,
-    run: () => reportingContact(database, cluster, async () => {
+    run: () => inContact(async () => {
       const report = await cluster.executor.describe();
       await recordClusterReport(database, settings.name, settings.kind, report);
-      const first = maxArraySize === undefined;
       maxArraySize = report.maxArraySize;
-      if (first) dispatch.wake();
+      if (isReachable) return;
+      isReachable = true;
+      dispatch.wake();
     }),
   });
   const dispatch: Loop = startLoop({
     name: `dispatch ${settings.name}`, logger,
     periodMs: () => DISPATCH_PERIOD_MS,
     run: async () => {
-      // Before the cluster has said how large an array may be, nothing is cut into arrays.
-      if (maxArraySize === undefined) return;
-      const handedOver = await dispatchQueue({ database, cluster, inFlight, maxArraySize: () => maxArraySize ?? null, logger });
+      if (!isReachable) return;
+      const handedOver = await dispatchQueue({ database, cluster, inFlight, maxArraySize: () => maxArraySize, logger });
       if (handedOver > 0) wakeWatch();
     },
   });
   const watch = startLoop({
     name: `watch ${settings.name}`, logger,
     periodMs: () => pollSeconds * 1000,
-    run: () => reportingContact(database, cluster, async () => {
+    run: () => inContact(async () => {
       const tracked = await readTrackedAttempts(database, settings.name);
       await carryOutWishes({ ...shared, cancelledAt }, tracked);
       const news = await observeCluster({ ...shared, inFlight, lastSeen }, tracked);
@@ -82,14 +95,4 @@ export function startClusterReconciler(database: Database, cluster: Cluster, log
       await Promise.all([describe.stop(), dispatch.stop(), watch.stop()]);
     },
   };
-}
-
-/** What could not be asked is shown as unreachable, with the words of the failure, until it answers again. */
-async function reportingContact(database: Database, cluster: Cluster, run: () => Promise<void>): Promise<void> {
-  try {
-    await run();
-  } catch (error) {
-    if (error instanceof TransportError) await recordClusterUnreachable(database, cluster.settings.name, cluster.settings.kind, error.message);
-    throw error;
-  }
 }

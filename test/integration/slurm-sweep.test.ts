@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { chmod, copyFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { ensureRig, killNode, rigUnavailableReason, startNode, type Rig } from '../rig/rig.ts';
 import { collectUntil } from '../support/graphql-client.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
@@ -138,6 +138,25 @@ describe.skipIf(skipReason !== null)(`jobs on two SLURM clusters${skipReason ===
     await server.client.request('mutation ($input: ReleaseJobsInput!) { releaseJobs(input: $input) { userErrors { message } } }', { input: { ids: [jobId] } });
     expect(await end(jobId)).toMatchObject({ state: 'COMPLETED' });
   }, 90_000);
+
+  test.concurrent('a pending job is held, released and cancelled in the queue of the cluster', async () => {
+    const jobId = await submitJob('waits', { command: ['true'], resources: { sbatchOptions: { begin: 'now+1hour' } } });
+    const change = (mutation: string): Promise<unknown> => server.client.request(
+      `mutation ($ids: [ID!]) { ${mutation}(input: { ids: $ids }) { userErrors { message } } }`, { ids: [jobId] });
+    const reason = async (expected: string): Promise<void> => {
+      await vi.waitFor(async () => {
+        const { job } = await server.client.request(JOB, { id: jobId });
+        expect(job.attempts[0]?.reason).toBe(expected);
+      }, { timeout: 40_000, interval: 200 });
+    };
+    await reason('BeginTime');
+    await change('holdJobs');
+    await reason('JobHeldUser');
+    await change('releaseJobs');
+    await reason('BeginTime');
+    await change('cancelJobs');
+    expect(await end(jobId)).toMatchObject({ state: 'CANCELLED', attempts: [{ state: 'CANCELLED' }] });
+  }, 150_000);
 
   test.concurrent('values reach the job byte for byte, and no shell ever reads them', async () => {
     const nasty = { quotes: `'"'"'`, newline: 'a\nb\n', command: '$(touch pwned)', backticks: '`touch pwned`', unicode: 'ü€𝄞', backslash: '\\n\\', dollar: '$HOME' };
