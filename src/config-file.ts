@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { UserFault } from './domain/errors.ts';
 import type { ReportFault } from './config-fields.ts';
 import { oneOf, origin, parseReporting, positiveNumber, postgresUrl, section, text, textMatching, unknownName, wholeNumber } from './config-fields.ts';
+import { DEFAULT_OPERATION_LIMITS } from './graphql/limits.ts';
 import { ROLES, portNumber } from './environment.ts';
 
 /** SLURM writes these paths into log patterns and directives, where no other character is safe. */
@@ -27,8 +28,8 @@ const database = section({
 const limits = section({
   maxJobsPerSweep: wholeNumber(1, 1_000_000).default(10_000),
   maxConfigBytes: wholeNumber(1024, BYTES_MAX).default(2 * 1024 ** 2),
-  maxQueryDepth: wholeNumber(5, 100).default(15),
-  maxQueryCost: wholeNumber(100, 1_000_000_000).default(100_000),
+  maxQueryDepth: wholeNumber(5, 100).default(DEFAULT_OPERATION_LIMITS.maxDepth),
+  maxQueryCost: wholeNumber(100, 1_000_000_000).default(DEFAULT_OPERATION_LIMITS.maxCost),
   maxRequestBytes: wholeNumber(1024, BYTES_MAX).default(16 * 1024 ** 2),
 });
 

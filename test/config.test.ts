@@ -86,7 +86,7 @@ clusters:
   torch:
     kind: slurm
     rootDirectory: /scratch/ab123/expgraph
-    ssh: { host: 127.0.0.1, port: 2222, user: ab123, identityFile: ~/.ssh/id_torch, knownHostsFile: keys/known_hosts, configFile: none, maxChannels: 4 }
+    ssh: { host: 127.0.0.1, port: 2222, user: ab123, identityFile: ~/.ssh/id_torch, knownHostsFile: keys/known_hosts, configFile: /dev/null, maxChannels: 4 }
     defaults: { partition: gpu, account: cds, cpus: 6, memoryMiB: 20000, timeLimitMinutes: 2820, gpus: 1, gpuType: rtx8000 }
     setupScript: |
       module load cuda

@@ -1,0 +1,56 @@
+/** GraphQL over HTTP: Apollo Server with our limits, counts and error words. */
+import { ApolloServer, HeaderMap } from '@apollo/server';
+import type { ApolloServerPlugin } from '@apollo/server';
+import { ApolloServerPluginLandingPageDisabled, ApolloServerPluginUsageReportingDisabled } from '@apollo/server/plugin/disabled';
+import type { Logger } from 'pino';
+import type { GraphqlContext } from '../graphql/context.ts';
+import { formatGraphqlError } from '../graphql/errors.ts';
+import type { HttpMetrics } from './metrics.ts';
+import { MAX_DOCUMENT_TOKENS } from './operations.ts';
+import type { Operations } from './operations.ts';
+
+function limitsPlugin(operations: Operations): ApolloServerPlugin<GraphqlContext> {
+  return {
+    async requestDidStart() {
+      return {
+        async responseForOperation({ document, request, operationName, contextValue }) {
+          const errors = operations.check(document, { query: '', operationName, variables: request.variables ?? null }, contextValue.viewer);
+          if (errors.length === 0) return null;
+          return { http: { status: 400, headers: new HeaderMap() }, body: { kind: 'single', singleResult: { errors: errors.map(operations.format) } } };
+        },
+      };
+    },
+  };
+}
+
+function countPlugin(metrics: HttpMetrics): ApolloServerPlugin<GraphqlContext> {
+  return {
+    async requestDidStart() {
+      return {
+        async willSendResponse({ operation, response }) {
+          const failed = response.body.kind === 'single' && response.body.singleResult.errors;
+          metrics.operations.inc({ protocol: 'http', type: operation?.operation ?? 'none', outcome: failed ? 'errors' : 'ok' });
+        },
+      };
+    },
+  };
+}
+
+export function createApollo(operations: Operations, metrics: HttpMetrics, logger: Logger, onBug: (error: unknown) => void): ApolloServer<GraphqlContext> {
+  return new ApolloServer<GraphqlContext>({
+    schema: operations.schema,
+    introspection: true,
+    includeStacktraceInErrorResponses: false,
+    persistedQueries: false,
+    stopOnTerminationSignals: false,
+    parseOptions: { maxTokens: MAX_DOCUMENT_TOKENS },
+    // A page of another site cannot set this header without asking first, and every request must have it.
+    csrfPrevention: { requestHeaders: ['authorization'] },
+    formatError: (formatted, error) => formatGraphqlError(formatted, error, onBug),
+    logger,
+    plugins: [
+      ApolloServerPluginLandingPageDisabled(), ApolloServerPluginUsageReportingDisabled(),
+      limitsPlugin(operations), countPlugin(metrics),
+    ],
+  });
+}
