@@ -40,7 +40,8 @@ export async function earlierAnswer(reader: Reader, claim: IdempotencyClaim): Pr
   const kept = await findKeptAnswer(reader, claim.tokenName, claim.key);
   if (kept === null) return null;
   if (kept.mutation !== claim.mutation || kept.inputSha256 !== claim.inputSha256) {
-    throw UserError.of('IDEMPOTENCY_KEY_REUSED', `this key was used before for ${kept.mutation === claim.mutation ? 'another input' : kept.mutation}; use a new key`, ['idempotencyKey']);
+    const other = kept.mutation === claim.mutation ? 'another input' : kept.mutation;
+    throw UserError.of('IDEMPOTENCY_KEY_REUSED', `this key was used before for ${other}; use a new key`, ['idempotencyKey']);
   }
   return rebuild(reader, kept.answer as unknown as Kept);
 }

@@ -12,7 +12,7 @@ import type { JobState } from '../domain/states.ts';
 import type { ActionContext } from './action-context.ts';
 
 /** Bounds one transaction: the rows it locks, and the events it appends. */
-export const MAX_JOBS_PER_CHANGE = 25_000;
+const MAX_JOBS_PER_CHANGE = 25_000;
 /** So many unknown ids are named in an error. */
 const MAX_NAMED = 20;
 

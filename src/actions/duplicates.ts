@@ -33,7 +33,8 @@ export function refuseDuplicates(duplicates: readonly DuplicateJob[], field: str
     code: 'ALREADY_EXISTS' as const,
   }));
   if (duplicates.length > MAX_NAMED) {
-    faults.push({ field: [field], message: `and ${duplicates.length - MAX_NAMED} more jobs exist already; onDuplicate SKIP leaves them out, RUN_AGAIN runs them once more`, code: 'ALREADY_EXISTS' });
+    const message = `and ${duplicates.length - MAX_NAMED} more jobs exist already; onDuplicate SKIP leaves them out, RUN_AGAIN runs them once more`;
+    faults.push({ field: [field], message, code: 'ALREADY_EXISTS' });
   }
   throw new UserError(faults);
 }

@@ -3,13 +3,13 @@ import { textProblem } from '../domain/config-values.ts';
 import { UserError, type UserFault } from '../domain/errors.ts';
 import { GOALS, type Objective } from '../domain/job-spec.ts';
 
-export const MAX_NAME_LENGTH = 200;
+const MAX_NAME_LENGTH = 200;
 const MAX_TAG_LENGTH = 100;
 /** Tags are for grouping; a job with more of them needs a config value instead. */
 export const MAX_TAGS = 100;
 const MAX_DESCRIPTION_LENGTH = 10_000;
 /** Keys of metrics are part of an index. */
-export const MAX_METRIC_KEY_LENGTH = 256;
+const MAX_METRIC_KEY_LENGTH = 256;
 /** More say the same again. */
 const MAX_FAULTS = 50;
 

@@ -106,7 +106,7 @@ async function checkTemplate(context: ActionContext, input: JobTemplateInput): P
     ...resourceFaults,
     ...(resourceFaults.length === 0 && settings !== null ? partitionFaults(resources, await partitionsOf(context, name)) : []),
     ...tagFaults(input.tags ?? [], ['tags']),
-    ...problemFaults(input.priority == null ? null : priorityProblem(input.priority), ['priority']),
+    ...problemFaults(priorityProblem(input.priority ?? PRIORITY_DEFAULT), ['priority']),
     ...objectiveFaults(input.objective, ['objective']),
     ...idempotencyKeyFaults(input.idempotencyKey),
   ];
@@ -146,7 +146,7 @@ function makePlan(
 }
 
 /** What makes a job of this plan the run it is. */
-export function identityOf(shared: SubmissionPlan['shared'], config: JsonObject): JobIdentity {
+function identityOf(shared: SubmissionPlan['shared'], config: JsonObject): JobIdentity {
   const { command, environment, workingDirectory, codeVersion } = shared;
   return { command, config, environment, workingDirectory, codeVersion };
 }

@@ -6,8 +6,7 @@ import type { JobState } from '../domain/states.ts';
 import type { SweepSpace } from '../domain/sweep.ts';
 
 /** SKIP: known jobs are only reported. ERROR: one known job refuses the whole submission. RUN_AGAIN: they run once more. */
-export const ON_DUPLICATE = ['SKIP', 'ERROR', 'RUN_AGAIN'] as const;
-export type OnDuplicate = (typeof ON_DUPLICATE)[number];
+export type OnDuplicate = 'SKIP' | 'ERROR' | 'RUN_AGAIN';
 
 /** What all jobs of a submission share. Null means the same as absent. */
 export interface JobTemplateInput {

@@ -17,8 +17,10 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { UserError } from '../domain/errors.ts';
 import { locateBinaries, type Binaries } from './embedded/binaries.ts';
-import { lockFolder } from './embedded/lock.ts';
-import { asUser, clearLeftover, refuseOtherVersion, signal, startPostmaster, stopPostmaster } from './embedded/postmaster.ts';
+import { lockFolder, type FolderLock } from './embedded/lock.ts';
+import {
+  asUser, clearLeftover, refuseOtherVersion, SERVER_ENVIRONMENT, signal, startPostmaster, stopPostmaster, type Postmaster,
+} from './embedded/postmaster.ts';
 import { firstClosedFolder, serverUser, type ServerUser } from './embedded/user.ts';
 import type { DatabaseLog } from './log.ts';
 
@@ -84,30 +86,43 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       program: binaries.postgres, dataFolder, user, logFile: join(folder, 'server.log'),
       arguments: Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
     });
-    const owned = own(postmaster, lock, options.logger, folder);
-    return { url: `postgresql://${ROLE}@/postgres?host=${encodeURIComponent(socketFolder)}`, stop: owned };
+    const stop = own({ postmaster, lock, folder, socketFolder }, options.logger);
+    return { url: `postgresql://${ROLE}@/postgres?host=${encodeURIComponent(socketFolder)}`, stop };
   } catch (error) {
     lock.release();
     throw error;
   }
 }
 
+interface Owned {
+  postmaster: Postmaster;
+  lock: FolderLock;
+  folder: string;
+  socketFolder: string;
+}
+
 /** Ties the server to this process: stopped on demand, and asked to stop if the process exits without having done so. */
-function own(postmaster: { pid: number; ended: Promise<void> }, lock: { release(): void }, log: DatabaseLog | undefined, folder: string): () => Promise<void> {
+function own({ postmaster, lock, folder, socketFolder }: Owned, log: DatabaseLog | undefined): () => Promise<void> {
   let stopping: Promise<void> | null = null;
+  // Once it has ended, its process id may belong to another process.
+  let hasEnded = false;
   const onExit = (): void => {
-    signal(postmaster.pid, 'SIGINT');
+    if (!hasEnded) signal(postmaster.pid, 'SIGINT');
     lock.release();
   };
   process.once('exit', onExit);
-  void postmaster.ended.then(() => {
+  const watch = async (): Promise<void> => {
+    await postmaster.ended;
+    hasEnded = true;
     if (stopping === null) log?.error({ folder }, 'the database server ended by itself; see server.log in its folder');
-  });
+  };
+  void watch();
   return () => {
     stopping ??= (async () => {
-      await stopPostmaster(postmaster.pid);
+      if (!hasEnded) await stopPostmaster(postmaster.pid);
       await postmaster.ended;
       process.removeListener('exit', onExit);
+      await rm(socketFolder, { recursive: true, force: true });
       lock.release();
     })();
     return stopping;
@@ -124,7 +139,8 @@ async function prepareFolder(folder: string, user: ServerUser): Promise<void> {
   }
   const closed = await firstClosedFolder(user, join(folder, 'lock'));
   if (closed !== null) {
-    throw UserError.of('CONFLICT', `PostgreSQL runs as user "${user.name}" here, who may not enter ${closed}; choose a data directory elsewhere (EXPGRAPH_DATA_DIR=/var/lib/expgraph)`);
+    const advice = 'choose a data directory elsewhere (EXPGRAPH_DATA_DIR=/var/lib/expgraph)';
+    throw UserError.of('CONFLICT', `PostgreSQL runs as user "${user.name}" here, who may not enter ${closed}; ${advice}`);
   }
 }
 
@@ -142,7 +158,7 @@ async function prepareData(folder: string, binaries: Binaries, user: ServerUser,
   await run(binaries.initdb, [
     '-D', draft, '-U', ROLE, '-A', 'peer', '-E', 'UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8',
     '--no-instructions', ...(durable ? [] : ['--no-sync']),
-  ], { cwd: folder, env: { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC' }, ...asUser(user) });
+  ], { cwd: folder, env: SERVER_ENVIRONMENT, ...asUser(user) });
   await writeAccess(draft, user);
   const data = join(folder, `data-${binaries.majorVersion}`);
   await rename(draft, data);
@@ -156,7 +172,7 @@ async function writeAccess(dataFolder: string, user: ServerUser): Promise<void> 
   await writeFile(join(dataFolder, 'pg_ident.conf'), [...names].map((name) => `owner "${name}" ${ROLE}\n`).join(''));
 }
 
-/** Below the folder where the path is short enough, else in the temporary directory. */
+/** Below the folder where the path is short enough, else in the temporary directory, where the same folder is used again. */
 async function prepareSocketFolder(folder: string, user: ServerUser): Promise<string> {
   const own = join(folder, 'socket');
   const path = Buffer.byteLength(own) <= MAX_SOCKET_FOLDER_BYTES ? own

@@ -113,7 +113,7 @@ class ListeningFeed implements Feed {
     this.#closed = true;
     clearInterval(this.#pollTimer);
     clearTimeout(this.#reconnectTimer);
-    for (const subscriber of [...this.#subscribers]) subscriber.end();
+    for (const subscriber of this.#subscribers) subscriber.end();
     this.#client?.release(true);
     this.#client = null;
     await this.#reading;
@@ -161,15 +161,18 @@ class ListeningFeed implements Feed {
   #retryListen(delayMs: number): void {
     if (this.#closed) return;
     const jitter = delayMs * (0.5 + Math.random() / 2);
-    this.#reconnectTimer = setTimeout(() => {
-      this.#listen().then(() => {
-        this.#log.info({}, 'listening for events again');
-        this.#read();
-      }, (error: unknown) => {
-        this.#log.warn({ reason: reasonOf(error) }, 'cannot listen for events yet');
-        this.#retryListen(Math.min(delayMs * 2, RECONNECT_MS_MAX));
-      });
-    }, jitter).unref();
+    this.#reconnectTimer = setTimeout(() => void this.#listenAgain(delayMs), jitter).unref();
+  }
+
+  async #listenAgain(delayMs: number): Promise<void> {
+    try {
+      await this.#listen();
+    } catch (error) {
+      this.#log.warn({ reason: reasonOf(error) }, 'cannot listen for events yet');
+      return this.#retryListen(Math.min(delayMs * 2, RECONNECT_MS_MAX));
+    }
+    this.#log.info({}, 'listening for events again');
+    this.#read();
   }
 
   /** Reads to the end of the log, one reader at a time; a call while one runs makes it look once more. */
@@ -197,8 +200,8 @@ class ListeningFeed implements Feed {
   /** Without an await: a subscriber that cuts over sees either none of the page or all of it behind it. */
   #deliver(page: LoggedEvent[]): void {
     this.#seq = page.at(-1)?.seq ?? this.#seq;
-    for (const subscriber of [...this.#subscribers]) subscriber.offer(page);
-    for (const listener of [...this.#listeners]) {
+    for (const subscriber of this.#subscribers) subscriber.offer(page);
+    for (const listener of this.#listeners) {
       try {
         listener(page);
       } catch (error) {

@@ -14,16 +14,22 @@ declare module 'vitest' {
   }
 }
 
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const folder = await mkdtemp(join(tmpdir(), 'expgraph-test-'));
   await chmod(folder, 0o755);
   const server = await startEmbeddedPostgres({ dataDirectory: join(folder, 'postgres'), durable: false });
-  await makeTemplate(server.url);
-  project.provide('postgresUrl', server.url);
-  return async () => {
+  const stop = async (): Promise<void> => {
     await server.stop();
     await rm(folder, { recursive: true, force: true });
   };
+  try {
+    await makeTemplate(server.url);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  project.provide('postgresUrl', server.url);
+  return stop;
 }
 
 async function makeTemplate(url: string): Promise<void> {

@@ -41,7 +41,8 @@ async function findPackage(): Promise<Package> {
     const { version } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as { version: string };
     return { native: join(folder, 'native'), version };
   } catch (error) {
-    throw UserError.of('CONFLICT', `there is no embedded PostgreSQL for this platform (${name}): ${error instanceof Error ? error.message.split('\n')[0] : error}; set DATABASE_URL to use a server of your own`);
+    const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
+    throw UserError.of('CONFLICT', `there is no embedded PostgreSQL for this platform (${name}): ${reason}; set DATABASE_URL to use a server of your own`);
   }
 }
 

@@ -38,7 +38,7 @@ export async function startPostmaster(request: StartRequest): Promise<Postmaster
       // A session of its own: Ctrl-C in a terminal is for this process, which stops the server when it is done with it.
       detached: true,
       stdio: ['ignore', log.fd, log.fd],
-      env: { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC' },
+      env: SERVER_ENVIRONMENT,
       ...asUser(request.user),
     });
     const ended = new Promise<void>((resolve) => {
@@ -55,6 +55,9 @@ export async function startPostmaster(request: StartRequest): Promise<Postmaster
     await log.close();
   }
 }
+
+/** All that PostgreSQL's programs are given of an environment: what they do depends on their arguments alone. */
+export const SERVER_ENVIRONMENT = { PATH: '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' };
 
 /** The options that make a child process run as the user. */
 export function asUser(user: ServerUser): { uid?: number; gid?: number } {
@@ -98,13 +101,12 @@ async function isPostmasterOf(pid: number, dataFolder: string): Promise<boolean>
 
 /** The pid file's eighth line tells how far the server is. */
 async function waitUntilReady(dataFolder: string, pid: number | undefined, ended: Promise<void>): Promise<boolean> {
-  let hasEnded = false;
-  void ended.then(() => { hasEnded = true; });
   const deadline = Date.now() + START_TIMEOUT_MS;
-  while (!hasEnded && Date.now() < deadline) {
+  let running = true;
+  while (running && Date.now() < deadline) {
     const lines = (await readFile(join(dataFolder, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n');
     if (Number(lines[0]) === pid && lines[7]?.trim() === 'ready') return true;
-    await pause(5);
+    running = await Promise.race([ended.then(() => false), pause(5).then(() => true)]);
   }
   return false;
 }

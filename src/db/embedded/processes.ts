@@ -47,7 +47,7 @@ async function linuxFacts(pid: number): Promise<ProcessFacts | null> {
 }
 
 async function otherFacts(pid: number): Promise<ProcessFacts | null> {
-  const listed = await run('ps', ['-o', 'stat=,lstart=,comm=', '-p', String(pid)], { env: { ...process.env, LC_ALL: 'C' } }).catch(() => null);
+  const listed = await run('ps', ['-o', 'stat=,lstart=,comm=', '-p', String(pid)], { env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' } }).catch(() => null);
   const match = listed?.stdout.trim().match(/^(\S+)\s+(\S+ \S+\s+\S+ \S+ \S+)\s+(.+)$/);
   if (match?.[1] === undefined || match[2] === undefined || match[3] === undefined || match[1].startsWith('Z')) return null;
   return { name: match[3].split('/').at(-1) ?? '', started: match[2] };
