@@ -158,6 +158,23 @@ describe.skipIf(skipReason !== null)(`jobs on two SLURM clusters${skipReason ===
     expect(await end(jobId)).toMatchObject({ state: 'CANCELLED', attempts: [{ state: 'CANCELLED' }] });
   }, 150_000);
 
+  test.concurrent('one waiting job of a sweep is cancelled, the others of its array wait on', async () => {
+    const { submitSweep } = await server.client.request(SUBMIT_SWEEP, {
+      input: {
+        project: 'tests', experiment: 'array', name: 'waits', cluster: 'alpha', command: ['true'], space: { seeds: { values: [1, 2, 3] } },
+        resources: { sbatchOptions: { begin: 'now+1hour' } },
+      },
+    });
+    const ids: string[] = submitSweep.jobs.map(({ job }: { job: { id: string } }) => job.id);
+    await statesUntil({ jobIds: ids }, ['PENDING'], 3, 60_000);
+    await server.client.request('mutation ($ids: [ID!]) { cancelJobs(input: { ids: $ids }) { userErrors { message } } }', { ids: [ids[1]] });
+    expect(await end(ids[1]!)).toMatchObject({ state: 'CANCELLED' });
+    const states = await Promise.all(ids.map(async (id) => (await server.client.request(JOB, { id })).job.state));
+    expect(states).toEqual(['PENDING', 'CANCELLED', 'PENDING']);
+    await server.client.request('mutation ($ids: [ID!]) { cancelJobs(input: { ids: $ids }) { userErrors { message } } }', { ids: [ids[0], ids[2]] });
+    await statesUntil({ jobIds: ids }, ['CANCELLED'], 3, 60_000);
+  }, 150_000);
+
   test.concurrent('values reach the job byte for byte, and no shell ever reads them', async () => {
     const nasty = { quotes: `'"'"'`, newline: 'a\nb\n', command: '$(touch pwned)', backticks: '`touch pwned`', unicode: 'ü€𝄞', backslash: '\\n\\', dollar: '$HOME' };
     const program = 'import json,os,sys; json.dump({"argv": sys.argv[1:], "config": json.load(open(os.environ["EXPGRAPH_CONFIG"])), "env": os.environ["EXPGRAPH_CONFIG_command"]}, open("result.json.tmp","w")); os.rename("result.json.tmp","seen.json")';
