@@ -10,7 +10,7 @@ const ROOMS = {
   reconcilers: { rooms: ['cluster', 'db', 'domain'], vendors: ['pino'], core: null },
   graphql: {
     rooms: ['actions', 'db', 'domain'],
-    vendors: ['@apollo/subgraph', 'dataloader', 'graphql', 'graphql-query-complexity', 'graphql-scalars', 'lossless-json', 'reflect-metadata', 'type-graphql'],
+    vendors: ['@apollo/subgraph', '@graphql-tools/utils', 'dataloader', 'graphql', 'graphql-query-complexity', 'graphql-scalars', 'lossless-json', 'reflect-metadata', 'type-graphql'],
     core: null,
   },
   http: {
