@@ -6,6 +6,7 @@ import type { Database } from '../db/database.ts';
 import { readTrackedAttempts } from '../db/read/tracked-attempts.ts';
 import { recordClusterReport, recordClusterUnreachable } from '../db/write/clusters.ts';
 import type { LoggedEvent } from '../domain/events.ts';
+import { isTerminalJobState } from '../domain/states.ts';
 import { dispatchQueue } from './dispatch.ts';
 import { startLoop, type Loop } from './loop.ts';
 import { observeCluster } from './observe.ts';
@@ -26,52 +27,33 @@ export interface ClusterReconciler {
 
 export function startClusterReconciler(database: Database, cluster: Cluster, logger: Logger): ClusterReconciler {
   const { settings } = cluster;
-  const now = (): Date => new Date();
-  const shared = { database, cluster, logger, now };
+  const shared = { database, cluster, logger, now: () => new Date() };
   const inFlight = new Set<string>();
   const lastSeen = new Map<string, number>();
   const cancelledAt = new Map<string, number>();
-  let maxArraySize: number | null = null;
-  /** Nothing is handed over before the cluster has said how large an array may be, nor while it cannot be reached. */
-  let isReachable = false;
+  const contact: Contact = { isReachable: false, maxArraySize: null };
   let pollSeconds = settings.pollSecondsMin;
 
-  /** What could not be asked is shown as unreachable, with the words of the failure, until it answers again. */
-  const inContact = async (run: () => Promise<void>): Promise<void> => {
-    try {
-      await run();
-    } catch (error) {
-      if (!(error instanceof TransportError)) throw error;
-      isReachable = false;
-      await recordClusterUnreachable(database, settings.name, settings.kind, error.message);
-      throw error;
-    }
-  };
   const describe = startLoop({
     name: `describe ${settings.name}`, logger,
     periodMs: () => DESCRIBE_PERIOD_MS,
-    run: () => inContact(async () => {
-      const report = await cluster.executor.describe();
-      await recordClusterReport(database, settings.name, settings.kind, report);
-      maxArraySize = report.maxArraySize;
-      if (isReachable) return;
-      isReachable = true;
-      dispatch.wake();
+    run: () => inContact(database, cluster, contact, async () => {
+      if (await describeCluster(database, cluster, contact)) dispatch.wake();
     }),
   });
   const dispatch: Loop = startLoop({
     name: `dispatch ${settings.name}`, logger,
     periodMs: () => DISPATCH_PERIOD_MS,
     run: async () => {
-      if (!isReachable) return;
-      const handedOver = await dispatchQueue({ database, cluster, inFlight, maxArraySize: () => maxArraySize, logger });
+      if (!contact.isReachable) return;
+      const handedOver = await dispatchQueue({ database, cluster, inFlight, maxArraySize: () => contact.maxArraySize, logger });
       if (handedOver > 0) wakeWatch();
     },
   });
   const watch = startLoop({
     name: `watch ${settings.name}`, logger,
     periodMs: () => pollSeconds * 1000,
-    run: () => inContact(async () => {
+    run: () => inContact(database, cluster, contact, async () => {
       const tracked = await readTrackedAttempts(database, settings.name);
       await carryOutWishes({ ...shared, cancelledAt }, tracked);
       const news = await observeCluster({ ...shared, inFlight, lastSeen }, tracked);
@@ -86,13 +68,46 @@ export function startClusterReconciler(database: Database, cluster: Cluster, log
   return {
     onEvent(event) {
       if (event.kind === 'JOB_UPDATED') wakeWatch();
-      if (event.kind !== 'JOB_STATE_CHANGED') return;
-      // A job that ended makes room for the next.
-      const { to } = event.payload;
-      if (to !== 'SUBMITTING' && to !== 'PENDING' && to !== 'RUNNING' && to !== 'HELD') dispatch.wake();
+      if (makesRoomOrWork(event)) dispatch.wake();
     },
     async stop() {
       await Promise.all([describe.stop(), dispatch.stop(), watch.stop()]);
     },
   };
+}
+
+/** What the last word from the cluster was. */
+interface Contact {
+  /** Nothing is handed over before the cluster has said how large an array may be, nor while it cannot be reached. */
+  isReachable: boolean;
+  maxArraySize: number | null;
+}
+
+/** A job that waits is work for the queue; a job that ended makes room for the next. */
+function makesRoomOrWork(event: LoggedEvent): boolean {
+  if (event.kind !== 'JOB_STATE_CHANGED') return false;
+  const { to } = event.payload;
+  return to === 'QUEUED' || isTerminalJobState(to);
+}
+
+/** Asks the cluster about itself. Answers whether it had been out of reach. */
+async function describeCluster(database: Database, cluster: Cluster, contact: Contact): Promise<boolean> {
+  const report = await cluster.executor.describe();
+  await recordClusterReport(database, cluster.settings.name, cluster.settings.kind, report);
+  const isBack = !contact.isReachable;
+  contact.maxArraySize = report.maxArraySize;
+  contact.isReachable = true;
+  return isBack;
+}
+
+/** What could not be asked is shown as unreachable, with the words of the failure, until it answers again. */
+async function inContact(database: Database, { settings }: Cluster, contact: Contact, run: () => Promise<void>): Promise<void> {
+  try {
+    await run();
+  } catch (error) {
+    if (!(error instanceof TransportError)) throw error;
+    contact.isReachable = false;
+    await recordClusterUnreachable(database, settings.name, settings.kind, error.message);
+    throw error;
+  }
 }
