@@ -33,7 +33,7 @@ export async function testDatabase(): Promise<TestDatabase> {
 
 /** The URL of another database on the same server. */
 export function urlOfDatabase(url: string, name: string): string {
-  return url.replace(/\/[^/?]*\?/, `/${name}?`);
+  return url.replace(/^(\w+:\/\/[^/]*)(?:\/[^?]*)?/, `$1/${name}`);
 }
 
 async function runAsAdmin(url: string, statement: string): Promise<void> {

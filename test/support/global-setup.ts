@@ -1,4 +1,7 @@
-/** Starts the one PostgreSQL server that all test files of a run share. */
+/**
+ * Starts the one PostgreSQL server that all test files of a run share, or takes the one that TEST_DATABASE_URL names (a role
+ * that may make databases), to try another version.
+ */
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +18,12 @@ declare module 'vitest' {
 }
 
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const givenUrl = process.env['TEST_DATABASE_URL'];
+  if (givenUrl !== undefined) {
+    await makeTemplate(givenUrl);
+    project.provide('postgresUrl', givenUrl);
+    return () => Promise.resolve();
+  }
   const folder = await mkdtemp(join(tmpdir(), 'expgraph-test-'));
   await chmod(folder, 0o755);
   const server = await startEmbeddedPostgres({ dataDirectory: join(folder, 'postgres'), durable: false });
@@ -34,6 +43,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
 
 async function makeTemplate(url: string): Promise<void> {
   const admin = await connect(url, { max: 1 });
+  await admin.pool.query(`drop database if exists ${TEMPLATE_DATABASE}`);
   await admin.pool.query(`create database ${TEMPLATE_DATABASE}`);
   await admin.close();
   const template = await connect(urlOfDatabase(url, TEMPLATE_DATABASE), { max: 1 });
