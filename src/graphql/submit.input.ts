@@ -1,5 +1,6 @@
 import { Field, Float, InputType, Int, registerEnumType } from 'type-graphql';
 import type { OnDuplicate } from '../actions/submission.ts';
+import { UserError, type UserFault } from '../domain/errors.ts';
 import type { Json } from '../domain/job-spec.ts';
 import { enumOf } from './enum.ts';
 import { ObjectiveInput } from './experiment.input.ts';
@@ -146,4 +147,17 @@ export class SubmitSweepInputType extends JobTemplate {
 
   @Field(() => [String], { nullable: true, description: 'Configuration keys; each adds the tag `key=value` to the jobs that have it.' })
   tagKeys?: string[] | null;
+}
+
+/** Throws UserError unless the JSON values that stand for names and their texts are that, which the schema cannot say. */
+export function checkTextMaps({ environment, resources }: Pick<JobTemplate, 'environment' | 'resources'>): void {
+  const faults = [...textMapFaults(environment, ['environment']), ...textMapFaults(resources?.sbatchOptions, ['resources', 'sbatchOptions'])];
+  if (faults.length > 0) throw new UserError(faults);
+}
+
+function textMapFaults(value: Json | undefined, field: string[]): UserFault[] {
+  if (value === undefined || value === null) return [];
+  if (typeof value !== 'object' || Array.isArray(value)) return [{ field, code: 'BAD_USER_INPUT', message: 'must be an object of names and texts, such as {"NAME": "text"}' }];
+  return Object.entries(value).flatMap(([name, text]) => (typeof text === 'string' ? []
+    : [{ field: [...field, name], code: 'BAD_USER_INPUT' as const, message: `must be a text; write ${JSON.stringify(JSON.stringify(text))}` }]));
 }

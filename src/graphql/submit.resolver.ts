@@ -11,7 +11,7 @@ import { ExperimentType } from './experiment.type.ts';
 import { plainInput } from './input.ts';
 import { JobType } from './job.type.ts';
 import type { Loaders } from './loaders.ts';
-import { PriorityRuleInput, SubmitJobInputType, SubmitSweepInputType } from './submit.input.ts';
+import { checkTextMaps, PriorityRuleInput, SubmitJobInputType, SubmitSweepInputType } from './submit.input.ts';
 import { DuplicateJobType, PlannedJobType, SubmitJobPayload, SubmitSweepPayload } from './submit.type.ts';
 import { toSweepSpace } from './sweep-space.input.ts';
 
@@ -45,7 +45,8 @@ export class SubmitResolver {
     @Arg('input', () => SubmitJobInputType, { description: 'The job.' }) input: SubmitJobInputType,
   ): Promise<SubmitJobPayload> {
     return withUserErrors<Omit<SubmitJobPayload, 'userErrors'>>({ ...NOTHING, job: null, planned: null }, async () => {
-      // The action checks the shape of what the JSON scalar let through.
+      checkTextMaps(input);
+      // The action checks whatever else the JSON scalar let through.
       const answer = await submitJob(actions, plainInput(input) as unknown as SubmitJobInput);
       const jobId = answer.jobs[0]?.jobId ?? answer.duplicates[0]?.existingJobId ?? null;
       const job = jobId === null || answer.dryRun ? null : await loaders.jobById.load(jobId);
@@ -59,6 +60,7 @@ export class SubmitResolver {
     @Arg('input', () => SubmitSweepInputType, { description: 'The sweep.' }) input: SubmitSweepInputType,
   ): Promise<SubmitSweepPayload> {
     return withUserErrors<Omit<SubmitSweepPayload, 'userErrors'>>({ ...NOTHING, sweep: null, jobs: [] }, async () => {
+      checkTextMaps(input);
       const { priorityRules } = input;
       const answer = await submitSweep(actions, {
         ...plainInput(input), space: toSweepSpace(input.space),
