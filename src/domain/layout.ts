@@ -18,7 +18,6 @@ export const RESULT_FILE = 'result.json';
 export const ERROR_FILE = 'error.txt';
 export const CHECKPOINTS_DIRECTORY = 'checkpoints';
 export const ARTIFACTS_DIRECTORY = 'artifacts';
-export const LOGS_DIRECTORY = 'logs';
 export const ATTEMPTS_DIRECTORY = 'attempts';
 export const EXIT_RECORD_FILE = 'exit.json';
 export const START_GUARD_PREFIX = 'started-r';

@@ -21,9 +21,9 @@ export function submitCommand(batch: BatchSpec): string[] {
 
 export const QUEUE_FORMAT = '%i|%T|%r|%N|%S|%V|%l|%M|%j';
 
-/** All jobs of a user that have not ended, array tasks singly. */
+/** All jobs of a user that the controller remembers, array tasks singly: also those that ended in the last MinJobAge (5 minutes). */
 export function queueCommand(user: string): string[] {
-  return [...ENVIRONMENT, 'squeue', '-h', '-r', '-u', user, '-o', QUEUE_FORMAT];
+  return [...ENVIRONMENT, 'squeue', '-h', '-r', '-t', 'all', '-u', user, '-o', QUEUE_FORMAT];
 }
 
 export const ACCOUNTING_FIELDS = 'JobID,JobName,State,ExitCode,DerivedExitCode,Reason,NodeList,Start,End,ElapsedRaw,MaxRSS,Submit';
@@ -56,7 +56,7 @@ export function holdCommands(slurmJobIds: string[], held: boolean): string[][] {
   return inChunks(compactIds(slurmJobIds)).map((ids) => ['env', 'LC_ALL=C', 'scontrol', held ? 'hold' : 'release', ...ids]);
 }
 
-const NODE_FIELDS = 'Partition:100|,NodeList:200|,StateComplete:80|,CPUsState:60|,Memory:20|,Gres:400|,GresUsed:400|,Time:30|,Available:20';
+const NODE_FIELDS = 'Partition:64|,NodeList:64|,StateComplete:48|,CPUsState:32|,Memory:16|,Gres:256|,GresUsed:256|,Time:24|,Available:16';
 
 /** One row a node and partition. */
 export const NODES_COMMAND = [...ENVIRONMENT, 'sinfo', '-h', '-N', '-O', NODE_FIELDS];

@@ -14,8 +14,10 @@ import { readSubmitAnswer } from './submit-answer.ts';
 
 /** How far the cluster's clock may be behind ours when a submission is looked up by its time. */
 const CLOCK_SKEW_MS = 60 * 60 * 1000;
+/** How long accounting may lag behind the controller; seen: up to 5 s. */
+const ACCOUNTING_WAIT_MS = 15_000;
 /** What scancel and scontrol say of jobs that have ended, were never there, or are no longer pending. */
-const NOTHING_TO_DO = /invalid job id|already complet|job\/step already|job has already finished|job is no longer pending/i;
+const NOTHING_TO_DO = /invalid job id|already complet|job\/step already|job has already finished|job is no longer pending|: no error$/i;
 
 export function openSlurmExecutor(transport: Transport): Executor {
   return new SlurmExecutor(transport);
@@ -24,6 +26,8 @@ export function openSlurmExecutor(transport: Transport): Executor {
 class SlurmExecutor implements Executor {
   readonly #transport: Transport;
   #user: Promise<string> | null = null;
+  /** When the controller was first seen to say that an attempt has ended, while accounting does not. */
+  readonly #endSeenAt = new Map<string, number>();
 
   constructor(transport: Transport) {
     this.#transport = transport;
@@ -53,15 +57,36 @@ class SlurmExecutor implements Executor {
     if (attempts.length === 0) return { observations: [], problems: [] };
     const tracked = new TrackedTasks(attempts);
     const queue = parseQueue(await this.#text(queueCommand(await this.#userName())), tracked.isWanted);
-    const observations = tracked.match(queue.rows, () => true);
-    const seen = new Set(observations.map(keyOf));
-    const absent = attempts.filter((attempt) => !seen.has(keyOf(attempt)));
-    const accounting = await this.#accounting(absent);
-    return { observations: [...observations, ...accounting.observations], problems: [...queue.problems, ...accounting.problems] };
+    const listed = tracked.match(queue.rows, () => true);
+    const active = listed.filter(({ state }) => !isTerminalAttemptState(state));
+    const seen = new Set(active.map(keyOf));
+    const accounting = await this.#accounting(attempts.filter((attempt) => !seen.has(keyOf(attempt))), new Set(listed.map(keyOf)));
+    const accounted = new Set(accounting.observations.map(keyOf));
+    const ended = listed.filter((observation) => !seen.has(keyOf(observation)) && !accounted.has(keyOf(observation)));
+    return {
+      observations: [...active, ...accounting.observations, ...this.#awaitAccounting(ended, new Set(attempts.map(keyOf)))],
+      problems: [...queue.problems, ...accounting.problems],
+    };
   }
 
-  /** What accounting says of attempts that squeue does not list. */
-  async #accounting(absent: TrackedAttempt[]): Promise<ObservationReport> {
+  /**
+   * Attempts whose end the controller knows of and accounting does not yet. Accounting alone knows exit code and memory,
+   * so for a while they count as completing; then the controller's word stands.
+   */
+  #awaitAccounting(ended: Observation[], trackedKeys: Set<string>): Observation[] {
+    const now = Date.now();
+    for (const key of this.#endSeenAt.keys()) if (!trackedKeys.has(key)) this.#endSeenAt.delete(key);
+    return ended.map((observation) => {
+      // What never started has neither, and its reason is that for which it waited.
+      if (observation.startedAt === null) return { ...observation, reason: null };
+      const seenAt = this.#endSeenAt.get(keyOf(observation)) ?? now;
+      this.#endSeenAt.set(keyOf(observation), seenAt);
+      return now - seenAt >= ACCOUNTING_WAIT_MS ? observation : { ...observation, state: 'COMPLETING', elapsedSeconds: null };
+    });
+  }
+
+  /** What accounting says of attempts that squeue does not list as waiting or under way; it may list them as ended. */
+  async #accounting(absent: TrackedAttempt[], inQueue: Set<string>): Promise<ObservationReport> {
     if (absent.length === 0) return { observations: [], problems: [] };
     const tracked = new TrackedTasks(absent);
     const unresolved = absent.filter(({ slurmJobId }) => slurmJobId === null);
@@ -71,8 +96,9 @@ class SlurmExecutor implements Executor {
       ...accountingByIdCommands(absent.flatMap(({ slurmJobId }) => slurmJobId ?? [])),
       ...(tokens.size === 0 ? [] : accountingByNameCommands([...tokens], since)),
     ], tracked);
-    // Tasks that were cancelled before they got a record of their own are found in that of their array only.
-    const listed = new Set(tracked.match(first.rows, () => true).map(keyOf));
+    // Tasks that were cancelled before they got a record of their own are found in that of their array only: under their
+    // indexes, or under the array's bare id once none is left in it.
+    const listed = new Set([...inQueue, ...tracked.match(first.rows, () => true).map(keyOf)]);
     const without = absent.filter((attempt) => attempt.slurmJobId?.includes('_') && !listed.has(keyOf(attempt)));
     const arrays = [...new Set(without.map(({ slurmJobId }) => slurmJobId?.split('_')[0] ?? ''))];
     const second = await this.#list(accountingOfArrayCommands(arrays), tracked);
@@ -80,7 +106,7 @@ class SlurmExecutor implements Executor {
     // Here they count only as a trace of a submission whose answer was lost.
     const isEvidence = (row: JobRow): boolean => isTerminalAttemptState(row.state) || tokens.has(row.jobName);
     return {
-      observations: [...tracked.match(first.rows, isEvidence), ...new TrackedTasks(without).match(second.rows, isEvidence)],
+      observations: [...tracked.match(first.rows, isEvidence), ...new TrackedTasks(without).match(second.rows, isEvidence, true)],
       problems: [...first.problems, ...second.problems],
     };
   }
@@ -150,17 +176,23 @@ class TrackedTasks {
 
   readonly isWanted = (jobName: string): boolean => this.#byToken.has(jobName);
 
-  match(rows: JobRow[], isEvidence: (row: JobRow) => boolean): Observation[] {
+  /** @param bareIdMeansAll whether a row of an array's bare id speaks of each of its tasks here, or of none */
+  match(rows: JobRow[], isEvidence: (row: JobRow) => boolean, bareIdMeansAll = false): Observation[] {
     const found = new Map<string, Observation>();
     // A row of a task's own outranks one that speaks of the tasks still waiting when it was written.
-    const byPrecision = [...rows].sort((a, b) => (a.taskIndexes?.length ?? 1) - (b.taskIndexes?.length ?? 1));
+    const byPrecision = [...rows].sort((a, b) => precision(a) - precision(b));
     for (const row of byPrecision) {
-      for (const taskIndex of row.taskIndexes ?? [0]) {
+      for (const taskIndex of row.taskIndexes ?? this.#indexesUnderBareId(row, bareIdMeansAll)) {
         const observation = this.#observe(row, taskIndex);
         if (observation !== null && isEvidence(row) && !found.has(keyOf(observation))) found.set(keyOf(observation), observation);
       }
     }
     return [...found.values()];
+  }
+
+  #indexesUnderBareId({ jobName }: JobRow, bareIdMeansAll: boolean): number[] {
+    const attempts = [...this.#byToken.get(jobName)?.values() ?? []];
+    return attempts.filter(({ taskCount }) => taskCount === 1 || bareIdMeansAll).map(({ taskIndex }) => taskIndex);
   }
 
   #observe(row: JobRow, taskIndex: number): Observation | null {
@@ -172,6 +204,11 @@ class TrackedTasks {
     const { state, reason, nodeList, exitCode, signal, startedAt, finishedAt, elapsedSeconds, maxRssBytes } = row;
     return { token: row.jobName, taskIndex, slurmJobId, state, reason, nodeList, exitCode, signal, startedAt, finishedAt, elapsedSeconds, maxRssBytes };
   }
+}
+
+/** How many tasks a row speaks of; one under a bare id of all there are. */
+function precision({ taskIndexes }: JobRow): number {
+  return taskIndexes?.length ?? Number.MAX_SAFE_INTEGER;
 }
 
 function keyOf({ token, taskIndex }: { token: string; taskIndex: number }): string {

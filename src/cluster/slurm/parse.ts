@@ -3,7 +3,7 @@ import type { AttemptState } from '../../domain/states.ts';
 import { isTerminalAttemptState } from '../../domain/states.ts';
 import { parseListedId } from './job-ids.ts';
 import { attemptStateOf } from './states.ts';
-import { parseBytes, parseExitCode, parseMoment, parseWord } from './values.ts';
+import { parseBytes, parseExitCode, parseMoment, parseSeconds, parseWord } from './values.ts';
 
 /** What a listing says of one job or of some tasks of one array. */
 export interface JobRow {
@@ -27,14 +27,14 @@ export interface Listing {
   problems: string[];
 }
 
-/** States in which squeue's start time is a fact; before, it is a forecast. */
-const STARTED: readonly AttemptState[] = ['RUNNING', 'SUSPENDED', 'COMPLETING'];
+/** States before the start: squeue's start time is then a forecast. */
+const WAITING: readonly AttemptState[] = ['PENDING', 'CONFIGURING'];
 
 /** Reads squeue's answer to QUEUE_FORMAT. Only rows of the wanted job names are looked at: the rest is somebody else's business. */
 export function parseQueue(text: string, isWanted: (jobName: string) => boolean): Listing {
   const listing: Listing = { rows: [], problems: [] };
   for (const line of lines(text)) {
-    const [id = '', stateWord = '', reason = '', nodes = '', start = '', , , , ...name] = line.split('|');
+    const [id = '', stateWord = '', reason = '', nodes = '', start = '', , , used = '', ...name] = line.split('|');
     if (name.length === 0) {
       listing.problems.push(`squeue: cannot read the row ${JSON.stringify(line)}`);
       continue;
@@ -47,9 +47,12 @@ export function parseQueue(text: string, isWanted: (jobName: string) => boolean)
       listing.problems.push(unknown('squeue', listed === null ? 'id' : 'state', listed === null ? id : stateWord, line));
       continue;
     }
+    const nodeList = parseWord(nodes);
     listing.rows.push({
-      ...listed, jobName, state, reason: parseWord(reason), nodeList: parseWord(nodes), exitCode: null, signal: null,
-      startedAt: STARTED.includes(state) ? parseMoment(start) : null, finishedAt: null, elapsedSeconds: null, maxRssBytes: null,
+      ...listed, jobName, state, reason: parseWord(reason), nodeList, exitCode: null, signal: null,
+      // A job that never had a node never started, though a moment may be given.
+      startedAt: WAITING.includes(state) || nodeList === null ? null : parseMoment(start),
+      finishedAt: null, elapsedSeconds: isTerminalAttemptState(state) ? parseSeconds(used) : null, maxRssBytes: null,
     });
   }
   return listing;
@@ -99,7 +102,6 @@ function readRun(fields: string[], line: string, problems: string[]): Accounting
     row: {
       ...listed, jobName, state, reason: cancelledBy(stateWord) ?? parseWord(reason), nodeList,
       ...(ended ? parseExitCode(exit) : { exitCode: null, signal: null }),
-      // A job that never had a node never started, though accounting may give the moment of its end as its start.
       startedAt: nodeList === null ? null : parseMoment(start),
       finishedAt: ended ? parseMoment(end) : null,
       elapsedSeconds: ended && /^\d+$/.test(elapsed) ? Number(elapsed) : null,

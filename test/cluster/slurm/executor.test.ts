@@ -1,0 +1,91 @@
+/** What only SLURM has: refusals, a queue to be held in, arrays whose waiting tasks share one record. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openCluster } from '../../../src/cluster/open-cluster.ts';
+import { renderBatchScript } from '../../../src/domain/script/batch-script.ts';
+import { ensureRig, rigUnavailableReason, slurm, type Rig } from '../../rig/rig.ts';
+import { openOnRig, shellBatch, submit, untilStates, type TestCluster } from '../executors.ts';
+
+describe.skipIf(rigUnavailableReason() !== null)('the SLURM executor', () => {
+  let rig: Rig;
+  let test: TestCluster;
+  beforeAll(async () => {
+    rig = await ensureRig();
+    test = openOnRig(rig, 'beta');
+  }, 180_000);
+  afterAll(async () => { await test?.close(); });
+
+  /** Waiting, but able to run when released. */
+  const held = { hold: '' };
+
+  it.each([
+    ['partition', { partition: 'nowhere' }, /partition/],
+    ['account', { account: 'nobody' }, /account/],
+    ['GPUs', { gpus: 99 }, /not available/],
+  ])('passes on why SLURM refused: %s', async (_, resources, message) => {
+    const batch = shellBatch(test, ['true'], resources);
+    await expect(test.cluster.executor.submit(batch, renderBatchScript(batch))).rejects.toMatchObject({ name: 'SubmitError', failure: 'refused', message: expect.stringMatching(message) });
+  });
+
+  it('calls it "not now" when nobody answers at the door', async () => {
+    const { settings } = test.cluster;
+    const closed = openCluster({ ...settings, ssh: { ...settings.ssh!, port: 1 } });
+    const batch = shellBatch(test, ['true']);
+    await expect(closed.executor.submit(batch, renderBatchScript(batch))).rejects.toMatchObject({ name: 'SubmitError', failure: 'transient' });
+    await expect(closed.executor.observe([{ ...trackedOne }])).rejects.toMatchObject({ name: 'TransportError' });
+    await closed.close();
+  });
+
+  it('holds and releases waiting tasks', async () => {
+    const { submitted, tracked } = await submit(test, shellBatch(test, ['true', 'true', 'true'], { sbatchOptions: held }));
+    const reasons = async (): Promise<(string | null)[]> => (await test.cluster.executor.observe(tracked)).observations
+      .sort((a, b) => a.taskIndex - b.taskIndex).map(({ state, reason }) => (state === 'PENDING' ? reason : state));
+    expect(await reasons()).toEqual(['JobHeldUser', 'JobHeldUser', 'JobHeldUser']);
+    await test.cluster.executor.setHeld(submitted.taskSlurmJobIds.slice(1), false);
+    await test.cluster.executor.setHeld(submitted.taskSlurmJobIds.slice(0, 1), true);
+    await untilStates(test.cluster, tracked, ['PENDING', 'COMPLETED', 'COMPLETED']);
+    await test.cluster.executor.setHeld(submitted.taskSlurmJobIds, false);
+    await untilStates(test.cluster, tracked, ['COMPLETED', 'COMPLETED', 'COMPLETED']);
+  });
+
+  it('sees the end of tasks that were cancelled while they waited, also of some of an array', async () => {
+    const { submitted, tracked } = await submit(test, shellBatch(test, ['true', 'true', 'true', 'true'], { sbatchOptions: held }));
+    await untilStates(test.cluster, tracked, ['PENDING', 'PENDING', 'PENDING', 'PENDING']);
+    await test.cluster.executor.cancel([submitted.taskSlurmJobIds[1]!, submitted.taskSlurmJobIds[3]!]);
+    const seen = await untilStates(test.cluster, tracked, ['PENDING', 'CANCELLED', 'PENDING', 'CANCELLED']);
+    expect(seen[1]).toMatchObject({ startedAt: null, nodeList: null });
+    await test.cluster.executor.cancel(submitted.taskSlurmJobIds);
+    await untilStates(test.cluster, tracked, ['CANCELLED', 'CANCELLED', 'CANCELLED', 'CANCELLED']);
+  });
+
+  it('sees a whole array that somebody else cancelled', async () => {
+    const { submitted, tracked } = await submit(test, shellBatch(test, ['true', 'true'], { sbatchOptions: held }));
+    await slurm(rig, 'beta', ['scancel', submitted.slurmJobId!]);
+    await untilStates(test.cluster, tracked, ['CANCELLED', 'CANCELLED']);
+  });
+
+  it('submits an array as large as the cluster allows, in one go', async () => {
+    const { maxArraySize } = await test.cluster.executor.describe();
+    const commands = Array.from({ length: maxArraySize! }, () => 'true');
+    const { submitted, tracked } = await submit(test, shellBatch(test, commands, { sbatchOptions: held }));
+    expect(submitted.taskSlurmJobIds).toHaveLength(maxArraySize!);
+    await untilStates(test.cluster, tracked, commands.map(() => 'PENDING'));
+    await test.cluster.executor.cancel(submitted.taskSlurmJobIds);
+    await untilStates(test.cluster, tracked, commands.map(() => 'CANCELLED'));
+  });
+
+  it('gives the job its GPUs', async () => {
+    const batch = shellBatch(test, ['test "$(echo "$CUDA_VISIBLE_DEVICES" | tr , "\\n" | wc -l)" = 2'], { gpus: 2, gpuType: 'a100' });
+    const { tracked } = await submit(test, batch);
+    await untilStates(test.cluster, tracked, ['COMPLETED']);
+  });
+
+  it('describes partitions with their GPUs', async () => {
+    const { partitions, schedulerVersion } = await test.cluster.executor.describe();
+    expect(partitions.find(({ name }) => name === 'gpu')?.gpus).toEqual([{ type: 'a100', total: 8, used: expect.any(Number) as number }]);
+    expect(schedulerVersion).toMatch(/^\d+\.\d+/);
+  });
+});
+
+const trackedOne = {
+  token: 'eg-x', taskIndex: 0, taskCount: 1, slurmJobId: '1', jobDirectory: '/nowhere', attemptNumber: 1, submittedAt: new Date(), timeLimitMinutes: null,
+};
