@@ -6,6 +6,9 @@ import { chmod, mkdtemp, readFile, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startServer } from '../../src/cli/server-process.ts';
+import { ensureBuilt } from './built.ts';
+import { processesOf } from './processes.ts';
 
 const root = join(import.meta.dirname, '../..');
 const DEMO_TIMEOUT_MS = 60_000;
@@ -14,7 +17,7 @@ const DEMO_TIMEOUT_MS = 60_000;
 let folder: string;
 let demo: ChildProcess | undefined;
 
-beforeAll(() => { execFileSync('npm', ['run', 'build'], { cwd: root, stdio: 'inherit' }); });
+beforeAll(ensureBuilt, DEMO_TIMEOUT_MS);
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'expgraph-demo-test-'));
   await chmod(folder, 0o711);
@@ -24,18 +27,6 @@ afterEach(async () => {
   for (const { pid } of await processesOf(folder)) process.kill(pid, 'SIGKILL');
   await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
 });
-
-/** Every process with the folder in its command line, environment or working directory. */
-async function processesOf(path: string): Promise<{ pid: number; command: string }[]> {
-  const found: { pid: number; command: string }[] = [];
-  for (const name of await readdir('/proc')) {
-    const pid = Number(name);
-    if (!pid || pid === process.pid) continue;
-    const [command, environment] = await Promise.all(['cmdline', 'environ'].map((file) => readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => '')));
-    if (`${command}${environment}`.includes(path)) found.push({ pid, command: command?.replaceAll('\0', ' ') ?? '' });
-  }
-  return found;
-}
 
 function startDemo(argv: string[] = [], temporary = folder): { child: ChildProcess; output: () => string; shows: (words: RegExp) => Promise<void> } {
   const child = spawn(process.execPath, [join(root, 'dist/cli/demo.js'), ...argv], { env: { ...process.env, TMPDIR: temporary, EXPGRAPH_PORT: 'ignored', DATABASE_URL: 'ignored' }, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -111,3 +102,11 @@ describe.skipIf(process.platform !== 'linux')('npm run demo', () => {
     expect(output()).toMatch(/^demo: .*missing/m);
   });
 });
+
+test.skipIf(process.platform !== 'linux')('SIGTERM to "npm start" reaches the server, which stops its PostgreSQL', async () => {
+  const server = await startServer({ dataDirectory: folder, argv: ['npm', 'start'], workingDirectory: root, settings: { EXPGRAPH_CONFIG: '/dev/null' }, signal: new AbortController().signal });
+  expect((await processesOf(folder)).map(({ command }) => command)).toContainEqual(expect.stringMatching(/bin\/postgres /));
+  process.kill(server.pid, 'SIGTERM');
+  await server.stop();
+  expect(await processesOf(folder)).toEqual([]);
+}, DEMO_TIMEOUT_MS);
