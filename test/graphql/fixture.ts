@@ -98,28 +98,31 @@ export interface SeedJob {
   result?: Partial<typeof tables.results.$inferInsert>;
 }
 
+/** Where to. */
+type Seeded = Pick<TestDatabase, 'database'>;
+
 const EPOCH = Date.UTC(2026, 0, 1);
 
-export async function seedExperiment(db: TestDatabase, values: Partial<typeof tables.experiments.$inferInsert> = {}): Promise<string> {
+export async function seedExperiment(db: Seeded, values: Partial<typeof tables.experiments.$inferInsert> = {}): Promise<string> {
   const id = v7();
   await db.database.insert(tables.experiments).values({ id, project: 'vision', name: `exp-${id}`, ...values });
   return id;
 }
 
-export async function seedSweep(db: TestDatabase, experimentId: string, jobCount = 1): Promise<string> {
+export async function seedSweep(db: Seeded, experimentId: string, jobCount = 1): Promise<string> {
   const id = v7();
   await db.database.insert(tables.sweeps).values({ id, experimentId, name: 'coarse', space: { grid: [] }, strategy: 'GRID', jobCount });
   return id;
 }
 
 /** Inserts jobs with all that hangs on them; answers their ids in order. */
-export async function seedJobs(db: TestDatabase, experimentId: string, jobs: SeedJob[]): Promise<string[]> {
+export async function seedJobs(db: Seeded, experimentId: string, jobs: SeedJob[]): Promise<string[]> {
   const ids: string[] = [];
   for (const job of jobs) ids.push(await seedJob(db, experimentId, job));
   return ids;
 }
 
-async function seedJob({ database }: TestDatabase, experimentId: string, job: SeedJob): Promise<string> {
+async function seedJob({ database }: Seeded, experimentId: string, job: SeedJob): Promise<string> {
   const id = v7();
   const { attempts = [], metrics = {}, checkpoints = [], result, ...columns } = job;
   await database.insert(tables.jobs).values({
