@@ -103,17 +103,22 @@ export function decideAttemptChange(
   const finishedAt = ended ? evidence.finishedAt ?? exitRecord?.finishedAt ?? null : null;
   const change: AttemptChange = {
     state,
-    reason: state === evidence.state ? describeReason(state, evidence, known) : known.reason,
+    reason: state === evidence.state ? describeReason(state, { ...evidence, ...exitOf(exitRecord) }, known) : known.reason,
     slurmJobId: evidence.slurmJobId,
     nodeList: evidence.nodeList ?? known.nodeList ?? exitRecord?.host ?? null,
-    exitCode: ended ? evidence.exitCode ?? exitRecord?.exitCode ?? null : null,
-    signal: ended ? evidence.signal ?? exitRecord?.signal ?? null : null,
+    // The record first: accounting takes 128 off an exit code above it and shows the rest as a signal.
+    exitCode: ended ? exitRecord?.exitCode ?? evidence.exitCode : null,
+    signal: ended ? exitRecord?.signal ?? evidence.signal : null,
     startedAt: state === 'PENDING' ? known.startedAt : startedAt,
     finishedAt,
     elapsedSeconds: ended ? evidence.elapsedSeconds ?? secondsBetween(startedAt, finishedAt) : null,
     maxRssBytes: evidence.maxRssBytes,
   };
   return isSame(known, change) ? null : change;
+}
+
+function exitOf(record: ExitRecord | null): Partial<Pick<SeenAttempt, 'exitCode' | 'signal'>> {
+  return record === null ? {} : { exitCode: record.exitCode, signal: record.signal };
 }
 
 function isSame(known: KnownAttempt, change: AttemptChange): boolean {

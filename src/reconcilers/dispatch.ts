@@ -5,10 +5,11 @@ import { TransportError } from '../cluster/transport.ts';
 import type { Database } from '../db/database.ts';
 import { appendEvents } from '../db/write/events.ts';
 import {
-  claimQueuedJobs, countActiveJobs, markBatchRefused, markBatchSubmitted, recordBatch, returnBatchToQueue, type QueuedJob, type SubmittedTask,
+  claimQueuedJobs, countActiveJobs, failQueuedJob, markBatchRefused, markBatchSubmitted, recordBatch, returnBatchToQueue, type QueuedJob, type SubmittedTask,
 } from '../db/write/dispatch.ts';
 import type { BatchSpec } from '../domain/batch.ts';
-import { planBatches } from '../domain/batching.ts';
+import { planBatches, type BatchBounds } from '../domain/batching.ts';
+import { UserError } from '../domain/errors.ts';
 import type { NewEvent } from '../domain/events.ts';
 import { attemptLogPaths } from '../domain/layout.ts';
 import { renderBatchScript } from '../domain/script/batch-script.ts';
@@ -52,8 +53,9 @@ async function claim({ database, cluster, inFlight, maxArraySize }: DispatchDepe
     const byJob = new Map(queued.map((job) => [job.jobId, job]));
     const recorded: RecordedBatch[] = [];
     const events: NewEvent[] = [];
-    for (const spec of planBatches(queued, { settings, maxArraySize: maxArraySize() })) {
-      const script = renderBatchScript(spec);
+    const { batches, unfit } = planScripts(queued, { settings, maxArraySize: maxArraySize() });
+    for (const { job, reason } of unfit) events.push(...await failQueuedJob(transaction, job.jobId, reason));
+    for (const { spec, script } of batches) {
       const { batchId } = await recordBatch(transaction, settings.name, { token: spec.token, script, tasks: spec.tasks });
       inFlight.add(spec.token);
       recorded.push({ batchId, spec, script });
@@ -62,6 +64,27 @@ async function claim({ database, cluster, inFlight, maxArraySize }: DispatchDepe
     await appendEvents(transaction, events);
     return recorded;
   });
+}
+
+/** A job that no script can carry (the configuration may have changed since it was accepted) must not hold up the others. */
+function planScripts(queued: QueuedJob[], bounds: BatchBounds): { batches: { spec: BatchSpec; script: string }[]; unfit: { job: QueuedJob; reason: string }[] } {
+  const render = (jobs: QueuedJob[]) => planBatches(jobs, bounds).map((spec) => ({ spec, script: renderBatchScript(spec) }));
+  try {
+    return { batches: render(queued), unfit: [] };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+  }
+  const unfit = queued.flatMap((job) => {
+    try {
+      render([job]);
+      return [];
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      return [{ job, reason: error.message }];
+    }
+  });
+  const unfitIds = new Set(unfit.map(({ job }) => job.jobId));
+  return { batches: render(queued.filter((job) => !unfitIds.has(job.jobId))), unfit };
 }
 
 function submittingEvents(job: QueuedJob): NewEvent[] {
@@ -92,7 +115,7 @@ async function submitAll(dependencies: DispatchDependencies, recorded: RecordedB
 /** Answers the error that tells to stop submitting for now, or null to go on. */
 async function submitOne(dependencies: DispatchDependencies, { batchId, spec, script }: RecordedBatch): Promise<Error | null> {
   const { cluster, logger } = dependencies;
-  const about = { cluster: cluster.settings.name, token: spec.token, tasks: spec.tasks.length };
+  const about = { cluster: cluster.settings.name, batch: spec.token, tasks: spec.tasks.length };
   try {
     const submitted = await cluster.executor.submit(spec, script);
     await store(dependencies, (transaction) => markBatchSubmitted(

@@ -80,7 +80,7 @@ async function resolveOpenBatches(
   for (const row of tracked) if (row.state === 'SUBMITTING') open.set(row.batchId, [...open.get(row.batchId) ?? [], row]);
   const adopted = new Map<string, string>();
   for (const [batchId, rows] of open) {
-    const about = { cluster: cluster.settings.name, token: rows[0]!.token };
+    const about = { cluster: cluster.settings.name, batch: rows[0]!.token };
     const seen = rows.flatMap((row) => observations.get(keyOf(row)) ?? []);
     if (seen.length > 0) {
       const slurmJobId = cluster.settings.kind === 'SLURM' ? seen[0]!.slurmJobId.split('_')[0]! : null;

@@ -49,6 +49,11 @@ describe('what evidence changes about an attempt', () => {
     expect(change).toMatchObject({ state: 'TIMEOUT', reason: 'the time limit of 10 min was reached', exitCode: 143, nodeList: 'n2', finishedAt: new Date(5000) });
   });
 
+  test('an exit code above 128 is that of the record: accounting shows 137 as 9', () => {
+    expect(decideAttemptChange(pending, seen({ state: 'FAILED', exitCode: 9, signal: 0 }), record({ exitCode: 137, signal: 9 }), 0))
+      .toMatchObject({ state: 'FAILED', exitCode: 137, signal: 9, reason: 'killed by signal 9' });
+  });
+
   test('the estimated start of a pending job is not its start', () => {
     expect(decideAttemptChange(pending, seen({ state: 'PENDING', reason: 'Resources', startedAt: new Date(9e12) }), null, 0))
       .toMatchObject({ state: 'PENDING', reason: 'Resources', startedAt: null });

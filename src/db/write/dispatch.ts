@@ -63,6 +63,14 @@ export async function claimQueuedJobs(transaction: Transaction, cluster: string,
   }));
 }
 
+/** A job that cannot be submitted as it is ends before its first attempt. */
+export async function failQueuedJob(transaction: Transaction, jobId: string, reason: string): Promise<NewEvent[]> {
+  const { rows } = await transaction.execute<AttemptStep>(sql`
+    update jobs set state = 'FAILED', state_reason = ${reason}, finished_at = now(), harvested_at = now() where id = ${jobId}
+    returning id as job_id, experiment_id, sweep_id, attempt_count as number`);
+  return rows.map((row) => jobEvent({ ...row, number: row.number || null }, 'QUEUED', 'FAILED', reason));
+}
+
 export interface BatchRecord {
   token: string;
   script: string;
@@ -118,6 +126,8 @@ export async function markBatchSubmitted(
 }
 
 type AttemptStep = { job_id: string; experiment_id: string; sweep_id: string | null; number: number };
+/** `number` is null before the first attempt. */
+type JobStep = Omit<AttemptStep, 'number'> & { number: number | null };
 
 function attemptEvent(row: AttemptStep, from: 'SUBMITTING', to: 'PENDING' | 'FAILED', reason: string | null, slurmJobId: string | null): NewEvent {
   return {
@@ -126,7 +136,7 @@ function attemptEvent(row: AttemptStep, from: 'SUBMITTING', to: 'PENDING' | 'FAI
   };
 }
 
-function jobEvent(row: AttemptStep, from: JobState, to: JobState, reason: string | null): NewEvent {
+function jobEvent(row: JobStep, from: JobState, to: JobState, reason: string | null): NewEvent {
   return {
     kind: 'JOB_STATE_CHANGED', experimentId: row.experiment_id, sweepId: row.sweep_id, jobId: row.job_id, attemptNumber: row.number,
     payload: { from, to, reason },

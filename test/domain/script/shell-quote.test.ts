@@ -16,7 +16,7 @@ describe('shellQuote', () => {
   });
 
   it('carries arbitrary unicode through a real shell unchanged', () => {
-    const word = fc.string({ unit: 'binary', maxLength: 40 }).filter((text) => !text.includes('\0') && text.isWellFormed());
+    const word = fc.string({ unit: 'binary', maxLength: 40 }).filter((text) => !text.includes('\0') && Buffer.from(text).toString() === text);
     fc.assert(fc.property(fc.array(word, { minLength: 1, maxLength: 20 }), (values) => {
       expect(throughShell(values)).toEqual(values);
     }), { numRuns: 30 });
