@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { resolveSshSettings } from './cluster/transport/ssh-config.ts';
 import type { ClusterSettings, SshSettings } from './domain/cluster-settings.ts';
 import { UserError } from './domain/errors.ts';
+import { mergeResources, validateResources } from './domain/resources.ts';
 import type { ReportFault } from './config-fields.ts';
 import type { ClusterSection } from './config-file.ts';
 import type { Environment } from './environment.ts';
@@ -51,6 +52,12 @@ function resolveSsh(name: string, section: ClusterSection, { environment, resolv
   }
 }
 
+/** The defaults are checked as a submission that names nothing of its own; a GPU type also where the number is left to submissions. */
+function reportDefaults(path: string[], { defaults }: ClusterSection, report: ReportFault): void {
+  const gpus = defaults.gpus || (defaults.gpuType === undefined ? 0 : 1);
+  for (const { field, message } of validateResources(mergeResources({ gpus }, defaults), [...path, 'defaults'])) report(field, message);
+}
+
 /** Settings of one cluster; contradictions between its fields are reported. */
 export function clusterSettings(name: string, section: ClusterSection, surroundings: ClusterSurroundings): ClusterSettings {
   const { report, dataDirectory } = surroundings;
@@ -61,6 +68,7 @@ export function clusterSettings(name: string, section: ClusterSection, surroundi
   if (section.kind === 'slurm' && !section.rootDirectory) {
     report([...path, 'rootDirectory'], 'is required: an absolute directory on the cluster\'s shared file system, for example /scratch/you/expgraph');
   }
+  reportDefaults(path, section, report);
   return {
     ...defaultLocalCluster(name, dataDirectory),
     kind: section.kind === 'slurm' ? 'SLURM' : 'LOCAL',

@@ -41,7 +41,7 @@ const ssh = section({
   knownHostsFile: text('the path of a known_hosts file').optional(),
   proxyJump: text('[user@]host[:port], several separated by commas').optional(),
   configFile: text('the path of an ssh configuration file').optional(),
-  connectTimeoutSeconds: positiveNumber(600).optional(),
+  connectTimeoutSeconds: wholeNumber(1, 600).optional(),
   maxChannels: wholeNumber(1, 100).optional(),
 });
 

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -80,7 +80,12 @@ describe('precedence', () => {
 
 describe('clusters', () => {
   it('a SLURM cluster carries its ssh settings, defaults and limits', () => {
-    const config = configOf(`
+    const home = mkdtempSync(join(tmpdir(), 'expgraph-config-'));
+    mkdirSync(join(home, '.ssh'));
+    mkdirSync(join(home, 'keys'));
+    writeFileSync(join(home, '.ssh', 'id_torch'), '');
+    writeFileSync(join(home, 'keys', 'known_hosts'), '');
+    const yaml = `
 defaultCluster: torch
 clusters:
   torch:
@@ -92,15 +97,16 @@ clusters:
       module load cuda
     pollSeconds: { max: 60 }
   here: { kind: local, maxActiveJobs: 3 }
-`);
+`;
+    const config = configOf(yaml, { HOME: home }, { configFilePath: join(home, 'expgraph.yaml') });
     expect(config.defaultCluster).toBe('torch');
     expect(config.clusters.get('torch')).toMatchObject({
       name: 'torch', kind: 'SLURM', rootDirectory: '/scratch/ab123/expgraph', maxActiveJobs: 2000, setupScript: 'module load cuda\n',
       pollSecondsMin: 2, pollSecondsMax: 60, submitGraceSeconds: 30,
       defaultResources: { partition: 'gpu', account: 'cds', cpus: 6, memoryMiB: 20_000, timeLimitMinutes: 2820, gpus: 1, gpuType: 'rtx8000' },
-      ssh: { host: '127.0.0.1', port: 2222, user: 'ab123', identityFile: '/home/ada/.ssh/id_torch', knownHostsFiles: ['/srv/lab/keys/known_hosts'], jumps: [], maxChannels: 4 },
+      ssh: { host: '127.0.0.1', port: 2222, user: 'ab123', identityFile: join(home, '.ssh', 'id_torch'), knownHostsFiles: [join(home, 'keys', 'known_hosts')], jumps: [], maxChannels: 4 },
     });
-    expect(config.clusters.get('here')).toMatchObject({ kind: 'LOCAL', maxActiveJobs: 3, rootDirectory: '/home/ada/.local/share/expgraph/jobs' });
+    expect(config.clusters.get('here')).toMatchObject({ kind: 'LOCAL', maxActiveJobs: 3, rootDirectory: join(home, '.local/share/expgraph/jobs') });
   });
 
   it('without ssh the SLURM commands run on this machine', () => {
@@ -159,6 +165,16 @@ colour: red
 
   it.each(['/a b', '/a$b', '/a%j', '/ä', 'relative', '/a\\b', '/a"b'])('a root directory %j is refused', (rootDirectory) => {
     expect(faultsIn(JSON.stringify({ clusters: { c: { kind: 'slurm', rootDirectory } } }))).toHaveProperty('clusters.c.rootDirectory');
+  });
+
+  it('defaults that no job could be submitted with are refused', () => {
+    const faults = faultsIn('clusters: { c: { kind: slurm, rootDirectory: /s, defaults: { partition: "a b", gpuType: "x y", sbatchOptions: { constrain: v100, output: log } } } }');
+    expect(faults).toMatchObject({
+      'clusters.c.defaults.partition': expect.stringContaining('"a b"'),
+      'clusters.c.defaults.gpuType': expect.stringContaining('"x y"'),
+      'clusters.c.defaults.sbatchOptions.constrain': expect.stringContaining('Did you mean constraint'),
+      'clusters.c.defaults.sbatchOptions.output': expect.stringContaining('not allowed'),
+    });
   });
 
   it('a SLURM cluster needs a root directory', () => {

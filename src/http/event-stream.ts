@@ -1,7 +1,8 @@
 /** GraphQL over Server-Sent Events: the distinct connections mode of graphql-sse, one request an operation, readable with curl -N. */
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { createHandler } from 'graphql-sse';
-import type { ExecutionResult, GraphQLError } from 'graphql';
+import { GraphQLError } from 'graphql';
+import type { ExecutionResult } from 'graphql';
 import type { Response } from 'graphql-sse';
 import type { Logger } from 'pino';
 import { errorBody } from './answers.ts';
@@ -68,41 +69,8 @@ function write(response: ServerResponse, chunk: string): Promise<boolean> {
   });
 }
 
-async function writeAll(body: AsyncGenerator<string, void, undefined>, response: ServerResponse, backlog: Backlog): Promise<void> {
-  for await (const chunk of body) {
-    if (!(await write(response, chunk))) return;
-    if (chunk.startsWith('event: next')) backlog.written();
-  }
-}
-
-/** Ends a stream from outside: because the reader went, the token was revoked or the server stops. */
-class Ending {
-  readonly #backlog: Backlog;
-  readonly #logger: Logger;
-  #reason: EndReason | null = null;
-  #stop: () => void = () => {};
-
-  constructor(backlog: Backlog, logger: Logger) {
-    this.#backlog = backlog;
-    this.#logger = logger;
-  }
-
-  end(reason: EndReason): void {
-    this.#reason = reason;
-    this.#stop();
-  }
-
-  async during(body: AsyncGenerator<string, void, undefined>, response: ServerResponse, run: () => Promise<void>): Promise<void> {
-    this.#stop = () => {
-      this.#backlog.close();
-      body.return().catch((error: unknown) => this.#logger.warn({ err: error }, 'an event stream could not be cleaned up'));
-    };
-    response.once('close', this.#stop);
-    if (this.#reason || response.destroyed) this.#stop();
-    await run();
-    response.off('close', this.#stop);
-    if (this.#reason) await write(response, `event: next\ndata: ${JSON.stringify(LAST_WORDS[this.#reason])}\n\nevent: complete\ndata:\n\n`);
-  }
+function lastEvents(answer: object): string {
+  return `event: next\ndata: ${JSON.stringify(answer)}\n\nevent: complete\ndata:\n\n`;
 }
 
 function answerJson({ response, answerHeaders }: EventStreamRequest, status: number, body: object): void {
@@ -112,8 +80,8 @@ function answerJson({ response, answerHeaders }: EventStreamRequest, status: num
 /** Serves one request; resolves when the stream is over. */
 export type ServeEventStream = (request: EventStreamRequest) => Promise<void>;
 
-export function createEventStreams(operations: Operations, connections: OpenConnections, logger: Logger): ServeEventStream {
-  const handler = createHandler<Caller, { backlog: Backlog }>({
+function createStreamHandler(operations: Operations) {
+  return createHandler<Caller, { backlog: Backlog }>({
     // No token for the library's own mode of many operations on one reserved stream.
     authenticate: () => null,
     // `prepare` did.
@@ -130,22 +98,50 @@ export function createEventStreams(operations: Operations, connections: OpenConn
       return operations.formatResult(result as ExecutionResult);
     },
   });
+}
+
+export function createEventStreams(operations: Operations, connections: OpenConnections, logger: Logger): ServeEventStream {
+  const handler = createStreamHandler(operations);
+
+  async function stream(body: AsyncGenerator<string, void, undefined>, response: ServerResponse, backlog: Backlog, ending: AbortSignal): Promise<void> {
+    const stop = () => {
+      backlog.close();
+      body.return().catch((error: unknown) => logger.warn({ err: error }, 'an event stream could not be cleaned up'));
+    };
+    ending.addEventListener('abort', stop, { once: true });
+    if (ending.aborted) stop();
+    try {
+      for await (const chunk of body) {
+        if (!(await write(response, chunk))) return;
+        if (chunk.startsWith('event: next')) backlog.written();
+      }
+      const reason = ending.reason as EndReason | 'gone' | undefined;
+      if (reason && reason !== 'gone') await write(response, lastEvents(LAST_WORDS[reason]));
+    } catch (error) {
+      // The subscription failed after its stream had begun.
+      await write(response, lastEvents({ errors: [operations.format(new GraphQLError('', { originalError: error as Error }))] }));
+    }
+  }
 
   return async (request) => {
     const { response, caller } = request;
-    const backlog = new Backlog();
-    const ending = new Ending(backlog, logger);
-    const remove = connections.add({ tokenSha256: () => caller.sha256, end: (reason) => ending.end(reason) });
+    const ending = new AbortController();
+    const remove = connections.add({ tokenSha256: () => caller.sha256, end: (reason) => ending.abort(reason) });
     if (!remove) return answerJson(request, 503, errorBody('LIMIT_EXCEEDED', 'too many connections are open, or the server is stopping; try again later'));
+    response.once('close', () => ending.abort('gone'));
     try {
+      const backlog = new Backlog();
       const [body, init]: Response = await handler({
         method: request.method, url: request.url, raw: caller, context: { backlog },
         headers: { get: (name) => (name === 'accept' ? 'text/event-stream' : request.headers[name]?.toString()) },
         body: request.body as Record<string, unknown> | null,
       });
       response.writeHead(init.status, { ...request.answerHeaders, ...init.headers });
-      if (body === null || typeof body === 'string') return void response.end(body ?? undefined);
-      await ending.during(body, response, () => writeAll(body, response, backlog));
+      if (body === null || typeof body === 'string') response.end(body ?? undefined);
+      else await stream(body, response, backlog, ending.signal);
+    } catch (error) {
+      logger.error({ err: error }, 'an event stream failed by a fault of ours');
+      if (!response.headersSent) answerJson(request, 500, errorBody('INTERNAL_SERVER_ERROR', 'Internal server error'));
     } finally {
       remove();
       response.end();

@@ -33,6 +33,8 @@ import { serveWebSockets } from './websocket.ts';
 
 /** Requests in flight may take this long after a stop was asked for; then their connections are cut. */
 const DRAIN_MS = 10_000;
+/** How soon a connection is let go whose last request was finished during the drain. */
+const IDLE_CHECK_MS = 50;
 const WEB_SOCKET_PATHS = ['/graphql', '/ws'];
 
 declare module 'fastify' {
@@ -171,14 +173,15 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     },
     async close() {
       connections.close();
+      const letGo = setInterval(() => server.server.closeIdleConnections(), IDLE_CHECK_MS);
       const cut = setTimeout(() => {
         logger.warn({ drainMs: DRAIN_MS }, 'requests were still in flight at the end of the drain; their connections are cut');
-        webSockets.close();
+        webSockets.terminate();
         server.server.closeAllConnections();
       }, DRAIN_MS);
-      await server.close();
+      await Promise.all([server.close(), webSockets.ended()]);
+      clearInterval(letGo);
       clearTimeout(cut);
-      webSockets.close();
       await apollo.stop();
     },
   };

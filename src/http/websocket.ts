@@ -111,13 +111,14 @@ function refuseInexactNumber(socket: WebSocket, data: string): boolean {
   }
 }
 
-function serve(socket: WebSocket, caller: Caller | null, engine: Server<Extra>, { connections, logger }: WebSocketOptions): void {
+/** Serves a socket; resolves when it is closed and its operations have ended. */
+async function serve(socket: WebSocket, caller: Caller | null, engine: Server<Extra>, { connections, logger }: WebSocketOptions): Promise<void> {
   const extra: Extra = { socket, caller };
   const remove = connections.add({
     tokenSha256: () => extra.caller?.sha256 ?? null,
     end: (reason) => socket.close(...END_CODES[reason]),
   });
-  if (!remove) return socket.close(1013, 'Try again later: too many connections');
+  if (!remove) return void socket.close(1013, 'Try again later: too many connections');
   socket.on('error', (error) => logger.info({ err: error }, 'a websocket broke'));
   keepAlive(socket);
   const closed = engine.opened({
@@ -137,16 +138,28 @@ function serve(socket: WebSocket, caller: Caller | null, engine: Server<Extra>, 
       });
     }),
   }, extra);
-  socket.once('close', (code, reason) => {
-    remove();
-    closed(code, String(reason)).catch((error: unknown) => logger.error({ err: error }, 'a websocket could not be cleaned up'));
-  });
+  const [code, reason] = await new Promise<[number, string]>((resolve) => { socket.once('close', (...end) => resolve([end[0], String(end[1])])); });
+  remove();
+  await closed(code, reason).catch((error: unknown) => logger.error({ err: error }, 'a websocket could not be cleaned up'));
 }
 
-/** Takes WebSocket upgrades on the server. `close` ends what `connections.close()` left behind. */
-export function serveWebSockets(server: HttpServer, options: WebSocketOptions): { close(): void } {
+export interface WebSockets {
+  /** Cuts what `connections.close()` has not ended. */
+  terminate(): void;
+  /** Resolves when every socket is closed and every operation on one has ended. */
+  ended(): Promise<void>;
+}
+
+/** Takes WebSocket upgrades on the server. */
+export function serveWebSockets(server: HttpServer, options: WebSocketOptions): WebSockets {
   const sockets = new WebSocketServer({ noServer: true, maxPayload: options.maxMessageBytes, handleProtocols });
   const engine = protocolServer(options);
+  const serving = new Set<Promise<void>>();
+
+  function keep(work: Promise<void>): void {
+    serving.add(work);
+    void work.finally(() => serving.delete(work));
+  }
 
   async function accept(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const { pathname } = new URL(request.url ?? '/', 'http://localhost');
@@ -158,7 +171,7 @@ export function serveWebSockets(server: HttpServer, options: WebSocketOptions): 
     const token = bearerToken(authorization);
     const caller = token === null ? null : await options.authenticator.byToken(token);
     if (authorization !== undefined && !caller) return refuse(socket, 401, 'UNAUTHENTICATED', `the token is not known or was revoked; ${HOW_TO_SEND_A_TOKEN}`);
-    sockets.handleUpgrade(request, socket, head, (webSocket) => serve(webSocket, caller, engine, options));
+    sockets.handleUpgrade(request, socket, head, (webSocket) => keep(serve(webSocket, caller, engine, options)));
   }
 
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -170,9 +183,11 @@ export function serveWebSockets(server: HttpServer, options: WebSocketOptions): 
     });
   });
   return {
-    close() {
+    terminate() {
       for (const socket of sockets.clients) socket.terminate();
-      sockets.close();
+    },
+    async ended() {
+      await Promise.all(serving);
     },
   };
 }

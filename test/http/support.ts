@@ -93,7 +93,7 @@ export async function startHttp(overrides: Partial<HttpServerOptions> = {}): Pro
   const { database, pool, drop } = await testDatabase();
   const { token: writer } = await createToken({ database }, { name: 'writer', scopes: ['read', 'write'] });
   const { token: reader } = await createToken({ database }, { name: 'reader', scopes: ['read'] });
-  const signals = new Signals();
+  const signals = new Signals().setMaxListeners(0);
   const log: Record<string, unknown>[] = [];
   const logger = createLogger('debug', { write: (line) => void log.push(JSON.parse(line) as Record<string, unknown>) });
   const feed = await openFeed({ database, pool }, logger);
