@@ -1,7 +1,7 @@
 import { Directive, Field, Float, ID, Int, ObjectType, registerEnumType } from 'type-graphql';
 import type { Goal, Json } from '../domain/job-spec.ts';
 import type { JobState } from '../domain/states.ts';
-import { SWEEP_STRATEGIES, type SweepStrategy } from '../domain/sweep.ts';
+import type { SweepStrategy } from '../domain/sweep.ts';
 import { connectionTypeOf } from './connection.ts';
 import { enumOf } from './enum.ts';
 import { GoalEnum, JobStateEnum } from './enums.ts';
@@ -88,7 +88,7 @@ const strategies = enumOf<SweepStrategy>({
   RANDOM: 'Random draws from ranges and choices.',
   SEEDS: 'One configuration with several seeds.',
   MIXED: 'A combination of list, random draws and grid.',
-} satisfies Record<(typeof SWEEP_STRATEGIES)[number], string>);
+});
 registerEnumType(strategies.values, { name: 'SweepStrategy', description: 'How a sweep came to its configurations.', valuesConfig: strategies.descriptions });
 
 @Directive('@key(fields: "id")')

@@ -6,7 +6,8 @@ import { retryJobs } from '../actions/retry-jobs.ts';
 import { setPriority } from '../actions/set-priority.ts';
 import { tagJobs } from '../actions/tag-jobs.ts';
 import type { GraphqlContext } from './context.ts';
-import { UserErrorType, withUserErrors } from './errors.ts';
+import { withUserErrors } from './errors.ts';
+import { UserErrorType } from './user-error.type.ts';
 import {
   CancelJobsInput, HoldJobsInput, ReleaseJobsInput, RetryJobsInput, SetPriorityInput, TagJobsInput, toSelection,
 } from './job-changes.input.ts';

@@ -2,7 +2,7 @@ import { Field, ID, Int, ObjectType } from 'type-graphql';
 import type { Json } from '../domain/job-spec.ts';
 import type { JobState } from '../domain/states.ts';
 import { JobStateEnum } from './enums.ts';
-import { UserErrorType } from './errors.ts';
+import { UserErrorType } from './user-error.type.ts';
 import { ExperimentType, SweepType } from './experiment.type.ts';
 import { JobType } from './job.type.ts';
 import { JSONValue } from './scalars.ts';

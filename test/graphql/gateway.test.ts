@@ -3,6 +3,8 @@ import { ApolloServer } from '@apollo/server';
 import { startStandaloneServer } from '@apollo/server/standalone';
 import { buildSubgraphSchema } from '@apollo/subgraph';
 import { createGatewayRuntime } from '@graphql-hive/gateway-runtime';
+import http from '@graphql-mesh/transport-http';
+import ws from '@graphql-mesh/transport-ws';
 import { composeServices } from '@theguild/federation-composition';
 import { parse } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -34,6 +36,7 @@ beforeAll(async () => {
   gateway = createGatewayRuntime({
     supergraph: composed.supergraphSdl,
     logging: false,
+    transports: { http, ws },
     propagateHeaders: { fromClientToSubgraphs: ({ request }) => ({ authorization: request.headers.get('authorization') ?? '' }) },
     transportEntries: {
       expgraph: { options: { subscriptions: { kind: 'ws', location: '/graphql', options: { connectionParams: { token: expgraph.tokens.reader } } } } },
