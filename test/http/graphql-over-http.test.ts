@@ -120,6 +120,19 @@ describe('operations', () => {
     expect(json.errors[0].message).toContain('10000 tokens');
   });
 
+  it.each([
+    ['multiply through fragments', () => {
+      const spreads = (level: number) => Array.from({ length: 30 }, () => `... @include(if: true) { ...F${level} }`).join(' ');
+      return `{ node { ...F0 } } ${[0, 1, 2, 3, 4].map((level) => `fragment F${level} on Node { ${level === 4 ? 'number' : spreads(level + 1)} }`).join(' ')}`;
+    }],
+    ['say one field thousands of times with other arguments', () => `{ ${Array.from({ length: 1_400 }, (_, index) => `number(value: ${index})`).join(' ')} }`],
+  ])('that %s are refused soon', async (_name, query) => {
+    const begun = Date.now();
+    const { json } = await http.post({ query: query() });
+    expect(json.errors.length).toBeGreaterThan(0);
+    expect(Date.now() - begun).toBeLessThan(3_000);
+  });
+
   it('that fail by a fault of ours are masked and logged', async () => {
     const { status, json } = await http.post({ query: '{ bug }' });
     expect(status).toBe(200);
