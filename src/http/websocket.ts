@@ -118,7 +118,10 @@ async function serve(socket: WebSocket, caller: Caller | null, engine: Server<Ex
     tokenSha256: () => extra.caller?.sha256 ?? null,
     end: (reason) => socket.close(...END_CODES[reason]),
   });
-  if (!remove) return void socket.close(1013, 'Try again later: too many connections');
+  if (!remove) {
+    socket.close(1013, 'Try again later: too many connections');
+    return;
+  }
   socket.on('error', (error) => logger.info({ err: error }, 'a websocket broke'));
   keepAlive(socket);
   const closed = engine.opened({
