@@ -1,11 +1,20 @@
-import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { loadConfig, readConfig } from '../src/config.ts';
 import type { ConfigSources } from '../src/config.ts';
 import { UserError } from '../src/domain/errors.ts';
 import { readEnvironment } from '../src/environment.ts';
+
+const folders: string[] = [];
+afterAll(() => { for (const folder of folders) rmSync(folder, { recursive: true }); });
+
+function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'expgraph-config-'));
+  folders.push(folder);
+  return folder;
+}
 
 function sources(yaml: string | null, env: NodeJS.ProcessEnv = {}, overrides: Partial<ConfigSources> = {}): ConfigSources {
   return {
@@ -80,7 +89,7 @@ describe('precedence', () => {
 
 describe('clusters', () => {
   it('a SLURM cluster carries its ssh settings, defaults and limits', () => {
-    const home = mkdtempSync(join(tmpdir(), 'expgraph-config-'));
+    const home = temporaryFolder();
     mkdirSync(join(home, '.ssh'));
     mkdirSync(join(home, 'keys'));
     writeFileSync(join(home, '.ssh', 'id_torch'), '');
@@ -194,7 +203,7 @@ colour: red
 });
 
 describe('loading', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'expgraph-config-'));
+  const folder = temporaryFolder();
   const file = join(folder, 'custom.yaml');
   const base = { HOME: folder, EXPGRAPH_DATA_DIR: '/var/lib/expgraph-test', DATABASE_URL: 'postgres://h/d' };
 

@@ -15,11 +15,16 @@ import { testDatabase } from '../support/database.ts';
 /** What the resolvers of the test schema do is told and asked here. */
 export class Signals extends EventEmitter {
   started = 0;
+  /** Results of `ticks`. */
+  produced = 0;
   ended = 0;
 }
 
 async function* ticks(signals: Signals, count: number | null): AsyncGenerator<{ ticks: number }> {
-  for (let tick = 0; count === null || tick < count; tick += 1) yield { ticks: tick };
+  for (let tick = 0; count === null || tick < count; tick += 1) {
+    signals.produced += 1;
+    yield { ticks: tick };
+  }
   signals.ended += 1;
 }
 
