@@ -6,7 +6,7 @@ import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-const MAIN = join(import.meta.dirname, '..', 'main.js');
+const MAIN = join(import.meta.dirname, '..', 'server', 'main.js');
 const READY = /^expgraph is ready at (\S+) \(token file: (.+)\)$/;
 /** A first start makes a database; on a slow disk that takes a few seconds. */
 const START_TIMEOUT_MS = 60_000;
@@ -34,7 +34,7 @@ export interface ServerOptions {
   signal: AbortSignal;
   /** Further environment variables of the server. */
   settings?: Record<string, string>;
-  /** Default: `node dist/main.js` in the data folder, where no `expgraph.yaml` lies. */
+  /** Default: `node dist/server/main.js` in the data folder, where no `expgraph.yaml` lies. */
   argv?: [program: string, ...rest: string[]];
   workingDirectory?: string;
 }

@@ -4,7 +4,7 @@ import { drizzle } from 'drizzle-orm/node-postgres';
 import { migrate } from 'drizzle-orm/node-postgres/migrator';
 import type pg from 'pg';
 
-/** Seen from src/db and from dist/db alike. */
+/** Seen from src/db and from dist/server alike. */
 const MIGRATIONS_FOLDER = fileURLToPath(new URL('../../migrations', import.meta.url));
 /** Key of the advisory lock; any number that nobody else takes. */
 const LOCK_KEY = 7_305_511_001;

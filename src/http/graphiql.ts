@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import fastifyStatic from '@fastify/static';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
-/** From `src/http` and from `dist/http` alike. */
+/** From `src/http` and from `dist/server` alike. */
 const PAGE_DIRECTORY = fileURLToPath(new URL('../../static/graphiql', import.meta.url));
 const installed = createRequire(import.meta.url);
 const FILES = [

@@ -8,6 +8,6 @@ const root = join(import.meta.dirname, '../..');
 export async function ensureBuilt(): Promise<void> {
   const source = join(root, 'src');
   const changed = await Promise.all((await readdir(source, { recursive: true })).map(async (name) => (await stat(join(source, name))).mtimeMs));
-  const built = await stat(join(root, 'dist/main.js')).then(({ mtimeMs }) => mtimeMs, () => 0);
+  const built = await stat(join(root, 'dist/server/main.js')).then(({ mtimeMs }) => mtimeMs, () => 0);
   if (Math.max(...changed) > built) execFileSync('npm', ['run', 'build'], { cwd: root, stdio: 'inherit' });
 }

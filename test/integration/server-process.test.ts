@@ -31,7 +31,7 @@ afterAll(async () => {
 });
 
 async function start(): Promise<{ client: TestClient; errors: () => string; readyLine: string }> {
-  const child = spawn(process.execPath, [join(ROOT, 'dist/main.js')], {
+  const child = spawn(process.execPath, [join(ROOT, 'dist/server/main.js')], {
     cwd: dataDirectory, env: { PATH: process.env['PATH'], HOME: process.env['HOME'], EXPGRAPH_DATA_DIR: dataDirectory, EXPGRAPH_PORT: '0' }, stdio: ['ignore', 'pipe', 'pipe'],
   });
   running = child;
