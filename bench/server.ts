@@ -22,7 +22,7 @@ export async function withFolder<Answer>(use: (folder: string) => Promise<Answer
 
 /** Starts what `npm run build` built. */
 export function startBuiltServer(dataDirectory: string, settings: Record<string, string> = {}): Promise<ServerProcess> {
-  const argv: [string, string] = [process.execPath, join(REPOSITORY, 'dist', 'main.js')];
+  const argv: [string, string] = [process.execPath, join(REPOSITORY, 'dist', 'server', 'main.js')];
   return startServer({ dataDirectory, argv, settings, signal: new AbortController().signal });
 }
 

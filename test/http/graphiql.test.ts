@@ -31,7 +31,7 @@ describe('the page', () => {
   });
 });
 
-describe.skipIf(chromium === null)('in a real browser', () => {
+describe.skipIf(chromium === null)(`in a real browser${chromium === null ? ' (skipped: no Chromium on PATH)' : ''}`, () => {
   let page: Page;
   const run = async (query: string, operation: string) => {
     const editor = `document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror`;

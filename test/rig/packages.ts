@@ -5,7 +5,9 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 /** The unprivileged user whose jobs run on the rig and who logs in over SSH. */
 const RIG_USER = 'expgraph-rig';
 
-const BINARY_OF_PACKAGE: Readonly<Record<string, string>> = {
+type BinaryOfPackage = Readonly<Record<string, string>>;
+
+const RIG_PACKAGES: BinaryOfPackage = {
   slurmctld: '/usr/sbin/slurmctld',
   slurmd: '/usr/sbin/slurmd',
   slurmdbd: '/usr/sbin/slurmdbd',
@@ -25,9 +27,22 @@ export function rigUnavailableReason(): string | null {
   return null;
 }
 
-/** Installs what is missing; nothing is left started. Throws when apt-get fails. */
+/** Wanted by tests beside the rig's own. */
+const TEST_PACKAGES: BinaryOfPackage = { ...RIG_PACKAGES, chromium: '/usr/bin/chromium' };
+
+/** Installs what the rig is made of. */
 export function installPackages(report: (line: string) => void): void {
-  const missing = Object.entries(BINARY_OF_PACKAGE).filter(([, binary]) => !existsSync(binary)).map(([name]) => name);
+  installMissing(RIG_PACKAGES, report);
+}
+
+/** Installs, where that is possible, everything that tests use of the machine: once, before they run side by side. */
+export function installTestPackages(report: (line: string) => void): void {
+  if (rigUnavailableReason() === null) installMissing(TEST_PACKAGES, report);
+}
+
+/** Installs what is missing; nothing is left started. Throws when apt-get fails. */
+function installMissing(packages: BinaryOfPackage, report: (line: string) => void): void {
+  const missing = Object.entries(packages).filter(([, binary]) => !existsSync(binary)).map(([name]) => name);
   if (missing.length === 0) return;
   report(`installing ${missing.join(' ')}`);
   const removePolicy = forbidServiceStarts();

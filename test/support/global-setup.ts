@@ -1,5 +1,5 @@
 /**
- * Starts the one PostgreSQL server that all test files of a run share, or takes the one that TEST_DATABASE_URL names (a role
+ * Installs the Debian packages that tests need, where it may. Starts the one PostgreSQL server that all test files of a run share, or takes the one that TEST_DATABASE_URL names (a role
  * that may make databases), to try another version.
  */
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
@@ -9,6 +9,7 @@ import type { TestProject } from 'vitest/node';
 import { connect } from '../../src/db/connect.ts';
 import { startEmbeddedPostgres } from '../../src/db/embedded-postgres.ts';
 import { migrateDatabase } from '../../src/db/migrate.ts';
+import { installTestPackages } from '../rig/packages.ts';
 import { TEMPLATE_DATABASE, urlOfDatabase } from './database.ts';
 
 declare module 'vitest' {
@@ -18,6 +19,7 @@ declare module 'vitest' {
 }
 
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  installTestPackages((line) => console.log(line));
   const givenUrl = process.env['TEST_DATABASE_URL'];
   if (givenUrl !== undefined) {
     await makeTemplate(givenUrl);
