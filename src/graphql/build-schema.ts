@@ -21,6 +21,7 @@ import { DateTime } from './scalars.ts';
 import { SubmissionResolver } from './submission.resolver.ts';
 import { DuplicateJobResolver, PlannedJobResolver, SubmitResolver } from './submit.resolver.ts';
 import { LeaderboardRowResolver, SweepResolver } from './sweep.resolver.ts';
+import { TokenResolver } from './token.resolver.ts';
 import { ViewerResolver } from './viewer.resolver.ts';
 
 /** 2.9 is the first version with @listSize. */
@@ -59,7 +60,7 @@ function buildBase(): GraphQLSchema {
       AttemptResolver, CheckpointResolver, ClusterResolver, DuplicateJobResolver, EventSubscriptionResolver, ExperimentResolver,
       JobChangesResolver, JobEventResolver, JobResolver, LeaderboardRowResolver, MetricAppendResolver, MetricPointResolver,
       MetricSeriesResolver, PlannedJobResolver, RecordResolver, ResultResolver, SubmissionResolver, SubmitResolver, SweepResolver,
-      UnchangedJobResolver, ViewerResolver,
+      TokenResolver, UnchangedJobResolver, ViewerResolver,
     ],
     scalarsMap: [{ type: Date, scalar: DateTime }],
     validate: false,

@@ -1,20 +1,15 @@
-import { Ctx, Field, ObjectType, Query, registerEnumType, Resolver } from 'type-graphql';
+import { Ctx, Field, ObjectType, Query, Resolver } from 'type-graphql';
 import type { TokenScope } from '../db/tables/index.ts';
 import { UserError } from '../domain/errors.ts';
 import type { GraphqlContext } from './context.ts';
-
-const Scope = { READ: 'read', WRITE: 'write' } as const satisfies Record<string, TokenScope>;
-registerEnumType(Scope, {
-  name: 'Scope', description: 'What a token may do.',
-  valuesConfig: { READ: { description: 'Queries and subscriptions.' }, WRITE: { description: 'Mutations.' } },
-});
+import { ScopeEnum } from './token.type.ts';
 
 @ObjectType('Viewer', { description: 'Whoever calls.' })
 class ViewerType {
   @Field(() => String, { description: 'Name of the token.' })
   tokenName!: string;
 
-  @Field(() => [Scope], { description: 'What it may do.' })
+  @Field(() => [ScopeEnum], { description: 'What it may do.' })
   scopes!: TokenScope[];
 }
 

@@ -11,6 +11,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { Database } from '../db/database.ts';
 import { findToken } from '../db/read/tokens.ts';
+import { touchToken } from '../db/write/tokens.ts';
 import { UserError } from '../domain/errors.ts';
 import { createGraphqlContext } from '../graphql/context.ts';
 import type { GraphqlContext } from '../graphql/context.ts';
@@ -149,7 +150,9 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const metrics = createHttpMetrics(options.registry);
   const authenticator = createAuthenticator(async (sha256) => {
     const token = await findToken(database, sha256);
-    return token && { tokenName: token.name, scopes: token.scopes };
+    if (token === null) return null;
+    await touchToken(database, token.id);
+    return { tokenName: token.name, scopes: token.scopes };
   });
   const server = Fastify({ logger: false, bodyLimit: maxRequestBytes, genReqId: () => randomUUID(), forceCloseConnections: 'idle' });
   server.decorateRequest('caller', null);

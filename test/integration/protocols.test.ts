@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { serverAudits } from 'graphql-http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openTestClient } from '../support/graphql-client.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 const run = promisify(execFile);
@@ -64,4 +65,17 @@ test('curl -N shows events as they come', async () => {
     if (states.at(-1) === 'COMPLETED') curl.kill();
   }
   expect(states).toEqual(STATES);
+});
+
+test('a token that is made reads and cannot write, and is listed until it is revoked', async () => {
+  const { createToken } = await server.client.request('mutation { createToken(input: { name: "notebook", scopes: [READ] }) { token userErrors { message } } }');
+  expect(createToken.userErrors).toEqual([]);
+  const notebook = openTestClient(server.url, createToken.token);
+  expect((await notebook.request('{ tokens { name scopes lastUsedAt } }')).tokens).toEqual([
+    { name: 'admin', scopes: ['READ', 'WRITE'], lastUsedAt: expect.any(String) }, { name: 'notebook', scopes: ['READ'], lastUsedAt: expect.any(String) },
+  ]);
+  await expect(notebook.request('mutation { revokeToken(input: { name: "admin" }) { name } }')).rejects.toThrow(/write/);
+  expect((await server.client.request('mutation { revokeToken(input: { name: "notebook" }) { name userErrors { message } } }')).revokeToken).toEqual({ name: 'notebook', userErrors: [] });
+  expect((await server.client.request('{ tokens { name } }')).tokens).toEqual([{ name: 'admin' }]);
+  await notebook.close();
 });

@@ -19,6 +19,20 @@ export async function findTokenNamed(reader: Reader, name: string): Promise<Know
   return findValid(reader, eq(tokens.name, name));
 }
 
+/** A token as people may see it: never the token itself. */
+export interface TokenRow {
+  name: string;
+  scopes: TokenScope[];
+  createdAt: Date;
+  lastUsedAt: Date | null;
+}
+
+/** The valid tokens, by name. */
+export async function validTokens(reader: Reader): Promise<TokenRow[]> {
+  const { name, scopes, createdAt, lastUsedAt } = tokens;
+  return reader.select({ name, scopes, createdAt, lastUsedAt }).from(tokens).where(isNull(tokens.revokedAt)).orderBy(tokens.name);
+}
+
 /** Whether a token was ever made. */
 export async function hasTokens(reader: Reader): Promise<boolean> {
   return (await reader.select({ id: tokens.id }).from(tokens).limit(1)).length > 0;
