@@ -27,6 +27,18 @@ export function positiveNumber(max: number) {
   return z.number({ error }).gt(0, { error }).max(max, { error });
 }
 
+export function number() {
+  return z.number({ error: says('a number') });
+}
+
+export function trueOrFalse() {
+  return z.boolean({ error: says('true or false') });
+}
+
+export function listOf<Item extends z.ZodType>(item: Item, right: string) {
+  return z.array(item, { error: says(right) });
+}
+
 /** Non-empty text on one line. */
 export function text(right = 'text on one line') {
   const error = says(right);

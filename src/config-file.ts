@@ -1,10 +1,13 @@
 /** The shape of `expgraph.yaml`, and reading it: every fault with its line. */
-import { LineCounter, isMap, parseDocument } from 'yaml';
+import { LineCounter, isMap, isNode, isSeq, parseDocument } from 'yaml';
 import type { Document, Pair, Scalar } from 'yaml';
 import { z } from 'zod';
+import type { FailureRule } from './domain/diagnosis/failure-rule.ts';
 import type { UserFault } from './domain/errors.ts';
+import type { RetryRule } from './domain/retry-policy.ts';
 import type { ReportFault } from './config-fields.ts';
 import { oneOf, origin, parseReporting, positiveNumber, postgresUrl, section, text, textMatching, unknownName, wholeNumber } from './config-fields.ts';
+import { readFailureRules, readRetryPolicy } from './config-policies.ts';
 import { DEFAULT_OPERATION_LIMITS } from './graphql/limits.ts';
 import { ROLES, portNumber } from './environment.ts';
 
@@ -69,7 +72,7 @@ const cluster = section({
   submitGraceSeconds: positiveNumber(3600).default(30),
 });
 
-const TOP_KEYS = ['server', 'database', 'dataDirectory', 'limits', 'defaultCluster', 'clusters'];
+const TOP_KEYS = ['server', 'database', 'dataDirectory', 'limits', 'defaultCluster', 'clusters', 'failureRules', 'retryPolicy'];
 
 export type ClusterSection = z.output<typeof cluster>;
 
@@ -82,16 +85,25 @@ export interface ConfigFile {
   defaultCluster: string | undefined;
   /** Null: the cluster is named but faulty. */
   clusters: Map<string, ClusterSection | null>;
+  failureRules: FailureRule[];
+  retryPolicy: RetryRule[];
   /** Adds a fault, with its line when the file has one for the field. */
   report: ReportFault;
   faults: UserFault[];
 }
 
-/** The line of the deepest key on the path that the file has. */
+/** The line of the deepest key or list item on the path that the file has. */
 function lineOf(document: Document, lines: LineCounter, field: readonly string[]): number | null {
   let node: unknown = document.contents;
   let line: number | null = null;
   for (const key of field) {
+    if (isSeq(node)) {
+      node = node.items[Number(key)];
+      const offset = isNode(node) ? node.range?.[0] : undefined;
+      if (offset === undefined) break;
+      line = lines.linePos(offset).line;
+      continue;
+    }
     if (!isMap(node)) break;
     const pair = node.items.find((item) => String((item.key as Scalar | null)?.value) === key) as Pair<Scalar> | undefined;
     const offset = pair?.key.range?.[0];
@@ -139,6 +151,8 @@ export function readConfigFile(fileText: string | null, fileName: string): Confi
     dataDirectory: parsed(text('a directory').optional(), 'dataDirectory'),
     defaultCluster: parsed(text('the name of a cluster').optional(), 'defaultCluster'),
     clusters: readClusters(top['clusters'], report),
+    failureRules: readFailureRules(top['failureRules'], report),
+    retryPolicy: readRetryPolicy(top['retryPolicy'], report),
     report, faults,
   };
 }

@@ -2,7 +2,9 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { ClusterSettings, SubmissionLimits } from './domain/cluster-settings.ts';
+import type { FailureRule } from './domain/diagnosis/failure-rule.ts';
 import { UserError } from './domain/errors.ts';
+import type { RetryPolicy } from './domain/retry-policy.ts';
 import { clusterSettings, defaultLocalCluster } from './config-clusters.ts';
 import { unknownName } from './config-fields.ts';
 import { readConfigFile } from './config-file.ts';
@@ -31,6 +33,10 @@ export interface Config {
   maxRequestBytes: number;
   defaultCluster: string;
   clusters: ReadonlyMap<string, ClusterSettings>;
+  /** How this site recognises failures, beside the built-in rules. */
+  failureRules: readonly FailureRule[];
+  /** For jobs that are submitted without a policy of their own; empty: no failure is tried again by itself. */
+  retryPolicy: RetryPolicy;
 }
 
 export interface ConfigSources {
@@ -119,6 +125,8 @@ export function readConfig(sources: ConfigSources): Config {
     maxRequestBytes: file.limits.maxRequestBytes,
     defaultCluster: readDefaultCluster(file),
     clusters: readClusters(sources, file, dataDirectory),
+    failureRules: file.failureRules,
+    retryPolicy: file.retryPolicy,
   };
   const faults = [...environment.faults, ...file.faults];
   if (faults.length > 0) throw new UserError(faults);

@@ -64,7 +64,10 @@ function reconcile(
 ): Reconcilers {
   const clusters = [...config.clusters.values()].map((settings) => openCluster(settings, logger));
   started.push(async () => { await Promise.all(clusters.map((cluster) => cluster.close())); });
-  const reconcilers = startReconcilers({ database, databaseUrl: url, clusters, onEvents: (listener) => feed.onEvents(listener), logger });
+  const { failureRules, retryPolicy } = config;
+  const reconcilers = startReconcilers({
+    database, databaseUrl: url, clusters, policies: { failureRules, retryPolicy }, onEvents: (listener) => feed.onEvents(listener), logger,
+  });
   started.push(() => reconcilers.stop());
   return reconcilers;
 }
@@ -92,7 +95,7 @@ async function serve(
   });
   const { host, port, allowedOrigins, maxRequestBytes, queryLimits } = config;
   const server = await createHttpServer({
-    host, port, allowedOrigins, maxRequestBytes, queryLimits, database, feed, actionContext, logger,
+    host, port, allowedOrigins, maxRequestBytes, queryLimits, database, feed, actionContext, logger, failureRules: config.failureRules,
     schema: buildSubgraph(),
     registry: new Registry(),
     readinessChecks: {

@@ -222,3 +222,38 @@ describe('loading', () => {
     expect(faults['EXPGRAPH_DATA_DIR']).toContain(`only root may enter ${folder}.`);
   });
 });
+
+describe('rules about failures', () => {
+  it('are empty without a section: nothing is tried again by itself', () => {
+    expect(configOf(null)).toMatchObject({ failureRules: [], retryPolicy: [] });
+  });
+
+  it('become patterns that ignore case, and rules filled up from the preset of their class', () => {
+    const { failureRules, retryPolicy } = configOf(
+      'failureRules:\n  - class: SITE_RULE\n    patterns: ["licen[cs]e server .* unreachable"]\n    exitCodes: [42]\n    advice: Ask the site.\n'
+      + 'retryPolicy:\n  - failureClass: CUDA_OUT_OF_MEMORY\n    maxRetries: 3\n  - failureClass: TIME_LIMIT\n');
+    expect(failureRules).toEqual([{ class: 'SITE_RULE', patterns: [/licen[cs]e server .* unreachable/i], exitCodes: [42], advice: 'Ask the site.' }]);
+    expect(retryPolicy).toMatchObject([
+      { failureClass: 'CUDA_OUT_OF_MEMORY', maxRetries: 3, priorityBoost: 50, configChanges: [{ key: 'batch_size', multiply: 0.5 }, { key: 'gradient_accumulation', multiply: 2 }] },
+      { failureClass: 'TIME_LIMIT', maxRetries: 2, timeLimitFactor: 1.5, configChanges: [] },
+    ]);
+    expect(failureRules[0]!.patterns[0]!.test('License server x is UNREACHABLE')).toBe(true);
+  });
+
+  it('say what is wrong with them, with the line of the list item', () => {
+    expect(faultsIn('failureRules:\n  - class: SITE_RULE\n    patterns:\n      - "fine"\n      - "(a+)+$"\n      - "[unclosed"\n  - class: SITE_RULE\n')).toMatchObject({
+      'failureRules.0.patterns.1': expect.stringMatching(/repeats inside a repetition.*line 5/),
+      'failureRules.0.patterns.2': expect.stringMatching(/not a regular expression.*line 6/),
+      'failureRules.1': expect.stringMatching(/would hold for every failure.*line 7/),
+    });
+    expect(faultsIn('failureRules:\n  - class: OOM\n    pattern: x\n')).toMatchObject({
+      'failureRules.0.class': expect.stringContaining('CUDA_OUT_OF_MEMORY'), 'failureRules.0.pattern': expect.stringContaining('did you mean "patterns"'),
+    });
+    expect(faultsIn('retryPolicy:\n  - failureClass: NAN_LOSS\n    maxRetries: 99\n  - failureClass: NAN_LOSS\n    configChanges:\n      - key: optim.lr\n')).toMatchObject({
+      'retryPolicy.0.maxRetries': expect.stringMatching(/0 to 20.*line 3/),
+      'retryPolicy.1.failureClass': expect.stringMatching(/has a rule already.*line 4/),
+      'retryPolicy.1.configChanges.0': expect.stringMatching(/exactly one of multiply and set.*line 6/),
+    });
+    expect(faultsIn('retryPolicy:\n  - failureClass: LOST\n')).toHaveProperty(['retryPolicy.0.failureClass']);
+  });
+});

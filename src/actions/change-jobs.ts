@@ -12,7 +12,7 @@ import type { JobState } from '../domain/states.ts';
 import type { ActionContext } from './action-context.ts';
 
 /** Bounds one transaction: the rows it locks, and the events it appends. */
-const MAX_JOBS_PER_CHANGE = 25_000;
+export const MAX_JOBS_PER_CHANGE = 25_000;
 /** So many unknown ids are named in an error. */
 const MAX_NAMED = 20;
 
@@ -84,7 +84,8 @@ async function readJobs(database: Database, chosen: ChangeSelection): Promise<Ch
   return readChangeableJobs(database, chosen, MAX_JOBS_PER_CHANGE + 1);
 }
 
-function toChangeSelection({ ids, filter }: JobSelection, states: readonly JobState[]): ChangeSelection {
+/** Throws UserError for a selection that is none. */
+export function toChangeSelection({ ids, filter }: JobSelection, states: readonly JobState[]): ChangeSelection {
   if ((ids ?? null) === null && (filter ?? null) === null) throw UserError.of('BAD_USER_INPUT', 'say which jobs: give ids or filter');
   if (ids && filter) throw UserError.of('BAD_USER_INPUT', 'give either ids or filter, not both');
   if (ids) {
@@ -99,7 +100,8 @@ function toChangeSelection({ ids, filter }: JobSelection, states: readonly JobSt
   return { filter: filter ?? {}, states };
 }
 
-function checkSelected(chosen: ChangeSelection, selected: ChangeableJob[]): ChangeableJob[] {
+/** Throws UserError NOT_FOUND for unknown ids, LIMIT_EXCEEDED for too many jobs. */
+export function checkSelected(chosen: ChangeSelection, selected: ChangeableJob[]): ChangeableJob[] {
   if (selected.length > MAX_JOBS_PER_CHANGE) throw tooMany(`more than ${MAX_JOBS_PER_CHANGE}`, ['filter']);
   if (!('ids' in chosen) || selected.length === chosen.ids.length) return selected;
   const found = new Set(selected.map((job) => job.jobId));

@@ -12,6 +12,7 @@ import { jobNames } from '../domain/job-name.ts';
 import { PRIORITY_DEFAULT, type JobIdentity, type JsonObject, type Objective } from '../domain/job-spec.ts';
 import { jobDirectory } from '../domain/layout.ts';
 import { priorityFor, priorityProblem, validatePriorityRules } from '../domain/priority-rule.ts';
+import { completeRetryPolicy, validateRetryPolicy } from '../domain/retry-policy.ts';
 import { mergeResources, validateResources } from '../domain/resources.ts';
 import { MAX_SCRIPT_BYTES, taskScriptBytes } from '../domain/script/batch-script.ts';
 import { expandSweep, sweepStrategy, withRecordedSeed } from '../domain/sweep.ts';
@@ -108,6 +109,7 @@ async function checkTemplate(context: ActionContext, input: JobTemplateInput): P
     ...tagFaults(input.tags ?? [], ['tags']),
     ...problemFaults(priorityProblem(input.priority ?? PRIORITY_DEFAULT), ['priority']),
     ...objectiveFaults(input.objective, ['objective']),
+    ...validateRetryPolicy(input.retryPolicy ?? [], ['retryPolicy']),
     ...idempotencyKeyFaults(input.idempotencyKey),
   ];
   return { settings, resources, submittedBy: context.tokenName, faults };
@@ -124,7 +126,7 @@ function makePlan(
   const shared = {
     cluster: target.settings?.name ?? '', state: input.held === true ? 'HELD' as const : 'QUEUED' as const, command: input.command,
     environment: input.environment ?? {}, workingDirectory: input.workingDirectory ?? null, codeVersion: input.codeVersion ?? null,
-    resources: target.resources, submittedBy: target.submittedBy,
+    resources: target.resources, retryPolicy: input.retryPolicy ? completeRetryPolicy(input.retryPolicy) : null, submittedBy: target.submittedBy,
   };
   const { settings } = target;
   const templateFaults = drafts.flatMap((draft) => validateTemplate(identityOf(shared, draft.config)));

@@ -1,29 +1,45 @@
+import { validateConfig } from '../domain/config-values.ts';
+import type { JsonObject } from '../domain/job-spec.ts';
+import type { RequestedResources } from '../domain/resources.ts';
+import { RETRY_TAG } from '../domain/retry-decision.ts';
+import { RETRY_PRIORITY_BOOST } from '../domain/retry-policy.ts';
 import { TERMINAL_JOB_STATES, isTerminalJobState } from '../domain/states.ts';
 import type { ActionContext } from './action-context.ts';
 import { changeJobs, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
 import { badInput, MAX_TAGS, tagFaults, throwFaults } from './input-faults.ts';
+import { retryChangedJobs } from './retry-changed-jobs.ts';
 
-/** A retry goes before what is still untried, unless that was put well ahead. */
-const PRIORITY_BOOST_DEFAULT = 50;
 const PRIORITY_BOOST_LIMIT = 1000;
-const RETRY_TAG = 'retry';
 
 export interface RetryJobsInput extends JobSelection {
   /** Added to each job's priority, which stays within 0-1000; 50 when absent. */
   priorityBoost?: number | null;
   /** Added beside the tag `retry`. */
   tags?: string[] | null;
+  /** Values to lay over each configuration: the retry is then a new job that is linked to the old one. */
+  configChanges?: JsonObject | null;
+  /** What to ask for in place of what each job asked for. */
+  resourceChanges?: RequestedResources | null;
 }
 
-/** Puts ended jobs back into the queue; they go on from their newest complete checkpoint. Throws as `changeJobs`. */
-export async function retryJobs(context: Pick<ActionContext, 'database' | 'tokenName'>, input: RetryJobsInput): Promise<JobChangeAnswer> {
-  const priorityBoost = input.priorityBoost ?? PRIORITY_BOOST_DEFAULT;
+/**
+ * Puts ended jobs back into the queue; they go on from their newest complete checkpoint. With a changed configuration they
+ * stay as they are and new jobs are made from them, whose ids are answered. Throws as `changeJobs`.
+ */
+export async function retryJobs(
+  context: Pick<ActionContext, 'database' | 'tokenName' | 'clusters' | 'limits'>, input: RetryJobsInput,
+): Promise<JobChangeAnswer> {
+  const priorityBoost = input.priorityBoost ?? RETRY_PRIORITY_BOOST;
   const boostIsFine = Number.isInteger(priorityBoost) && Math.abs(priorityBoost) <= PRIORITY_BOOST_LIMIT;
   throwFaults([
     ...tagFaults(input.tags ?? [], ['tags']),
+    ...(input.configChanges ? validateConfig(input.configChanges, ['configChanges'], context.limits) : []),
     ...(boostIsFine ? [] : [badInput(['priorityBoost'], `must be a whole number from -${PRIORITY_BOOST_LIMIT} to ${PRIORITY_BOOST_LIMIT}, not ${priorityBoost}`)]),
   ]);
   const tags = [...new Set([RETRY_TAG, ...(input.tags ?? [])])];
+  if (input.configChanges || input.resourceChanges) {
+    return retryChangedJobs(context, input, { priorityBoost, tags, config: input.configChanges ?? {}, resources: input.resourceChanges ?? {} });
+  }
   return changeJobs(context, input, {
     states: TERMINAL_JOB_STATES,
     decide(job) {

@@ -1,6 +1,7 @@
 /** What a submission is asked with and answered with. */
 import type { Json, JsonObject, Objective } from '../domain/job-spec.ts';
 import type { PriorityRule } from '../domain/priority-rule.ts';
+import type { RetryRuleInput } from '../domain/retry-policy.ts';
 import type { RequestedResources } from '../domain/resources.ts';
 import type { JobState } from '../domain/states.ts';
 import type { SweepSpace } from '../domain/sweep.ts';
@@ -34,6 +35,8 @@ export interface JobTemplateInput {
   idempotencyKey?: string | null;
   /** Set on the experiment when it has none. */
   objective?: Objective | null;
+  /** Which failures are tried again by themselves. Absent: the policy of the site; empty: none. */
+  retryPolicy?: RetryRuleInput[] | null;
 }
 
 export interface SubmitJobInput extends JobTemplateInput {

@@ -57,6 +57,8 @@ export interface Observation {
   nodeList: string | null;
   exitCode: number | null;
   signal: number | null;
+  /** While it waits: the cluster's forecast of its start; null where it gives none. */
+  estimatedStartAt: Date | null;
   startedAt: Date | null;
   finishedAt: Date | null;
   elapsedSeconds: number | null;

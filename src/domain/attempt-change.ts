@@ -11,6 +11,7 @@ export interface KnownAttempt {
   reason: string | null;
   slurmJobId: string | null;
   nodeList: string | null;
+  estimatedStartAt: Date | null;
   startedAt: Date | null;
   timeLimitMinutes: number | null;
   cancelRequested: boolean;
@@ -24,6 +25,8 @@ export interface SeenAttempt {
   nodeList: string | null;
   exitCode: number | null;
   signal: number | null;
+  /** While it waits: the scheduler's forecast. */
+  estimatedStartAt: Date | null;
   startedAt: Date | null;
   finishedAt: Date | null;
   elapsedSeconds: number | null;
@@ -48,6 +51,7 @@ export interface AttemptChange {
   nodeList: string | null;
   exitCode: number | null;
   signal: number | null;
+  estimatedStartAt: Date | null;
   startedAt: Date | null;
   finishedAt: Date | null;
   elapsedSeconds: number | null;
@@ -56,6 +60,9 @@ export interface AttemptChange {
 
 /** How long an attempt may be neither in the queue, nor in accounting, nor leave an exit record, before it counts as LOST. */
 export const LOST_AFTER_SECONDS = 600;
+
+/** By how much a forecast of the start must move to count as news. */
+const ESTIMATE_TOLERANCE_MS = 10 * 60 * 1000;
 
 /** Reads an exit record; null when the text is not one (half written, another program's file). */
 export function parseExitRecord(text: string): ExitRecord | null {
@@ -109,6 +116,7 @@ export function decideAttemptChange(
     // The record first: accounting takes 128 off an exit code above it and shows the rest as a signal.
     exitCode: ended ? exitRecord?.exitCode ?? evidence.exitCode : null,
     signal: ended ? exitRecord?.signal ?? evidence.signal : null,
+    estimatedStartAt: state === 'PENDING' ? settledEstimate(known.estimatedStartAt, evidence.estimatedStartAt) : null,
     startedAt: state === 'PENDING' ? known.startedAt : startedAt,
     finishedAt,
     elapsedSeconds: ended ? evidence.elapsedSeconds ?? secondsBetween(startedAt, finishedAt) : null,
@@ -126,7 +134,14 @@ function isSame(known: KnownAttempt, change: AttemptChange): boolean {
     && known.reason === change.reason
     && known.slurmJobId === change.slurmJobId
     && known.nodeList === change.nodeList
+    && known.estimatedStartAt?.getTime() === change.estimatedStartAt?.getTime()
     && known.startedAt?.getTime() === change.startedAt?.getTime();
+}
+
+/** Forecasts drift with every look of the scheduler; only one that moved by much is worth writing down. */
+function settledEstimate(known: Date | null, seen: Date | null): Date | null {
+  if (known === null || seen === null) return seen;
+  return Math.abs(seen.getTime() - known.getTime()) < ESTIMATE_TOLERANCE_MS ? known : seen;
 }
 
 function secondsBetween(from: Date | null, to: Date | null): number | null {
@@ -142,6 +157,7 @@ function seenFromExitRecord(known: KnownAttempt, record: ExitRecord): SeenAttemp
     nodeList: record.host,
     exitCode: record.exitCode,
     signal: record.signal,
+    estimatedStartAt: null,
     startedAt: record.startedAt,
     finishedAt: record.finishedAt,
     elapsedSeconds: secondsBetween(record.startedAt, record.finishedAt),
@@ -158,6 +174,7 @@ function lost(known: KnownAttempt, absentSeconds: number): AttemptChange | null 
     nodeList: known.nodeList,
     exitCode: null,
     signal: null,
+    estimatedStartAt: null,
     startedAt: known.startedAt,
     finishedAt: null,
     elapsedSeconds: null,

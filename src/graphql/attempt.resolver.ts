@@ -1,10 +1,12 @@
 import { Arg, Ctx, FieldResolver, Int, Resolver, Root } from 'type-graphql';
 import type { AttemptRow } from '../db/read/attempts.ts';
 import { UserError } from '../domain/errors.ts';
+import { diagnoseFailure } from '../domain/diagnosis/diagnose.ts';
+import { explainPending } from '../domain/pending-reason.ts';
 import { isTerminalAttemptState } from '../domain/states.ts';
-import { AttemptType, FailureType, LogStreamEnum } from './attempt.type.ts';
+import { AttemptType, LogStreamEnum } from './attempt.type.ts';
 import type { GraphqlContext } from './context.ts';
-import { failureOf } from './failure.ts';
+import { FailureType, PendingReasonType } from './failure.type.ts';
 import { JobType } from './job.type.ts';
 
 /** More than the tail that is kept can hold. */
@@ -41,9 +43,22 @@ export class AttemptResolver {
   }
 
   @FieldResolver(() => FailureType, { nullable: true, description: 'Why it failed; null when it did not.' })
-  async failure(@Root() attempt: AttemptRow, @Ctx() { loaders }: GraphqlContext) {
-    return isTerminalAttemptState(attempt.state) ? failureOf(attempt.state, await loaders.attemptTexts.load(attempt.id)) : null;
+  async failure(@Root() attempt: AttemptRow, @Ctx() { loaders, failureRules }: GraphqlContext) {
+    if (!isTerminalAttemptState(attempt.state) || attempt.state === 'COMPLETED') return null;
+    const { errorText = null, stderrTail = null, stdoutTail = null } = (await loaders.attemptTexts.load(attempt.id)) ?? {};
+    return diagnoseFailure({ ...attempt, errorText, stderrTail, stdoutTail }, failureRules);
   }
+
+  @FieldResolver(() => PendingReasonType, { nullable: true, description: 'Why it waits in the queue of its cluster; null when it does not, or the cluster gives no reason.' })
+  pending(@Root() attempt: AttemptRow) {
+    return pendingReasonOf(attempt);
+  }
+}
+
+/** Why an attempt waits, with the estimate of its start. */
+export function pendingReasonOf({ state, reason, estimatedStartAt }: AttemptRow): PendingReasonType | null {
+  const pending = state === 'PENDING' ? explainPending(reason) : null;
+  return pending === null ? null : { ...pending, estimatedStartAt };
 }
 
 function lastLines(text: string | null, count: number): string | null {

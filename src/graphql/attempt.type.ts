@@ -2,33 +2,10 @@ import { Directive, Field, Float, ID, Int, ObjectType, registerEnumType } from '
 import type { AttemptState } from '../domain/states.ts';
 import { enumOf } from './enum.ts';
 import { AttemptStateEnum } from './enums.ts';
-import type { FailureClass } from './failure.ts';
 import { DateTime, Long } from './scalars.ts';
-
-const failureClasses = enumOf<FailureClass>({
-  OUT_OF_MEMORY: 'Used more memory of the node than it asked for.',
-  TIME_LIMIT: 'Reached its time limit or deadline.',
-  PREEMPTED: 'Had to make room for another job.',
-  NODE_FAILURE: 'A node failed or did not boot.',
-  LOST: 'Vanished without evidence.',
-  ERROR: 'The command itself ended badly.',
-});
-registerEnumType(failureClasses.values, { name: 'FailureClass', description: 'What kind of failure ended an attempt.', valuesConfig: failureClasses.descriptions });
 
 export const LogStreamEnum = enumOf<'STDOUT' | 'STDERR'>({ STDOUT: 'Standard output.', STDERR: 'Standard error.' });
 registerEnumType(LogStreamEnum.values, { name: 'LogStream', description: 'One of the two logs of an attempt.', valuesConfig: LogStreamEnum.descriptions });
-
-@ObjectType('Failure', { description: 'Why an attempt failed.' })
-export class FailureType {
-  @Field(() => failureClasses.values, { description: 'What kind of failure it is.' })
-  class!: FailureClass;
-
-  @Field(() => String, { nullable: true, description: "The line that says so: the last one of the job's error text or of its standard error." })
-  evidence!: string | null;
-
-  @Field(() => String, { description: 'What usually helps.' })
-  advice!: string;
-}
 
 @Directive('@key(fields: "id")')
 @ObjectType('Attempt', { description: 'One execution of a job. A retry or a requeue is a new attempt with the next number.' })
@@ -59,6 +36,9 @@ export class AttemptType {
 
   @Field(() => DateTime, { nullable: true, description: 'When it was handed to the cluster.' })
   submittedAt!: Date;
+
+  @Field(() => DateTime, { nullable: true, description: "The cluster's estimate of when it starts; null where it gives none, and once it has started." })
+  estimatedStartAt!: Date | null;
 
   @Field(() => DateTime, { nullable: true, description: 'When it started.' })
   startedAt!: Date | null;

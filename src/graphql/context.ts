@@ -3,6 +3,7 @@ import type { ActionContext } from '../actions/action-context.ts';
 import type { Database } from '../db/database.ts';
 import type { Feed } from '../db/feed.ts';
 import type { TokenScope } from '../db/tables/index.ts';
+import type { FailureRule } from '../domain/diagnosis/failure-rule.ts';
 import { createLoaders, type Loaders } from './loaders.ts';
 
 /** Who calls. */
@@ -19,6 +20,8 @@ export interface GraphqlContext {
   /** Null: nobody who may read anything; `checkOperation` refuses the operation before a resolver runs. */
   viewer: Viewer | null;
   actions: ActionContext;
+  /** How the site recognises failures, beside the built-in rules. */
+  failureRules: readonly FailureRule[];
 }
 
 /** The context of one operation. */

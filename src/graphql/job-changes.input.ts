@@ -1,6 +1,9 @@
 import { Field, ID, InputType, Int } from 'type-graphql';
 import { JobFilterInput, toJobFilter } from './filter.input.ts';
+import type { Json } from '../domain/job-spec.ts';
 import { plainInput } from './input.ts';
+import { JSONValue } from './scalars.ts';
+import { ResourcesInput } from './submit.input.ts';
 
 /** Which jobs a mutation means. */
 @InputType()
@@ -31,6 +34,15 @@ export class RetryJobsInput extends JobSelectionInput {
 
   @Field(() => [String], { nullable: true, description: 'Tags to add to them.' })
   tags?: string[] | null;
+
+  @Field(() => JSONValue, {
+    nullable: true,
+    description: 'Configuration values to change, nested or with dotted keys. The jobs then stay as they are, and new ones are made from them (see `retriedBy`).',
+  })
+  configChanges?: Json;
+
+  @Field(() => ResourcesInput, { nullable: true, description: 'What to ask for in place of what each job asked for; what is left out stays.' })
+  resourceChanges?: ResourcesInput | null;
 }
 
 @InputType('SetPriorityInput', { description: 'Jobs and their new priority.' })

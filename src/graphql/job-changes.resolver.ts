@@ -2,7 +2,7 @@ import { Arg, Ctx, Directive, Field, FieldResolver, ID, Int, Mutation, ObjectTyp
 import { cancelJobs } from '../actions/cancel-jobs.ts';
 import { holdJobs } from '../actions/hold-jobs.ts';
 import { releaseJobs } from '../actions/release-jobs.ts';
-import { retryJobs } from '../actions/retry-jobs.ts';
+import { retryJobs, type RetryJobsInput as RetryJobs } from '../actions/retry-jobs.ts';
 import { setPriority } from '../actions/set-priority.ts';
 import { tagJobs } from '../actions/tag-jobs.ts';
 import type { GraphqlContext } from './context.ts';
@@ -81,9 +81,9 @@ export class JobChangesResolver {
     return changed(loaders, async () => releaseJobs(actions, toSelection(input)));
   }
 
-  @Mutation(() => RetryJobsPayload, { description: 'Queues jobs that ended without success once more, as new attempts.' })
+  @Mutation(() => RetryJobsPayload, { description: 'Queues jobs that have ended once more: as new attempts, or with a changed configuration as new jobs made from them.' })
   retryJobs(@Ctx() { actions, loaders }: GraphqlContext, @Arg('input', () => RetryJobsInput, { description: 'Which jobs.' }) input: RetryJobsInput) {
-    return changed(loaders, async () => retryJobs(actions, toSelection(input)));
+    return changed(loaders, async () => retryJobs(actions, toSelection(input) as RetryJobs));
   }
 
   @Mutation(() => SetPriorityPayload, { description: 'Changes the priority of jobs that are not submitted yet.' })

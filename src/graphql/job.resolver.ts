@@ -4,6 +4,7 @@ import { countRows, readPage } from '../db/read/page.ts';
 import { isUuid } from '../db/read/uuid.ts';
 import type { CheckpointState } from '../domain/checkpoint-scan.ts';
 import type { Goal } from '../domain/job-spec.ts';
+import { pendingReasonOf } from './attempt.resolver.ts';
 import { AttemptType } from './attempt.type.ts';
 import { CheckpointStateEnum, CheckpointType } from './checkpoint.type.ts';
 import { ClusterType } from './cluster.type.ts';
@@ -11,6 +12,7 @@ import { AFTER_DESCRIPTION, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pag
 import type { GraphqlContext } from './context.ts';
 import { GoalEnum } from './enums.ts';
 import { ExperimentType, SweepType } from './experiment.type.ts';
+import { PendingReasonType } from './failure.type.ts';
 import { JobFilterInput, JobOrderInput, toJobFilter, toJobOrder } from './filter.input.ts';
 import { JobConnection, JobType, ResultType } from './job.type.ts';
 import { objectiveOf } from './leaderboard.ts';
@@ -70,6 +72,23 @@ export class JobResolver {
   @FieldResolver(() => AttemptType, { nullable: true, description: 'The newest execution; null before the first.' })
   currentAttempt(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
     return job.attemptCount === 0 ? null : loaders.attemptByNumber.load({ jobId: job.id, number: job.attemptCount });
+  }
+
+  @FieldResolver(() => PendingReasonType, { nullable: true, description: 'Why it waits in the queue of its cluster; null when it does not, or the cluster gives no reason.' })
+  async pending(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
+    const attempt = job.state === 'PENDING' ? await loaders.attemptByNumber.load({ jobId: job.id, number: job.attemptCount }) : null;
+    return attempt === null ? null : pendingReasonOf(attempt);
+  }
+
+  @FieldResolver(() => JobType, { nullable: true, description: 'The failed job that this one tries again with another configuration; null when it is none such.' })
+  retryOf(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
+    return job.retryOf === null ? null : loaders.jobById.load(job.retryOf);
+  }
+
+  @Directive('@listSize(assumedSize: 2)')
+  @FieldResolver(() => [JobType], { description: 'The jobs that try this one again with another configuration, oldest first. A retry without changes is a new attempt instead.' })
+  retriedBy(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
+    return loaders.retriesOfJob.load(job.id);
   }
 
   @Directive('@listSize(assumedSize: 5)')

@@ -3,6 +3,7 @@ import type { Json } from '../domain/job-spec.ts';
 import type { JobState } from '../domain/states.ts';
 import { connectionTypeOf } from './connection.ts';
 import { JobStateEnum } from './enums.ts';
+import { RetryRuleType } from './retry-policy.type.ts';
 import { DateTime, JSONValue, Long } from './scalars.ts';
 
 @ObjectType('Resources', { description: 'What a job asks of its cluster. Null leaves it to the cluster.' })
@@ -88,6 +89,12 @@ export class JobType {
 
   @Field(() => String, { description: 'The job directory on the cluster, absolute.' })
   storagePath!: string;
+
+  @Field(() => DateTime, { nullable: true, description: 'It stays in our queue until then, as the back-off of a retry; null: it goes when its turn comes.' })
+  notBefore!: Date | null;
+
+  @Field(() => [RetryRuleType], { nullable: true, description: 'Which of its failures are tried again by themselves; null: as the policy of the site says.' })
+  retryPolicy!: RetryRuleType[] | null;
 
   @Field(() => String, { description: 'Name of the token that submitted it.' })
   submittedBy!: string;

@@ -2,7 +2,7 @@
 import DataLoader from 'dataloader';
 import type { Database } from '../db/database.ts';
 import * as attempts from '../db/read/attempts.ts';
-import { jobIdsOfBatches, jobsById } from '../db/read/jobs.ts';
+import { jobIdsOfBatches, jobsById, retriesOfJobs } from '../db/read/jobs.ts';
 import { scriptsOfBatches, submittersOfBatches } from '../db/read/batches.ts';
 import * as checkpoints from '../db/read/checkpoints.ts';
 import { allClusters, neverContacted, type ClusterState, type ConfiguredCluster } from '../db/read/clusters.ts';
@@ -29,6 +29,7 @@ export function createLoaders(database: Database, configured: ReadonlyMap<string
       ({ project, name }) => JSON.stringify([project, name])),
     sweepById: byId(sweepsById),
     jobById: byId(jobsById),
+    retriesOfJob: byId(retriesOfJobs),
     attemptById: byId(attempts.attemptsById),
     attemptByNumber: byKey((keys: readonly attempts.AttemptNumber[]) => attempts.attemptsByNumber(database, keys)),
     attemptsOfJob: byId(attempts.attemptsOfJobs),

@@ -4,6 +4,7 @@ import { UserError, type UserFault } from '../domain/errors.ts';
 import type { Json } from '../domain/job-spec.ts';
 import { enumOf } from './enum.ts';
 import { ObjectiveInput } from './experiment.input.ts';
+import { RetryRuleInputType } from './retry-policy.type.ts';
 import { JSONValue } from './scalars.ts';
 import { SweepSpaceInput } from './sweep-space.input.ts';
 
@@ -99,6 +100,9 @@ class JobTemplate {
 
   @Field(() => ObjectiveInput, { nullable: true, description: 'What "best" means; set on the experiment when it has none.' })
   objective?: ObjectiveInput | null;
+
+  @Field(() => [RetryRuleInputType], { nullable: true, description: 'Which failures are tried again by themselves, a rule a class; as the site says when left out, none when empty.' })
+  retryPolicy?: RetryRuleInputType[] | null;
 }
 
 @InputType('SubmitJobInput', { description: 'One job.' })

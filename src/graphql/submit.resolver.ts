@@ -12,6 +12,7 @@ import { ExperimentType } from './experiment.type.ts';
 import { plainInput } from './input.ts';
 import { JobType } from './job.type.ts';
 import type { Loaders } from './loaders.ts';
+import { toRetryPolicy } from './retry-policy.type.ts';
 import { checkTextMaps, PriorityRuleInput, SubmitJobInputType, SubmitSweepInputType } from './submit.input.ts';
 import { DuplicateJobType, PlannedJobType, SubmitJobPayload, SubmitSweepPayload } from './submit.type.ts';
 import { toSweepSpace } from './sweep-space.input.ts';
@@ -48,7 +49,7 @@ export class SubmitResolver {
     return withUserErrors<Omit<SubmitJobPayload, 'userErrors'>>({ ...NOTHING, job: null, planned: null }, async () => {
       checkTextMaps(input);
       // The action checks whatever else the JSON scalar let through.
-      const answer = await submitJob(actions, plainInput(input) as unknown as SubmitJobInput);
+      const answer = await submitJob(actions, { ...plainInput(input), ...retryPolicyOf(input) } as unknown as SubmitJobInput);
       const jobId = answer.jobs[0]?.jobId ?? answer.duplicates[0]?.existingJobId ?? null;
       const job = jobId === null || answer.dryRun ? null : await loaders.jobById.load(jobId);
       return { ...(await sharedPayload(loaders, answer)), job, planned: answer.jobs[0] ?? null };
@@ -64,7 +65,7 @@ export class SubmitResolver {
       checkTextMaps(input);
       const { priorityRules } = input;
       const answer = await submitSweep(actions, {
-        ...plainInput(input), space: toSweepSpace(input.space),
+        ...plainInput(input), ...retryPolicyOf(input), space: toSweepSpace(input.space),
         ...(priorityRules && { priorityRules: priorityRules.map(toPriorityRule) }),
       } as unknown as SubmitSweepInput);
       const sweep = answer.sweepId === null ? null : await loaders.sweepById.load(answer.sweepId);
@@ -87,6 +88,10 @@ export class DuplicateJobResolver {
   existingJob(@Root() duplicate: DuplicateJobType, @Ctx() { loaders }: GraphqlContext) {
     return duplicate.existingJobId === null ? null : loaders.jobById.load(duplicate.existingJobId);
   }
+}
+
+function retryPolicyOf({ retryPolicy }: SubmitJobInputType | SubmitSweepInputType) {
+  return retryPolicy ? { retryPolicy: toRetryPolicy(retryPolicy) } : {};
 }
 
 async function sharedPayload(loaders: Loaders, answer: SubmissionAnswer) {

@@ -61,6 +61,8 @@ export interface HttpServerOptions {
   schema: GraphQLSchema;
   /** The context of the writes of one caller. */
   actionContext: (tokenName: string) => GraphqlContext['actions'];
+  /** How the site recognises failures, beside the built-in rules. */
+  failureRules: GraphqlContext['failureRules'];
   readinessChecks: ReadinessChecks;
   /** Where metrics are registered and what `/metrics` shows. */
   registry: Registry;
@@ -111,11 +113,11 @@ async function setHeaders(request: FastifyRequest, reply: FastifyReply): Promise
 }
 
 async function serveGraphql(server: FastifyInstance, options: HttpServerOptions, metrics: HttpMetrics, authenticator: Authenticator) {
-  const { logger, database, feed, schema, queryLimits: limits } = options;
+  const { logger, database, feed, schema, failureRules, queryLimits: limits } = options;
   const onBug = (error: unknown) => logger.error({ err: error }, 'an operation failed by a fault of ours');
   const operations = createOperations({
     schema, limits, metrics, onBug,
-    createContext: (viewer) => createGraphqlContext({ database, feed, viewer, actions: options.actionContext(viewer.tokenName) }),
+    createContext: (viewer) => createGraphqlContext({ database, feed, viewer, failureRules, actions: options.actionContext(viewer.tokenName) }),
   });
   const connections = createOpenConnections(authenticator, logger);
   const apollo = createApollo(operations, metrics, logger, onBug);

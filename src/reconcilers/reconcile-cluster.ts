@@ -5,17 +5,21 @@ import { TransportError } from '../cluster/transport.ts';
 import type { Database } from '../db/database.ts';
 import { readTrackedAttempts } from '../db/read/tracked-attempts.ts';
 import { recordClusterReport, recordClusterUnreachable } from '../db/write/clusters.ts';
+import { untilNextDue } from '../db/write/dispatch.ts';
 import type { LoggedEvent } from '../domain/events.ts';
 import { isTerminalJobState } from '../domain/states.ts';
 import { dispatchQueue } from './dispatch.ts';
 import { startLoop, type Loop } from './loop.ts';
 import { observeCluster } from './observe.ts';
+import { retryFailedJobs, type FailurePolicies } from './retry.ts';
 import { carryOutWishes } from './wishes.ts';
 
 /** Nothing wakes the queue but its own events; this is the backstop for one that was missed. */
 const DISPATCH_PERIOD_MS = 10_000;
 /** How often partitions, counts and limits are asked. */
 const DESCRIBE_PERIOD_MS = 15_000;
+/** Failures wake the loop; this is for those whose last lines come late. */
+const RETRY_PERIOD_MS = 15_000;
 /** By how much the time between two rounds grows while nothing changes. */
 const IDLE_GROWTH = 1.5;
 
@@ -25,7 +29,7 @@ export interface ClusterReconciler {
   stop(): Promise<void>;
 }
 
-export function startClusterReconciler(database: Database, cluster: Cluster, logger: Logger): ClusterReconciler {
+export function startClusterReconciler(database: Database, cluster: Cluster, policies: FailurePolicies, logger: Logger): ClusterReconciler {
   const { settings } = cluster;
   const shared = { database, cluster, logger, now: () => new Date() };
   const inFlight = new Set<string>();
@@ -33,6 +37,7 @@ export function startClusterReconciler(database: Database, cluster: Cluster, log
   const cancelledAt = new Map<string, number>();
   const contact: Contact = { isReachable: false, maxArraySize: null };
   let pollSeconds = settings.pollSecondsMin;
+  let nextDueMs: number | null = null;
 
   const describe = startLoop({
     name: `describe ${settings.name}`, logger,
@@ -43,11 +48,13 @@ export function startClusterReconciler(database: Database, cluster: Cluster, log
   });
   const dispatch: Loop = startLoop({
     name: `dispatch ${settings.name}`, logger,
-    periodMs: () => DISPATCH_PERIOD_MS,
+    periodMs: () => Math.min(DISPATCH_PERIOD_MS, nextDueMs ?? DISPATCH_PERIOD_MS),
     run: async () => {
+      nextDueMs = null;
       if (!contact.isReachable) return;
       const handedOver = await dispatchQueue({ database, cluster, inFlight, maxArraySize: () => contact.maxArraySize, logger });
       if (handedOver > 0) wakeWatch();
+      nextDueMs = await untilNextDue(database, settings.name);
     },
   });
   const watch = startLoop({
@@ -60,6 +67,11 @@ export function startClusterReconciler(database: Database, cluster: Cluster, log
       pollSeconds = news > 0 ? settings.pollSecondsMin : Math.min(settings.pollSecondsMax, pollSeconds * IDLE_GROWTH);
     }),
   });
+  const retry = startLoop({
+    name: `retry ${settings.name}`, logger,
+    periodMs: () => RETRY_PERIOD_MS,
+    run: async () => { await retryFailedJobs({ ...shared, settings, policies, random: Math.random }); },
+  });
   const wakeWatch = (): void => {
     pollSeconds = settings.pollSecondsMin;
     watch.wake();
@@ -69,9 +81,10 @@ export function startClusterReconciler(database: Database, cluster: Cluster, log
     onEvent(event) {
       if (event.kind === 'JOB_UPDATED') wakeWatch();
       if (makesRoomOrWork(event)) dispatch.wake();
+      if (event.kind === 'JOB_STATE_CHANGED' && event.payload.to === 'FAILED') retry.wake();
     },
     async stop() {
-      await Promise.all([describe.stop(), dispatch.stop(), watch.stop()]);
+      await Promise.all([describe.stop(), dispatch.stop(), watch.stop(), retry.stop()]);
     },
   };
 }

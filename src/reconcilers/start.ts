@@ -5,11 +5,13 @@ import type { Database } from '../db/database.ts';
 import type { LoggedEvent } from '../domain/events.ts';
 import { holdClusterLock } from '../db/cluster-lock.ts';
 import { startClusterReconciler, type ClusterReconciler } from './reconcile-cluster.ts';
+import type { FailurePolicies } from './retry.ts';
 
 export interface ReconcileOptions {
   database: Database;
   databaseUrl: string;
   clusters: Cluster[];
+  policies: FailurePolicies;
   /** The feed of the event log: what wakes the loops. Answers the function that ends it. */
   onEvents: (listener: (events: LoggedEvent[]) => void) => () => void;
   logger: Logger;
@@ -22,13 +24,13 @@ export interface Reconcilers {
   stop(): Promise<void>;
 }
 
-export function startReconcilers({ database, databaseUrl, clusters, onEvents, logger }: ReconcileOptions): Reconcilers {
+export function startReconcilers({ database, databaseUrl, clusters, policies, onEvents, logger }: ReconcileOptions): Reconcilers {
   const running = new Map<string, ClusterReconciler>();
   const locks = clusters.map((cluster) => {
     const { name } = cluster.settings;
     return holdClusterLock({
       databaseUrl, cluster: name, log: logger,
-      onAcquired: () => { running.set(name, startClusterReconciler(database, cluster, logger.child({ cluster: name }))); },
+      onAcquired: () => { running.set(name, startClusterReconciler(database, cluster, policies, logger.child({ cluster: name }))); },
       onLost: async () => {
         const reconciler = running.get(name);
         running.delete(name);

@@ -6,14 +6,32 @@ import {
 import { announcedPath, isTerminalAttemptState } from '../../src/domain/states.ts';
 
 const pending: KnownAttempt = {
-  state: 'PENDING', reason: null, slurmJobId: '7_1', nodeList: null, startedAt: null, timeLimitMinutes: 10, cancelRequested: false,
+  state: 'PENDING', reason: null, slurmJobId: '7_1', nodeList: null, estimatedStartAt: null, startedAt: null, timeLimitMinutes: 10, cancelRequested: false,
 };
 const seen = (change: Partial<SeenAttempt>): SeenAttempt => ({
-  slurmJobId: '7_1', state: 'RUNNING', reason: null, nodeList: 'n1', exitCode: null, signal: null, startedAt: new Date(1000), finishedAt: null,
+  slurmJobId: '7_1', state: 'RUNNING', reason: null, nodeList: 'n1', exitCode: null, signal: null, estimatedStartAt: null, startedAt: new Date(1000), finishedAt: null,
   elapsedSeconds: null, maxRssBytes: null, ...change,
 });
 const record = (change: Partial<ExitRecord>): ExitRecord => ({
   attempt: 1, exitCode: 0, signal: null, startedAt: new Date(1000), finishedAt: new Date(5000), host: 'n1', ...change,
+});
+
+describe('the forecast of the start', () => {
+  const forecast = (known: Date | null, estimatedStartAt: Date | null) =>
+    decideAttemptChange({ ...pending, estimatedStartAt: known }, seen({ state: 'PENDING', nodeList: null, startedAt: null, estimatedStartAt }), null, 0);
+  const noon = new Date('2026-01-01T12:00:00Z');
+  const later = (minutes: number) => new Date(noon.getTime() + minutes * 60_000);
+
+  test('is taken up, follows what moves it by much, and does not follow its drift', () => {
+    expect(forecast(null, noon)).toMatchObject({ state: 'PENDING', estimatedStartAt: noon });
+    expect(forecast(noon, later(60))).toMatchObject({ estimatedStartAt: later(60) });
+    expect(forecast(noon, later(3))).toBeNull();
+    expect(forecast(noon, null)).toMatchObject({ estimatedStartAt: null });
+  });
+
+  test('is gone once the job has started', () => {
+    expect(decideAttemptChange({ ...pending, estimatedStartAt: noon }, seen({}), null, 0)).toMatchObject({ state: 'RUNNING', estimatedStartAt: null });
+  });
 });
 
 describe('what evidence changes about an attempt', () => {

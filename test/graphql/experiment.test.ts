@@ -124,16 +124,47 @@ describe('an attempt', () => {
   it('shows the end of its logs and why it failed', async () => {
     const id = await seedExperiment(fixture.db);
     const [jobId] = await seedJobs(fixture.db, id, [{ state: 'FAILED', attempts: [
-      { state: 'TIMEOUT', stdoutTail: 'one\ntwo\nthree\n', stderrTail: 'warned\n\n' }, { state: 'FAILED', errorText: 'Traceback\n  ...\nValueError: no\n' }, { state: 'RUNNING' },
+      { state: 'TIMEOUT', reason: 'the time limit of 5 min was reached', stdoutTail: 'one\ntwo\nthree\n', stderrTail: 'warned\n\n' }, { state: 'FAILED', errorText: 'Traceback\n  ...\nValueError: no\n' }, { state: 'RUNNING' },
     ] }]);
     const result = await fixture.run(`query ($id: ID!) { job(id: $id) { retryable attempts { logTail(lines: 2) stderr: logTail(stream: STDERR) errorText failure { class evidence advice } script } } }`, { id: jobId });
     expect(result.errors).toBeUndefined();
     expect(result.data.job.retryable).toBe(true);
     expect(result.data.job.attempts).toMatchObject([
-      { logTail: 'two\nthree\n', stderr: 'warned\n\n', failure: { class: 'TIME_LIMIT', evidence: 'warned' }, script: expect.stringContaining('#!/bin/bash') },
-      { logTail: null, errorText: 'Traceback\n  ...\nValueError: no\n', failure: { class: 'ERROR', evidence: 'ValueError: no' } },
+      { logTail: 'two\nthree\n', stderr: 'warned\n\n', failure: { class: 'TIME_LIMIT', evidence: 'the time limit of 5 min was reached' }, script: expect.stringContaining('#!/bin/bash') },
+      { logTail: null, errorText: 'Traceback\n  ...\nValueError: no\n', failure: { class: 'UNKNOWN', evidence: 'ValueError: no' } },
       { failure: null },
     ]);
+  });
+});
+
+describe('a waiting attempt', () => {
+  it('explains its reason, with the estimate of its start, on the job too', async () => {
+    const id = await seedExperiment(fixture.db);
+    const estimatedStartAt = new Date('2030-01-01T00:00:00Z');
+    const [pendingId, oddId, runningId] = await seedJobs(fixture.db, id, [
+      { state: 'PENDING', attempts: [{ state: 'PENDING', reason: 'Resources', estimatedStartAt }] },
+      { state: 'PENDING', attempts: [{ state: 'PENDING', reason: 'SolarFlare' }] },
+      { state: 'RUNNING', attempts: [{ state: 'RUNNING', reason: null }] },
+    ]);
+    const query = `query ($id: ID!) { job(id: $id) { pending { reason explanation advice willStartByItself estimatedStartAt } currentAttempt { pending { reason } estimatedStartAt } } }`;
+    const jobOf = async (jobId: string | undefined) => (await fixture.run(query, { id: jobId })).data.job;
+    expect(await jobOf(pendingId)).toMatchObject({
+      pending: { reason: 'Resources', explanation: expect.stringContaining('next in line'), willStartByItself: true, estimatedStartAt },
+      currentAttempt: { pending: { reason: 'Resources' }, estimatedStartAt },
+    });
+    expect(await jobOf(oddId)).toMatchObject({ pending: { reason: 'SolarFlare', explanation: null, advice: null, willStartByItself: null, estimatedStartAt: null } });
+    expect(await jobOf(runningId)).toMatchObject({ pending: null, currentAttempt: { pending: null } });
+  });
+});
+
+describe('a job tried again with another configuration', () => {
+  it('and the one it came from show one another', async () => {
+    const id = await seedExperiment(fixture.db);
+    const [oldId] = await seedJobs(fixture.db, id, [{ state: 'FAILED', name: 'old', attempts: [{ state: 'FAILED' }] }]);
+    const notBefore = new Date('2030-01-01T00:00:00Z');
+    await seedJobs(fixture.db, id, [{ state: 'QUEUED', name: 'new', retryOf: oldId!, notBefore }]);
+    const result = await fixture.run('query ($id: ID!) { job(id: $id) { retryOf { id } notBefore retriedBy { name notBefore retryOf { name } } } }', { id: oldId });
+    expect(result.data.job).toMatchObject({ retryOf: null, notBefore: null, retriedBy: [{ name: 'new', notBefore, retryOf: { name: 'old' } }] });
   });
 });
 

@@ -44,7 +44,7 @@ export async function openFixture(feed?: (db: TestDatabase) => Promise<Feed>): P
     maxArraySizeOf: async () => null, limits: { maxJobsPerSweep: 10_000, maxConfigBytes: 1_000_000 }, tokenName: ADMIN.tokenName,
   };
   const noFeed = { subscribe: () => { throw new Error('this fixture has no feed'); } };
-  const context = () => createGraphqlContext({ database: db.database, feed: opened ?? noFeed, viewer: ADMIN, actions });
+  const context = () => createGraphqlContext({ database: db.database, feed: opened ?? noFeed, viewer: ADMIN, actions, failureRules: [] });
   const run: Fixture['run'] = async (query, variables) => {
     const document = parse(query);
     const faults = validate(schema, document);
@@ -87,6 +87,8 @@ export interface SeedJob {
   priority?: number;
   cluster?: string;
   sweepId?: string | null;
+  retryOf?: string;
+  notBefore?: Date;
   createdAt?: Date;
   startedAt?: Date | null;
   finishedAt?: Date | null;

@@ -26,10 +26,10 @@ afterAll(() => fixture?.close());
 
 const NESTED = `query ($first: Int) { jobs(first: $first) { totalCount nodes {
   id experiment { name objective { metric } progress { done } } sweep { id progress { total } experiment { id } }
-  attempts { number job { id } script failure { class evidence } logTail } currentAttempt { number }
+  attempts { number job { id } script failure { class evidence } pending { reason } logTail } currentAttempt { number }
   checkpoints { path uri attempt { id } cluster { name } job { id } metrics { key value } }
   metrics { key steps values times nonFinite { index } sampled last { checkpoint { id } } min { checkpoint { id } } max { value } }
-  result { metrics bestCheckpoint { path } job { id } artifacts { uri } } bestCheckpoint { path } cluster { name reachable }
+  result { metrics bestCheckpoint { path } job { id } artifacts { uri } } bestCheckpoint { path } cluster { name reachable } pending { explanation } retryOf { id } retriedBy { id retryOf { name } }
 } } }`;
 
 describe('a query over many jobs', () => {
@@ -42,7 +42,7 @@ describe('a query over many jobs', () => {
     expect(twoHundred.statements).toBe(hundred.statements);
     expect(hundred.statements).toBeLessThanOrEqual(24);
     expect(twoHundred.result.data.jobs.nodes[199]).toMatchObject({
-      attempts: [{ failure: { class: 'ERROR', evidence: 'boom' } }, { failure: null }], currentAttempt: { number: 2 },
+      attempts: [{ failure: { class: 'UNKNOWN', evidence: 'boom' } }, { failure: null }], currentAttempt: { number: 2 },
       bestCheckpoint: { path: expect.stringContaining('1.ckpt') }, metrics: [{ key: 'acc' }, { key: 'val/loss', steps: [1, 2], values: [0.5, 0.25] }],
     });
   });

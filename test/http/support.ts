@@ -109,6 +109,7 @@ export async function startHttp(overrides: Partial<HttpServerOptions> = {}): Pro
     actionContext: (tokenName) => ({
       database, tokenName, clusters: new Map(), defaultCluster: 'local', maxArraySizeOf: async () => null, limits: { maxJobsPerSweep: 10, maxConfigBytes: 1000 },
     }),
+    failureRules: [],
     readinessChecks: { database: async () => null },
     ...overrides,
   });

@@ -99,14 +99,14 @@ class LocalExecutor implements Executor {
     }
     const seen = {
       token: attempt.token, taskIndex: attempt.taskIndex, slurmJobId: id, nodeList: hostname(),
-      maxRssBytes: this.#peakBytes.get(id) || null,
+      maxRssBytes: this.#peakBytes.get(id) || null, estimatedStartAt: null,
     };
     if (alive) return { ...seen, state: 'RUNNING', reason: null, exitCode: null, signal: null, startedAt, finishedAt: null, elapsedSeconds: null };
     return { ...seen, ...await this.#readEnd(id, attempt, startedAt) };
   }
 
   /** The process was dead before this is read, and a script writes its record before it ends: no record now is none ever. */
-  async #readEnd(id: string, attempt: TrackedAttempt, guardTakenAt: Date | null): Promise<Omit<Observation, 'token' | 'taskIndex' | 'slurmJobId' | 'nodeList' | 'maxRssBytes'>> {
+  async #readEnd(id: string, attempt: TrackedAttempt, guardTakenAt: Date | null): Promise<Omit<Observation, 'token' | 'taskIndex' | 'slurmJobId' | 'nodeList' | 'maxRssBytes' | 'estimatedStartAt'>> {
     const [text, cancelledAt, timedOutAt] = await Promise.all([
       readFile(exitRecordPath(attempt.jobDirectory, attempt.attemptNumber), 'utf8').catch(() => ''),
       modifiedAt(localMarkPath(this.#root, id, 'cancelled')), modifiedAt(localMarkPath(this.#root, id, 'timed-out')),

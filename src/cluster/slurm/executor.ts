@@ -201,8 +201,11 @@ class TrackedTasks {
     const slurmJobId = taskSlurmJobId(row.baseId, taskIndex, attempt.taskCount);
     // The same name under another id is a second submission, which the start guard keeps from running.
     if (attempt.slurmJobId !== null && attempt.slurmJobId !== slurmJobId) return null;
-    const { state, reason, nodeList, exitCode, signal, startedAt, finishedAt, elapsedSeconds, maxRssBytes } = row;
-    return { token: row.jobName, taskIndex, slurmJobId, state, reason, nodeList, exitCode, signal, startedAt, finishedAt, elapsedSeconds, maxRssBytes };
+    const { state, reason, nodeList, exitCode, signal, estimatedStartAt, startedAt, finishedAt, elapsedSeconds, maxRssBytes } = row;
+    return {
+      token: row.jobName, taskIndex, slurmJobId, state, reason, nodeList, exitCode, signal,
+      estimatedStartAt, startedAt, finishedAt, elapsedSeconds, maxRssBytes,
+    };
   }
 }
 

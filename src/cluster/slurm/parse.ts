@@ -16,6 +16,8 @@ export interface JobRow {
   nodeList: string | null;
   exitCode: number | null;
   signal: number | null;
+  /** While it waits: SLURM's forecast of its start. */
+  estimatedStartAt: Date | null;
   startedAt: Date | null;
   finishedAt: Date | null;
   elapsedSeconds: number | null;
@@ -50,6 +52,7 @@ export function parseQueue(text: string, isWanted: (jobName: string) => boolean)
     const nodeList = parseWord(nodes);
     listing.rows.push({
       ...listed, jobName, state, reason: parseWord(reason), nodeList, exitCode: null, signal: null,
+      estimatedStartAt: state === 'PENDING' ? parseMoment(start) : null,
       // A job that never had a node never started, though a moment may be given.
       startedAt: WAITING.includes(state) || nodeList === null ? null : parseMoment(start),
       finishedAt: null, elapsedSeconds: isTerminalAttemptState(state) ? parseSeconds(used) : null, maxRssBytes: null,
@@ -102,6 +105,7 @@ function readRun(fields: string[], line: string, problems: string[]): Accounting
     row: {
       ...listed, jobName, state, reason: cancelledBy(stateWord) ?? parseWord(reason), nodeList,
       ...(ended ? parseExitCode(exit) : { exitCode: null, signal: null }),
+      estimatedStartAt: null,
       startedAt: nodeList === null ? null : parseMoment(start),
       finishedAt: ended ? parseMoment(end) : null,
       elapsedSeconds: ended && /^\d+$/.test(elapsed) ? Number(elapsed) : null,

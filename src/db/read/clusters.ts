@@ -42,6 +42,12 @@ export async function readMaxArraySize(reader: Reader, name: string): Promise<nu
   return row?.maxArraySize ?? null;
 }
 
+/** The partitions as the cluster last said them; null where it has not. */
+export async function readPartitions(reader: Reader, name: string): Promise<PartitionRow[] | null> {
+  const [row] = await reader.select({ partitions: clusters.partitions }).from(clusters).where(eq(clusters.name, name));
+  return row?.partitions ?? null;
+}
+
 /** A cluster that has said nothing yet. */
 export function neverContacted({ name, kind }: ConfiguredCluster): ClusterState {
   return {

@@ -22,6 +22,12 @@ export async function jobsById(reader: Reader, ids: readonly string[]): Promise<
   return inOrderOf(ids, rows, (row) => row.id);
 }
 
+/** The jobs made from each job by changing its configuration, oldest first. */
+export async function retriesOfJobs(reader: Reader, jobIds: readonly string[]): Promise<JobRow[][]> {
+  const rows = await reader.select().from(jobs).where(uuidIn(jobs.retryOf, jobIds)).orderBy(jobs.createdAt, jobs.id);
+  return groupedBy(jobIds, rows, (row) => row.retryOf ?? '');
+}
+
 /** The ids of the jobs that each batch carried, in task order. */
 export async function jobIdsOfBatches(reader: Reader, batchIds: readonly string[]): Promise<string[][]> {
   const rows = await reader.select({ batchId: attempts.batchId, jobId: attempts.jobId }).from(attempts)

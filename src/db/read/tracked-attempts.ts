@@ -27,6 +27,7 @@ export interface TrackedAttemptRow {
   stdoutPath: string | null;
   stderrPath: string | null;
   submittedAt: Date;
+  estimatedStartAt: Date | null;
   startedAt: Date | null;
   timeLimitMinutes: number | null;
   gpuCount: number;
@@ -55,6 +56,7 @@ const columns = {
   stdoutPath: attempts.stdoutPath,
   stderrPath: attempts.stderrPath,
   submittedAt: attempts.submittedAt,
+  estimatedStartAt: attempts.estimatedStartAt,
   startedAt: attempts.startedAt,
   resources: jobs.resources,
   cancelRequested: jobs.cancelRequested,

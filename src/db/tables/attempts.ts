@@ -22,6 +22,8 @@ export const attempts = pgTable('attempts', {
   exitCode: integer('exit_code'),
   signal: integer('signal'),
   submittedAt: moment('submitted_at').notNull().defaultNow(),
+  /** When the cluster expects to start it; null where it does not say, and once it has started. */
+  estimatedStartAt: moment('estimated_start_at'),
   startedAt: moment('started_at'),
   finishedAt: moment('finished_at'),
   elapsedSeconds: doublePrecision('elapsed_seconds'),

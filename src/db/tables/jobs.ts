@@ -1,6 +1,8 @@
 import { sql } from 'drizzle-orm';
-import { boolean, index, integer, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
+import { boolean, index, integer, pgTable, text, unique, uuid, type AnyPgColumn } from 'drizzle-orm/pg-core';
 import type { JsonObject, Resources } from '../../domain/job-spec.ts';
+import type { RetryCounts } from '../../domain/retry-decision.ts';
+import type { RetryRule } from '../../domain/retry-policy.ts';
 import type { JobState } from '../../domain/states.ts';
 import { json, moment } from './columns.ts';
 import { experiments } from './experiments.ts';
@@ -38,6 +40,16 @@ export const jobs = pgTable('jobs', {
   holdRequested: boolean('hold_requested').notNull().default(false),
   /** What the cluster was last told: true after it took the hold, false after it took the release. */
   heldOnCluster: boolean('held_on_cluster').notNull().default(false),
+  /** The job whose configuration was changed to make this one. */
+  retryOf: uuid('retry_of').references((): AnyPgColumn => jobs.id),
+  /** It stays in our queue until then. */
+  notBefore: moment('not_before'),
+  /** Null: the policy of the site. */
+  retryPolicy: json<RetryRule[]>('retry_policy'),
+  /** Automatic retries that this job and those it came from have behind them, by class of failure. */
+  retryCounts: json<RetryCounts>('retry_counts').notNull().default({}),
+  /** The newest attempt about whose failure it was decided whether to try again. */
+  retryDecidedFor: integer('retry_decided_for').notNull().default(0),
   submittedBy: text('submitted_by').notNull(),
   /** Metric or event lines that could not be read, and why the last one could not. */
   droppedLineCount: integer('dropped_line_count').notNull().default(0),
@@ -52,6 +64,8 @@ export const jobs = pgTable('jobs', {
   index('jobs_queue').on(table.cluster, table.priority.desc(), table.id).where(sql`state = 'QUEUED'`),
   index('jobs_active').on(table.cluster).where(sql`state in ('SUBMITTING', 'PENDING', 'RUNNING')`),
   index('jobs_settling').on(table.cluster).where(sql`finished_at is not null and harvested_at is null`),
+  index('jobs_undecided').on(table.cluster, table.id).where(sql`state = 'FAILED' and retry_decided_for < attempt_count`),
+  index('jobs_retry_of').on(table.retryOf).where(sql`retry_of is not null`),
   index('jobs_experiment').on(table.experimentId, table.createdAt, table.id),
   index('jobs_sweep').on(table.sweepId, table.state),
   index('jobs_created').on(table.createdAt, table.id),

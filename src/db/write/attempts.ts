@@ -27,10 +27,11 @@ export async function applyAttemptChanges(transaction: Transaction, changed: Cha
     with seen as (
       select * from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as t(
         job_id uuid, number int, from_state text, gpu_count int, job_state text, ended boolean, state text, reason text, "slurmJobId" text,
-        "nodeList" text, "exitCode" int, signal int, "startedAt" timestamptz, "finishedAt" timestamptz, "elapsedSeconds" float8, "maxRssBytes" bigint)),
+        "nodeList" text, "exitCode" int, signal int, "estimatedStartAt" timestamptz, "startedAt" timestamptz, "finishedAt" timestamptz, "elapsedSeconds" float8, "maxRssBytes" bigint)),
     attempt as (
       update attempts a set state = seen.state, reason = seen.reason, slurm_job_id = coalesce(nullif(seen."slurmJobId", ''), a.slurm_job_id),
-        node_list = seen."nodeList", exit_code = seen."exitCode", signal = seen.signal, started_at = coalesce(seen."startedAt", a.started_at),
+        node_list = seen."nodeList", exit_code = seen."exitCode", signal = seen.signal, estimated_start_at = seen."estimatedStartAt",
+        started_at = coalesce(seen."startedAt", a.started_at),
         finished_at = case when seen.ended then coalesce(seen."finishedAt", now()) end, elapsed_seconds = seen."elapsedSeconds",
         max_rss_bytes = greatest(a.max_rss_bytes, seen."maxRssBytes"), gpu_seconds = seen."elapsedSeconds" * seen.gpu_count
       from seen where a.job_id = seen.job_id and a.number = seen.number and a.state = seen.from_state

@@ -37,7 +37,7 @@ export async function claimQueuedJobs(transaction: Transaction, cluster: string,
   }>(sql`
     select j.id, j.experiment_id, j.sweep_id, j.name, e.project, e.name as experiment, j.attempt_count, j.storage_path, j.resources, j.command,
            j.config, j.environment, j.working_directory, j.code_version, c.path as resume_path
-    from (select * from jobs where cluster = ${cluster} and state = 'QUEUED'
+    from (select * from jobs where cluster = ${cluster} and state = 'QUEUED' and (not_before is null or not_before <= now())
           order by priority desc, id limit ${limit} for update skip locked) j
     join experiments e on e.id = j.experiment_id
     left join lateral (
@@ -69,6 +69,14 @@ export async function failQueuedJob(transaction: Transaction, jobId: string, rea
     update jobs set state = 'FAILED', state_reason = ${reason}, finished_at = now(), harvested_at = now() where id = ${jobId}
     returning id as job_id, experiment_id, sweep_id, attempt_count as number`);
   return rows.map((row) => jobEvent({ ...row, number: row.number || null }, 'QUEUED', 'FAILED', reason));
+}
+
+/** Milliseconds until the first of the queued jobs that wait for a moment may go; null when none does. */
+export async function untilNextDue(reader: Reader, cluster: string): Promise<number | null> {
+  const { rows } = await reader.execute<{ milliseconds: number | null }>(sql`
+    select (extract(epoch from min(not_before) - now()) * 1000)::float8 as milliseconds
+    from jobs where cluster = ${cluster} and state = 'QUEUED' and not_before > now()`);
+  return rows[0]?.milliseconds ?? null;
 }
 
 export interface BatchRecord {

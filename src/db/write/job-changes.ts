@@ -76,7 +76,7 @@ function assignments(change: JobChange): PgUpdateSetSource<typeof jobs> {
     case 'RETRY':
       return {
         state: 'QUEUED', stateReason: null, cancelRequested: false, holdRequested: false, heldOnCluster: false,
-        startedAt: null, finishedAt: null, harvestedAt: null, tags: tagsWith(change.tags, []),
+        startedAt: null, finishedAt: null, harvestedAt: null, notBefore: null, retryCounts: {}, tags: tagsWith(change.tags, []),
         priority: sql`least(${PRIORITY_MAX}, greatest(${PRIORITY_MIN}, ${jobs.priority} + ${change.priorityBoost}))`,
       };
     case 'SET_PRIORITY': return { priority: change.priority };

@@ -1,6 +1,7 @@
 /** New jobs, and duplicates among them: two jobs of an experiment with one fingerprint differ in their repetition. */
 import { sql } from 'drizzle-orm';
 import type { JsonObject, Resources } from '../../domain/job-spec.ts';
+import type { RetryRule } from '../../domain/retry-policy.ts';
 import type { Transaction } from '../database.ts';
 
 /** Bounds of one statement: rows, and the size of its parameter (a single larger job goes alone). */
@@ -20,6 +21,8 @@ export interface SharedJobFields {
   workingDirectory: string | null;
   codeVersion: string | null;
   resources: Resources;
+  /** Null: the policy of the site. */
+  retryPolicy: RetryRule[] | null;
   submittedBy: string;
 }
 
@@ -68,10 +71,11 @@ async function insertJobs(transaction: Transaction, shared: SharedJobFields, job
   for (const rows of statementsOf(ordered.map((job) => JSON.stringify(job)))) {
     const result = await transaction.execute<{ id: string }>(sql`
       insert into jobs (id, experiment_id, sweep_id, name, config, fingerprint, repetition, tags, priority, state, cluster, command, environment,
-        working_directory, code_version, resources, storage_path, submitted_by)
+        working_directory, code_version, resources, retry_policy, storage_path, submitted_by)
       select "jobId", ${shared.experimentId}::uuid, ${shared.sweepId}::uuid, name, config, fingerprint, repetition, tags, priority, ${shared.state}::text,
         ${shared.cluster}::text, ${JSON.stringify(shared.command)}::jsonb, ${JSON.stringify(shared.environment)}::jsonb, ${shared.workingDirectory}::text,
-        ${shared.codeVersion}::text, ${JSON.stringify(shared.resources)}::jsonb, "storagePath", ${shared.submittedBy}::text
+        ${shared.codeVersion}::text, ${JSON.stringify(shared.resources)}::jsonb,
+        ${shared.retryPolicy === null ? null : JSON.stringify(shared.retryPolicy)}::jsonb, "storagePath", ${shared.submittedBy}::text
       from rows from (jsonb_to_recordset(${rows}::jsonb) as ("jobId" uuid, name text, config jsonb, fingerprint text, repetition int, tags text[], priority int,
         "storagePath" text)) with ordinality as t
       order by t.ordinality

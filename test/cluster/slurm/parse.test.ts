@@ -31,6 +31,9 @@ describe('squeue', () => {
     expect(rows.filter(({ state, startedAt }) => state === 'PENDING' && startedAt !== null)).toEqual([]);
     const started = /RUNNING\|None\|b\[1-2\]\|([^|]+)\|/.exec(recorded('squeue-beta.txt'))?.[1];
     expect(rows.find(({ jobName }) => jobName.endsWith('blocker'))).toMatchObject({ nodeList: 'b[1-2]', startedAt: new Date(`${started}Z`) });
+    const begin = /PENDING\|BeginTime\|\|([^|]+)\|/.exec(recorded('squeue-alpha.txt'))?.[1];
+    expect(rows.find(({ jobName }) => jobName.endsWith('begin'))).toMatchObject({ estimatedStartAt: new Date(`${begin}Z`) });
+    expect(rows.filter(({ state, estimatedStartAt }) => state !== 'PENDING' && estimatedStartAt !== null)).toEqual([]);
   });
 
   it('shows a requeued job as waiting again', () => {

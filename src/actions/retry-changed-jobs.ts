@@ -1,0 +1,119 @@
+/** Retries with changes: other resources make a new attempt of the same job, another configuration makes a new job. */
+import { newId } from '../db/ids.ts';
+import { readRetryOrigins, type RetryOrigin } from '../db/read/retry-origins.ts';
+import { transact } from '../db/transaction.ts';
+import { appendEvents } from '../db/write/events.ts';
+import { lockChangeableJobs, readChangeableJobs, type ChangeableJob } from '../db/write/job-changes.ts';
+import { insertRetryJobs, requeueForRetry, type NewAttempt, type NewJobFromOld } from '../db/write/retries.ts';
+import { blockedAt, configLeaves, setDotted } from '../domain/config-values.ts';
+import type { NewEvent } from '../domain/events.ts';
+import { canonicalJson, fingerprint } from '../domain/fingerprint.ts';
+import { PRIORITY_MAX, PRIORITY_MIN, type JsonObject } from '../domain/job-spec.ts';
+import { jobDirectory } from '../domain/layout.ts';
+import { mergeResources, validateResources, type RequestedResources } from '../domain/resources.ts';
+import { retriedName } from '../domain/retry-decision.ts';
+import { isTerminalJobState, TERMINAL_JOB_STATES } from '../domain/states.ts';
+import type { ActionContext } from './action-context.ts';
+import { checkSelected, MAX_JOBS_PER_CHANGE, toChangeSelection, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
+
+export interface RetryChanges {
+  priorityBoost: number;
+  tags: string[];
+  /** Laid over each configuration; may be empty. */
+  config: JsonObject;
+  /** In place of what each job asked for; what is absent or null stays. */
+  resources: RequestedResources;
+}
+
+type Context = Pick<ActionContext, 'database' | 'tokenName' | 'clusters'>;
+
+type Plan =
+  | { kind: 'NEW_JOB'; row: NewJobFromOld }
+  | { kind: 'NEW_ATTEMPT'; row: NewAttempt }
+  | { kind: 'UNCHANGED'; reason: string };
+
+interface Planned {
+  job: ChangeableJob;
+  plan: Plan;
+}
+
+/** Answers the ids of new jobs where the configuration changes (in a dry run those of the jobs they would be made from). Throws as `changeJobs`. */
+export async function retryChangedJobs(context: Context, selection: JobSelection, changes: RetryChanges): Promise<JobChangeAnswer> {
+  const chosen = toChangeSelection(selection, TERMINAL_JOB_STATES);
+  if (selection.dryRun === true) {
+    const jobs = checkSelected(chosen, await readChangeableJobs(context.database, chosen, MAX_JOBS_PER_CHANGE + 1));
+    const planned = planAll(context, jobs, await readRetryOrigins(context.database, jobs.map(({ jobId }) => jobId)), changes);
+    return answerOf(planned, ({ job }) => job.jobId);
+  }
+  return transact(context.database, async (transaction) => {
+    const jobs = checkSelected(chosen, await lockChangeableJobs(transaction, chosen, MAX_JOBS_PER_CHANGE + 1));
+    const drafts = planAll(context, jobs, await readRetryOrigins(transaction, jobs.map(({ jobId }) => jobId)), changes);
+    const inserted = await insertRetryJobs(transaction, drafts.flatMap(({ plan }) => (plan.kind === 'NEW_JOB' ? [plan.row] : [])));
+    const planned = drafts.map(({ job, plan }): Planned => (plan.kind !== 'NEW_JOB' || inserted.has(plan.row.jobId) ? { job, plan }
+      : { job, plan: { kind: 'UNCHANGED', reason: 'a job with the changed configuration exists already' } }));
+    await requeueForRetry(transaction, planned.flatMap(({ plan }) => (plan.kind === 'NEW_ATTEMPT' ? [plan.row] : [])));
+    await appendEvents(transaction, planned.flatMap((each) => eventsOf(each, context.tokenName)));
+    return answerOf(planned, ({ job, plan }) => (plan.kind === 'NEW_JOB' ? plan.row.jobId : job.jobId));
+  });
+}
+
+function answerOf(planned: Planned[], idOf: (planned: Planned) => string): JobChangeAnswer {
+  const answer: JobChangeAnswer = { changedJobIds: [], unchanged: [] };
+  for (const each of planned) {
+    if (each.plan.kind === 'UNCHANGED') answer.unchanged.push({ jobId: each.job.jobId, reason: each.plan.reason });
+    else answer.changedJobIds.push(idOf(each));
+  }
+  return answer;
+}
+
+function planAll(context: Context, jobs: ChangeableJob[], origins: RetryOrigin[], changes: RetryChanges): Planned[] {
+  const byId = new Map(origins.map((origin) => [origin.jobId, origin]));
+  return jobs.map((job) => {
+    const origin = byId.get(job.jobId);
+    if (origin === undefined) throw new Error(`job ${job.jobId} has no experiment`);
+    return { job, plan: isTerminalJobState(job.state) ? planOne(context, origin, changes) : { kind: 'UNCHANGED', reason: `has not ended: ${job.state}` } };
+  });
+}
+
+function planOne({ clusters, tokenName }: Context, origin: RetryOrigin, changes: RetryChanges): Plan {
+  const unchanged = (reason: string): Plan => ({ kind: 'UNCHANGED', reason });
+  const resources = mergeResources(changes.resources, origin.resources);
+  const [fault] = validateResources(resources, ['resourceChanges']);
+  if (fault !== undefined) return unchanged(`${fault.field.join('.')}: ${fault.message}`);
+  const leaves = configLeaves(changes.config);
+  const blocked = leaves.map(({ key }) => blockedAt(origin.config, key)).find((key) => key !== null);
+  if (blocked) return unchanged(`"${blocked}" is a plain value in its configuration, not a group`);
+  const config = leaves.reduce((changed, { key, value }) => setDotted(changed, key, value), origin.config);
+  const shared = {
+    resources, tags: [...new Set([...origin.tags, ...changes.tags])], notBefore: null, retryCounts: {}, reason: `retried by ${tokenName}`,
+    priority: Math.min(PRIORITY_MAX, Math.max(PRIORITY_MIN, origin.priority + changes.priorityBoost)),
+  };
+  if (canonicalJson(config) === canonicalJson(origin.config)) {
+    return leaves.length > 0 && canonicalJson(plain(resources)) === canonicalJson(plain(origin.resources)) ? unchanged('has that configuration and those resources already')
+      : { kind: 'NEW_ATTEMPT', row: { ...shared, jobId: origin.jobId } };
+  }
+  const rootDirectory = clusters.get(origin.cluster)?.rootDirectory;
+  if (rootDirectory === undefined) return unchanged(`its cluster "${origin.cluster}" is not configured any more`);
+  const jobId = newId();
+  return {
+    kind: 'NEW_JOB',
+    row: {
+      ...shared, jobId, retryOf: origin.jobId, name: retriedName(origin.name, origin.config, config), config, fingerprint: fingerprint({ ...origin.identity, config }),
+      storagePath: jobDirectory(rootDirectory, origin.project, origin.experiment, jobId), submittedBy: tokenName,
+    },
+  };
+}
+
+const plain = (resources: RetryOrigin['resources']): JsonObject => ({ ...resources });
+
+function eventsOf({ job, plan }: Planned, tokenName: string): NewEvent[] {
+  const about = { experimentId: job.experimentId, sweepId: job.sweepId, jobId: job.jobId, attemptNumber: null };
+  switch (plan.kind) {
+    case 'UNCHANGED': return [];
+    case 'NEW_ATTEMPT': return [{ ...about, kind: 'JOB_STATE_CHANGED', payload: { from: job.state, to: 'QUEUED', reason: `retried by ${tokenName}` } }];
+    case 'NEW_JOB': return [
+      { ...about, jobId: plan.row.jobId, kind: 'JOB_STATE_CHANGED', payload: { from: null, to: 'QUEUED', reason: `made from ${job.jobId} by ${tokenName}` } },
+      { ...about, kind: 'JOB_UPDATED', payload: { changed: ['retriedBy'] } },
+    ];
+  }
+}
