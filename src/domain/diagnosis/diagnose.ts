@@ -27,8 +27,9 @@ export interface Failure {
 /** Longer lines are cut before a pattern sees them, which bounds what a careless pattern can cost. */
 const MAX_LINE_LENGTH = 1_000;
 const MAX_EVIDENCE_LENGTH = 500;
-/** Built from text because a control character may not stand in a pattern. */
-const TERMINAL_CODES = new RegExp('\\u001b\\[[0-9;?]*[A-Za-z]', 'g');
+const ESCAPE = String.fromCharCode(27);
+/** Colours and the like. */
+const TERMINAL_CODES = new RegExp(`${ESCAPE}\\[[0-9;?]*[A-Za-z]`, 'g');
 /** Ended by root, so by no wish of the user's: what accounting says as `CANCELLED by 0`. */
 const BY_ROOT = /\bby user id 0$/;
 
