@@ -97,7 +97,6 @@ expgraph_enter() {
 
 # SLURM ends a job by sending TERM to each of its processes, so passing TERM on would send it twice.
 expgraph_signal() {
-  expgraph_interrupted=1
   if [ -z "$expgraph_child" ]; then expgraph_pending=$1
   elif [ "$1" != TERM ] || [ "$expgraph_pass_term" = 1 ]; then kill -s "$1" "$expgraph_child" 2>/dev/null
   fi
@@ -183,13 +182,12 @@ if [ -z "$expgraph_pending" ]; then
   env "${expgraph_variables[@]}" "${expgraph_command[@]}" &
   expgraph_child=$!
   if [ -n "$expgraph_pending" ]; then kill -s "$expgraph_pending" "$expgraph_child" 2>/dev/null; fi
-  # A trapped signal ends the wait early with a code of its own; the last wait gives the command's.
-  expgraph_interrupted=1
-  while [ "$expgraph_interrupted" = 1 ]; do
-    expgraph_interrupted=0
-    wait "$expgraph_child"
-    expgraph_code=$?
-  done
+  # bash loses the code of a command that ends in the moment in which a trapped signal interrupts the wait for it. So we look
+  # whether it is still there, sleeping on a pipe that stays silent, and wait only once it has ended.
+  exec {expgraph_silence}<> <(:)
+  while kill -0 "$expgraph_child" 2>/dev/null; do read -r -t 0.2 -u "$expgraph_silence"; done
+  wait "$expgraph_child"
+  expgraph_code=$?
 else
   expgraph_code=143
 fi

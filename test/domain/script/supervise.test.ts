@@ -194,6 +194,19 @@ describe('a script that is signalled', () => {
     expect(readFileSync(`${task.jobDirectory}/signals`, 'utf8')).toBe('USR1\nTERM\n');
   });
 
+  it('records the code of a command that ends in the moment of a signal', async () => {
+    const task = taskOf(root, 'a', { identity: identityOf({ command: ['sh', '-c', "trap 'exit 7' TERM; touch \"$EXPGRAPH_JOB_DIR/ready\"; while :; do sleep 0.01; done"] }) });
+    for (let attemptNumber = 1; attemptNumber <= 15; attemptNumber += 1) {
+      const attempt = { ...task, attemptNumber };
+      const { child, ended } = start(batchOf(root, [attempt]), { SLURM_JOB_ID: '1' }, '1');
+      await untilExists(`${task.jobDirectory}/ready`);
+      rmSync(`${task.jobDirectory}/ready`);
+      process.kill(-child.pid!, 'SIGTERM');
+      expect((await ended).code).toBe(7);
+      expect(recordOf(attempt)).toMatchObject({ exitCode: 7, signal: null });
+    }
+  });
+
   it('ends what the command left behind, as SLURM does', async () => {
     const task = taskOf(root, 'a', { identity: identityOf({ command: ['sh', '-c', 'sleep 60 & echo $! > "$EXPGRAPH_JOB_DIR/left"'] }) });
     await run(batchOf(root, [task]), { EXPGRAPH_TASK_INDEX: '0' });
