@@ -198,7 +198,7 @@ describe('a script that is signalled', () => {
     const task = taskOf(root, 'a', { identity: identityOf({ command: ['sh', '-c', "trap 'exit 7' TERM; touch \"$EXPGRAPH_JOB_DIR/ready\"; while :; do sleep 0.01; done"] }) });
     for (let attemptNumber = 1; attemptNumber <= 15; attemptNumber += 1) {
       const attempt = { ...task, attemptNumber };
-      const { child, ended } = start(batchOf(root, [attempt]), { SLURM_JOB_ID: '1' }, '1');
+      const { child, ended } = start(batchOf(root, [attempt], { token: `eg-${attemptNumber}` }), { SLURM_JOB_ID: '1' }, '1');
       await untilExists(`${task.jobDirectory}/ready`);
       rmSync(`${task.jobDirectory}/ready`);
       process.kill(-child.pid!, 'SIGTERM');
