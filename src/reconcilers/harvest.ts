@@ -123,6 +123,7 @@ function takeIn(harvest: Harvest, reading: Reading, content: Buffer, options: { 
       return cursorAt(harvest.metrics.cursor);
     case 'notes':
       harvest.notes = readNoteLines(content, reading.from, options);
+      if (harvest.notes.hasMore) harvest.hasMore = true;
       return cursorAt(harvest.notes.cursor);
     case 'stdout':
       harvest.stdoutTail = tailText(content, reading);
