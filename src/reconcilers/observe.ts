@@ -25,7 +25,7 @@ export interface ObserveDependencies {
   cluster: Cluster;
   /** Tokens whose submission is still under way in this process. */
   inFlight: ReadonlySet<string>;
-  /** When the scheduler last mentioned an attempt, by attempt; kept between rounds. */
+  /** When the scheduler last mentioned an attempt, or was first asked about it, by attempt; kept between rounds. */
   lastSeen: Map<string, number>;
   logger: Logger;
   now: () => Date;
@@ -74,7 +74,7 @@ async function observe({ cluster, lastSeen, logger, now }: ObserveDependencies, 
  * go back to the queue. Answers the attempts that are known to be on the cluster.
  */
 async function resolveOpenBatches(
-  { database, cluster, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[], observations: Map<string, Observation>,
+  { database, cluster, lastSeen, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[], observations: Map<string, Observation>,
 ): Promise<TrackedAttemptRow[]> {
   const open = new Map<string, TrackedAttemptRow[]>();
   for (const row of tracked) if (row.state === 'SUBMITTING') open.set(row.batchId, [...open.get(row.batchId) ?? [], row]);
@@ -88,7 +88,8 @@ async function resolveOpenBatches(
       await database.transaction(async (transaction) => appendEvents(transaction, await markBatchSubmitted(transaction, batchId, slurmJobId, null, tasks)));
       for (const observation of seen) adopted.set(keyOf(observation), observation.slurmJobId);
       logger.info({ ...about, slurmJobId }, 'batch adopted: it had been submitted after all');
-    } else if (now().getTime() - rows[0]!.submittedAt.getTime() > cluster.settings.submitGraceSeconds * 1000) {
+    // Not from the submission itself: sbatch may have been waited for until long after, or a process have ended meanwhile.
+    } else if (now().getTime() - (lastSeen.get(keyOf(rows[0]!)) ?? now().getTime()) > cluster.settings.submitGraceSeconds * 1000) {
       const why = `no trace of it on the cluster ${cluster.settings.submitGraceSeconds} s after the submission broke off`;
       await database.transaction(async (transaction) => appendEvents(transaction, await returnBatchToQueue(transaction, batchId, why, null)));
       logger.warn(about, 'batch returned to the queue: it was never submitted');
