@@ -9,6 +9,7 @@ import { readSettlingAttempts, type TrackedAttemptRow } from '../db/read/tracked
 import { applyAttemptChanges, type ChangedAttempt } from '../db/write/attempts.ts';
 import { markBatchSubmitted, returnBatchToQueue } from '../db/write/dispatch.ts';
 import { appendEvents } from '../db/write/events.ts';
+import { transact } from '../db/transaction.ts';
 import { decideAttemptChange } from '../domain/attempt-change.ts';
 import { isTerminalAttemptState } from '../domain/states.ts';
 import { submittedTask } from './dispatch.ts';
@@ -85,13 +86,13 @@ async function resolveOpenBatches(
     if (seen.length > 0) {
       const slurmJobId = cluster.settings.kind === 'SLURM' ? seen[0]!.slurmJobId.split('_')[0]! : null;
       const tasks = seen.map((observation) => submittedTask(cluster, observation.token, observation.slurmJobId, observation.taskIndex));
-      await database.transaction(async (transaction) => appendEvents(transaction, await markBatchSubmitted(transaction, batchId, slurmJobId, null, tasks)));
+      await transact(database, async (transaction) => appendEvents(transaction, await markBatchSubmitted(transaction, batchId, slurmJobId, null, tasks)));
       for (const observation of seen) adopted.set(keyOf(observation), observation.slurmJobId);
       logger.info({ ...about, slurmJobId }, 'batch adopted: it had been submitted after all');
     // Not from the submission itself: sbatch may have been waited for until long after, or a process have ended meanwhile.
     } else if (now().getTime() - (lastSeen.get(keyOf(rows[0]!)) ?? now().getTime()) > cluster.settings.submitGraceSeconds * 1000) {
       const why = `no trace of it on the cluster ${cluster.settings.submitGraceSeconds} s after the submission broke off`;
-      await database.transaction(async (transaction) => appendEvents(transaction, await returnBatchToQueue(transaction, batchId, why, null)));
+      await transact(database, async (transaction) => appendEvents(transaction, await returnBatchToQueue(transaction, batchId, why, null)));
       logger.warn(about, 'batch returned to the queue: it was never submitted');
     }
   }
@@ -126,7 +127,7 @@ async function commit(
   }).filter(({ changed, harvested }) => changed !== null || (harvested !== null && hasNews(harvested, now())));
   for (let start = 0; start < findings.length; start += COMMIT_CHUNK) {
     const chunk = findings.slice(start, start + COMMIT_CHUNK);
-    await database.transaction(async (transaction) => {
+    await transact(database, async (transaction) => {
       const moved = await applyAttemptChanges(transaction, chunk.flatMap(({ changed }) => changed ?? []));
       const stored = await storeHarvest(transaction, chunk.flatMap(({ harvested }) => harvested ?? []), now());
       await appendEvents(transaction, [...stored, ...moved]);

@@ -2,6 +2,7 @@
 import type { Cluster } from '../cluster/executor.ts';
 import type { Database } from '../db/database.ts';
 import type { TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
+import { transact } from '../db/transaction.ts';
 import { markHeldOnCluster } from '../db/write/attempts.ts';
 
 /** A cancel that has shown no effect is sent again after this. */
@@ -33,5 +34,5 @@ export async function carryOutWishes({ database, cluster, cancelledAt, now }: Wi
 async function setHeld(database: Database, cluster: Cluster, rows: TrackedAttemptRow[], held: boolean): Promise<void> {
   if (rows.length === 0) return;
   await cluster.executor.setHeld(rows.map((row) => row.slurmJobId!), held);
-  await database.transaction((transaction) => markHeldOnCluster(transaction, rows.map((row) => row.jobId), held));
+  await transact(database, (transaction) => markHeldOnCluster(transaction, rows.map((row) => row.jobId), held));
 }

@@ -19,7 +19,7 @@ afterEach(async () => {
 });
 
 const database = () => at.db.database;
-const dispatch = () => dispatchQueue({ database: database(), cluster: fake.cluster, inFlight: new Set(), maxArraySize: () => 1001, logger: silent });
+const dispatch = () => dispatchQueue({ database: database(), cluster: fake.cluster, inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
 
 interface JobRow { state: string; storage_path: string; dropped_line_count: number }
 async function jobRows(): Promise<JobRow[]> {
