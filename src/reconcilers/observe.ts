@@ -60,13 +60,17 @@ function mayHaveFiles(row: TrackedAttemptRow, seen: Observation | undefined): bo
 
 async function observe({ cluster, lastSeen, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[]): Promise<Map<string, Observation>> {
   if (tracked.length === 0) return new Map();
-  const report = await cluster.executor.observe(tracked);
+  const report = await cluster.executor.observe(tracked).catch((error: unknown) => {
+    // Nobody was asked for a while: how long an attempt has been absent is counted anew.
+    lastSeen.clear();
+    throw error;
+  });
   for (const problem of report.problems) logger.error({ cluster: cluster.settings.name, problem }, 'the cluster said something unknown');
   const observations = new Map(report.observations.map((observation) => [keyOf(observation), observation]));
   const time = now().getTime();
   const tracing = new Set(tracked.map(keyOf));
   for (const key of lastSeen.keys()) if (!tracing.has(key)) lastSeen.delete(key);
-  for (const key of tracing) if (observations.has(key) || !lastSeen.has(key)) lastSeen.set(key, time);
+  for (const key of tracing) if (observations.has(key) || !lastSeen.has(key) || report.isIncomplete === true) lastSeen.set(key, time);
   return observations;
 }
 

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { SubmitError } from '../../src/cluster/executor.ts';
+import { TransportError } from '../../src/cluster/transport.ts';
 import { eventsPath, metricsPath, resultPath } from '../../src/domain/layout.ts';
 import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
@@ -42,6 +43,48 @@ describe('a submission whose answer was lost', () => {
     expect(await statesOf()).toEqual(['SUBMITTING']);
     await fake.observe(database(), 151);
     expect(await statesOf()).toEqual(['QUEUED']);
+  });
+
+  test('is not taken for one that never came while accounting does not answer', async () => {
+    await submitJobs(1);
+    const { observe } = fake.cluster.executor;
+    fake.override({
+      submit: () => Promise.reject(new SubmitError('ambiguous', 'the connection was lost')),
+      observe: async (attempts) => ({ ...await observe(attempts), isIncomplete: true }),
+    });
+    await expect(dispatch()).rejects.toThrow('was lost');
+    await fake.observe(database(), 1);
+    await fake.observe(database(), 1000);
+    expect(await statesOf()).toEqual(['SUBMITTING']);
+  });
+});
+
+describe('an attempt that the scheduler does not mention', () => {
+  beforeEach(async () => {
+    await submitJobs(1);
+    await dispatch();
+    fake.says.set(0, { state: 'RUNNING', startedAt: new Date() });
+    await fake.observe(database(), 1);
+    fake.says.clear();
+  });
+
+  test('is not lost because the cluster could not be asked for a long time', async () => {
+    const { observe } = fake.cluster.executor;
+    fake.override({ observe: () => Promise.reject(new TransportError('unreachable', 'no route')) });
+    await expect(fake.observe(database(), 5)).rejects.toThrow('no route');
+    fake.override({ observe });
+    await fake.observe(database(), 3600);
+    expect(await statesOf()).toEqual(['RUNNING']);
+    await fake.observe(database(), 4201);
+    expect(await statesOf()).toEqual(['LOST']);
+  });
+
+  test('is not lost while accounting does not answer', async () => {
+    const { observe } = fake.cluster.executor;
+    fake.override({ observe: async (attempts) => ({ ...await observe(attempts), isIncomplete: true }) });
+    await fake.observe(database(), 1000);
+    await fake.observe(database(), 2000);
+    expect(await statesOf()).toEqual(['RUNNING']);
   });
 });
 

@@ -1,0 +1,30 @@
+/** A SLURM whose queue answers and whose accounting does not. */
+import { expect, test } from 'vitest';
+import type { TrackedAttempt } from '../../../src/cluster/executor.ts';
+import { openSlurmExecutor } from '../../../src/cluster/slurm/executor.ts';
+import type { ExecResult, Transport } from '../../../src/cluster/transport.ts';
+
+const answer = (stdout: string, stderr = '', exitCode = 0): ExecResult => ({ exitCode, signal: null, stdout: Buffer.from(stdout), stderr: Buffer.from(stderr) });
+
+function executorWithSacct(sacct: ExecResult): ReturnType<typeof openSlurmExecutor> {
+  const exec = (argv: string[]): Promise<ExecResult> => Promise.resolve(argv.includes('id') ? answer('me\n') : argv.includes('sacct') ? sacct : answer(''));
+  return openSlurmExecutor({ exec } as Transport);
+}
+
+const attempt: TrackedAttempt = {
+  token: 'eg-abc', taskIndex: 0, taskCount: 1, slurmJobId: null, jobDirectory: '/scratch/j', attemptNumber: 1, submittedAt: new Date(), timeLimitMinutes: null,
+};
+
+test('says that absence means nothing when sacct fails', async () => {
+  const failing = executorWithSacct(answer('', 'sacct: error: slurm_persist_conn_open: Connection refused', 1));
+  expect(await failing.observe([attempt])).toMatchObject({ observations: [], isIncomplete: true });
+});
+
+test('goes by the queue alone where there is no accounting', async () => {
+  const without = executorWithSacct(answer('', 'Slurm accounting storage is disabled', 1));
+  expect(await without.observe([attempt])).toMatchObject({ observations: [], isIncomplete: false });
+});
+
+test('has a whole answer when sacct knows of nothing', async () => {
+  expect(await executorWithSacct(answer('')).observe([attempt])).toMatchObject({ observations: [], problems: [], isIncomplete: false });
+});
