@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { retryJobs } from '../../src/actions/retry-jobs.ts';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { SubmitError } from '../../src/cluster/executor.ts';
 import { TransportError } from '../../src/cluster/transport.ts';
@@ -105,6 +106,45 @@ describe('a lost attempt', () => {
     fake.says.set(0, { state: 'COMPLETED', exitCode: 0 });
     await fake.observe(database(), 2000);
     expect(await statesOf()).toEqual(['COMPLETED']);
+  });
+});
+
+describe('a job that is retried while a round is under way', () => {
+  /** Retries all jobs after the round has read what it works on. */
+  function retryDuringList(): void {
+    const { list } = fake.cluster.transport;
+    fake.cluster.transport.list = async (request) => {
+      await retryJobs(at.context, { filter: { states: ['COMPLETED', 'LOST'] } });
+      return list(request);
+    };
+  }
+
+  test('has no result of the run before', async () => {
+    await submitJobs(1);
+    await dispatch();
+    fake.says.set(0, { state: 'COMPLETED', exitCode: 0 });
+    await fake.observe(database(), 1);
+    expect((await at.db.pool.query('select 1 from results')).rowCount).toBe(1);
+    retryDuringList();
+    const [job] = await jobRows();
+    await putFile(metricsPath(job!.storage_path), '{"step":1,"loss":0.5}\n');
+    await fake.observe(database(), 2);
+    expect(await statesOf()).toEqual(['QUEUED']);
+    expect((await at.db.pool.query('select 1 from results')).rowCount).toBe(0);
+  });
+
+  test('stays in the queue when late evidence of the run before comes in', async () => {
+    await submitJobs(1);
+    await dispatch();
+    fake.says.set(0, { state: 'RUNNING', startedAt: new Date() });
+    await fake.observe(database(), 1);
+    fake.says.clear();
+    await fake.observe(database(), 700);
+    retryDuringList();
+    fake.says.set(0, { state: 'FAILED', exitCode: 1 });
+    await fake.observe(database(), 701);
+    expect(await statesOf()).toEqual(['QUEUED']);
+    expect((await at.db.pool.query<{ state: string }>('select state from attempts')).rows).toEqual([{ state: 'FAILED' }]);
   });
 });
 
