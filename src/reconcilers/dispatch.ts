@@ -114,19 +114,32 @@ function submittingEvents(job: QueuedJob): NewEvent[] {
   ];
 }
 
-/** One after the other, in priority order. After a batch that the cluster would not take now, the rest is not even tried. */
+/**
+ * One after the other, in priority order. After a batch that the cluster would not take now, those that ask for the same
+ * partition, account and qos are not even tried; after one that did not get through, none is.
+ */
 async function submitAll(dependencies: DispatchDependencies, recorded: RecordedBatch[]): Promise<number> {
   let submittedTasks = 0;
   let setback: Error | null = null;
+  const turnedAway = new Map<string, Error>();
   for (const batch of recorded) {
-    const why = setback?.message ?? (dependencies.isStopping() ? 'the server was stopped' : null);
-    if (why === null) setback = await submitOne(dependencies, batch);
-    else await store(dependencies, (transaction) => returnBatchToQueue(transaction, batch.batchId, why, null));
-    if (why === null && setback === null) submittedTasks += batch.spec.tasks.length;
+    const { partition, account, qos } = batch.spec.resources;
+    const door = JSON.stringify([partition, account, qos]);
+    const why: string | null = (setback ?? turnedAway.get(door))?.message ?? (dependencies.isStopping() ? 'the server was stopped' : null);
+    const failure: Error | null = why === null ? await submitOne(dependencies, batch) : null;
+    if (why !== null) await store(dependencies, (transaction) => returnBatchToQueue(transaction, batch.batchId, why, null));
+    else if (failure === null) submittedTasks += batch.spec.tasks.length;
+    else if (isAnswer(failure)) turnedAway.set(door, failure);
+    else setback = failure;
     dependencies.inFlight.delete(batch.spec.token);
   }
-  if (setback !== null) throw setback;
+  for (const failure of [setback, ...turnedAway.values()]) if (failure !== null) throw failure;
   return submittedTasks;
+}
+
+/** Whether the cluster itself said "not now", which may hold for a partition or an account only. */
+function isAnswer(failure: Error): boolean {
+  return failure instanceof SubmitError && failure.failure === 'transient' && !(failure.cause instanceof TransportError);
 }
 
 /** Answers the error that tells to stop submitting for now, or null to go on. */

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
+import { SubmitError } from '../../src/cluster/executor.ts';
 import { dispatchQueue, type DispatchDependencies } from '../../src/reconcilers/dispatch.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
 import { fakeCluster, silent, type FakeCluster } from './fake-cluster.ts';
@@ -81,4 +82,18 @@ test('a server that stops sends no further batch, and gives back what it has cla
   expect(await dispatchQueue(dependencies({ inFlight, isStopping: () => stopping }))).toBe(2);
   expect((await statesOf()).sort()).toEqual(['PENDING', 'PENDING', 'QUEUED', 'QUEUED', 'QUEUED', 'QUEUED']);
   expect([...inFlight]).toEqual([]);
+});
+
+test('a partition that takes no jobs now does not hold up those for another', async () => {
+  const space = { grid: [{ key: 'n', values: [1] }] };
+  await submitSweep(at.context, smallSweep({ experiment: 'first', priority: 900, resources: { partition: 'down' }, space }));
+  await submitSweep(at.context, smallSweep({ experiment: 'second', priority: 100, resources: { partition: 'up' }, space }));
+  const { submit } = fake.cluster.executor;
+  fake.override({ submit: async (batch, script) => {
+    if (batch.resources.partition === 'down') throw new SubmitError('transient', 'Required partition not available (inactive or drain)');
+    return submit(batch, script);
+  } });
+  await expect(dispatchQueue(dependencies())).rejects.toThrow('Required partition');
+  const { rows } = await at.db.pool.query<{ state: string }>('select state from jobs order by priority');
+  expect(rows.map((row) => row.state)).toEqual(['PENDING', 'QUEUED']);
 });
