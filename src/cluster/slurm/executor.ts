@@ -162,7 +162,8 @@ class SlurmExecutor implements Executor {
 
   /** Asked once: jobs are listed by the name of the account that submits them. */
   #userName(): Promise<string> {
-    this.#user ??= this.#text(['id', '-un']).then((text) => text.trim()).catch((error: unknown) => {
+    // The last line: a login shell may have printed a greeting before.
+    this.#user ??= this.#text(['id', '-un']).then((text) => text.trim().split('\n').at(-1) ?? '').catch((error: unknown) => {
       this.#user = null;
       throw error;
     });

@@ -1,4 +1,4 @@
-/** A SLURM whose queue answers and whose accounting does not. */
+/** A SLURM that answers oddly: accounting that fails, a login shell that greets. */
 import { expect, test } from 'vitest';
 import type { TrackedAttempt } from '../../../src/cluster/executor.ts';
 import { openSlurmExecutor } from '../../../src/cluster/slurm/executor.ts';
@@ -27,4 +27,15 @@ test('goes by the queue alone where there is no accounting', async () => {
 
 test('has a whole answer when sacct knows of nothing', async () => {
   expect(await executorWithSacct(answer('')).observe([attempt])).toMatchObject({ observations: [], problems: [], isIncomplete: false });
+});
+
+test('asks for the jobs of its own account, whatever a login shell prints before the name', async () => {
+  const asked: string[][] = [];
+  const executor = openSlurmExecutor({ exec: (argv: string[]) => {
+    asked.push(argv);
+    return Promise.resolve(answer(argv.includes('id') ? 'Welcome to the cluster\nme\n' : ''));
+  } } as Transport);
+  await executor.observe([attempt]);
+  const squeue = asked.find((argv) => argv.includes('squeue')) ?? [];
+  expect(squeue[squeue.lastIndexOf('-u') + 1]).toBe('me');
 });
