@@ -9,7 +9,7 @@ let proxy: Server;
 const sockets: Socket[] = [];
 let proxyUrl: string;
 beforeEach(async () => {
-  const { host, port = 5432, user, database } = new pg.Client({ connectionString: inject('postgresUrl') });
+  const { host, port, user, database } = new pg.Client({ connectionString: inject('postgresUrl') });
   proxy = createServer((downstream) => {
     const upstream = host.startsWith('/') ? connectSocket(join(host, `.s.PGSQL.${port}`)) : connectSocket(port, host);
     sockets.push(downstream, upstream);
