@@ -69,6 +69,8 @@ export interface ObservationReport {
   observations: Observation[];
   /** Rows that could not be understood (an unknown state word, ...), to be logged and shown, never guessed at. */
   problems: string[];
+  /** Not all who could know of an attempt could be asked: that one is not mentioned then means nothing. */
+  isIncomplete?: boolean;
 }
 
 export interface GpuCount {

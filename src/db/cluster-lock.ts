@@ -4,6 +4,8 @@ import type { DatabaseLog } from './log.ts';
 
 /** How often a process that waits for its turn asks, and how often the holder makes sure that it still holds. */
 const ASK_AGAIN_MS = 2_000;
+/** A connection silent for this long is lost: the server may have noticed before us, and given the lock to another process. */
+const SILENCE_MS = 5_000;
 
 export interface ClusterLock {
   /** Why this process neither holds the lock nor waits for its turn, or null. */
@@ -33,7 +35,9 @@ export function holdClusterLock({ databaseUrl, cluster, onAcquired, onLost, log 
   });
 
   const holdOnce = async (): Promise<void> => {
-    const client = new pg.Client({ connectionString: databaseUrl, application_name: `expgraph lock ${cluster}`, keepAlive: true });
+    const client = new pg.Client({
+      connectionString: databaseUrl, application_name: `expgraph lock ${cluster}`, keepAlive: true, connectionTimeoutMillis: SILENCE_MS, query_timeout: SILENCE_MS,
+    });
     client.on('error', () => wake?.());
     let holding = false;
     try {

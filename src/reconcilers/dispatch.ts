@@ -2,7 +2,8 @@
 import type { Logger } from 'pino';
 import { SubmitError, type Cluster, type Submitted } from '../cluster/executor.ts';
 import { TransportError } from '../cluster/transport.ts';
-import type { Database } from '../db/database.ts';
+import type { Database, Transaction } from '../db/database.ts';
+import { transact } from '../db/transaction.ts';
 import { appendEvents } from '../db/write/events.ts';
 import {
   claimQueuedJobs, countActiveJobs, failQueuedJob, markBatchRefused, markBatchSubmitted, recordBatch, returnBatchToQueue, type QueuedJob, type SubmittedTask,
@@ -24,6 +25,8 @@ export interface DispatchDependencies {
   inFlight: Set<string>;
   /** The cluster's MaxArraySize, or null where there are no arrays. */
   maxArraySize: () => number | null;
+  /** Whether nothing more is to be sent: the process ends, or another one may be the cluster's reconciler now. */
+  isStopping: () => boolean;
   logger: Logger;
 }
 
@@ -36,34 +39,50 @@ interface RecordedBatch {
 /** Submits what fits. Answers the number of jobs handed over. Throws when the cluster could not take them now. */
 export async function dispatchQueue(dependencies: DispatchDependencies): Promise<number> {
   let total = 0;
-  for (;;) {
+  while (!dependencies.isStopping()) {
     const recorded = await claim(dependencies);
-    if (recorded.length === 0) return total;
-    total += await submitAll(dependencies, recorded);
+    if (recorded.length === 0) break;
+    try {
+      total += await submitAll(dependencies, recorded);
+    } finally {
+      // Also of the batches that were not reached: whatever is still SUBMITTING is looked up from now on.
+      for (const { spec } of recorded) dependencies.inFlight.delete(spec.token);
+    }
+  }
+  return total;
+}
+
+async function claim(dependencies: DispatchDependencies): Promise<RecordedBatch[]> {
+  const tokens: string[] = [];
+  try {
+    return await transact(dependencies.database, (transaction) => claimIn(transaction, dependencies, tokens));
+  } catch (error) {
+    // When only the answer to the commit was lost, they are recorded, and looked up like any batch whose answer was lost.
+    for (const token of tokens) dependencies.inFlight.delete(token);
+    throw error;
   }
 }
 
-async function claim({ database, cluster, inFlight, maxArraySize }: DispatchDependencies): Promise<RecordedBatch[]> {
+async function claimIn(transaction: Transaction, { cluster, inFlight, maxArraySize }: DispatchDependencies, tokens: string[]): Promise<RecordedBatch[]> {
   const { settings } = cluster;
-  return database.transaction(async (transaction) => {
-    const free = settings.maxActiveJobs - await countActiveJobs(transaction, settings.name);
-    if (free <= 0) return [];
-    const queued = await claimQueuedJobs(transaction, settings.name, Math.min(free, CLAIM_LIMIT));
-    if (queued.length === 0) return [];
-    const byJob = new Map(queued.map((job) => [job.jobId, job]));
-    const recorded: RecordedBatch[] = [];
-    const events: NewEvent[] = [];
-    const { batches, unfit } = planScripts(queued, { settings, maxArraySize: maxArraySize() });
-    for (const { job, reason } of unfit) events.push(...await failQueuedJob(transaction, job.jobId, reason));
-    for (const { spec, script } of batches) {
-      const { batchId } = await recordBatch(transaction, settings.name, { token: spec.token, script, tasks: spec.tasks });
-      inFlight.add(spec.token);
-      recorded.push({ batchId, spec, script });
-      events.push(...spec.tasks.flatMap((task) => submittingEvents(byJob.get(task.jobId)!)));
-    }
-    await appendEvents(transaction, events);
-    return recorded;
-  });
+  const free = settings.maxActiveJobs - await countActiveJobs(transaction, settings.name);
+  if (free <= 0) return [];
+  const queued = await claimQueuedJobs(transaction, settings.name, Math.min(free, CLAIM_LIMIT));
+  if (queued.length === 0) return [];
+  const byJob = new Map(queued.map((job) => [job.jobId, job]));
+  const recorded: RecordedBatch[] = [];
+  const events: NewEvent[] = [];
+  const { batches, unfit } = planScripts(queued, { settings, maxArraySize: maxArraySize() });
+  for (const { job, reason } of unfit) events.push(...await failQueuedJob(transaction, job.jobId, reason));
+  for (const { spec, script } of batches) {
+    const { batchId } = await recordBatch(transaction, settings.name, { token: spec.token, script, tasks: spec.tasks });
+    inFlight.add(spec.token);
+    tokens.push(spec.token);
+    recorded.push({ batchId, spec, script });
+    events.push(...spec.tasks.flatMap((task) => submittingEvents(byJob.get(task.jobId)!)));
+  }
+  await appendEvents(transaction, events);
+  return recorded;
 }
 
 /** A job that no script can carry (the configuration may have changed since it was accepted) must not hold up the others. */
@@ -95,21 +114,32 @@ function submittingEvents(job: QueuedJob): NewEvent[] {
   ];
 }
 
-/** One after the other, in priority order. After a batch that the cluster would not take now, the rest is not even tried. */
+/**
+ * One after the other, in priority order. After a batch that the cluster would not take now, those that ask for the same
+ * partition, account and qos are not even tried; after one that did not get through, none is.
+ */
 async function submitAll(dependencies: DispatchDependencies, recorded: RecordedBatch[]): Promise<number> {
   let submittedTasks = 0;
   let setback: Error | null = null;
+  const turnedAway = new Map<string, Error>();
   for (const batch of recorded) {
-    try {
-      if (setback === null) setback = await submitOne(dependencies, batch);
-      else await store(dependencies, (transaction) => returnBatchToQueue(transaction, batch.batchId, setback?.message ?? '', null));
-      if (setback === null) submittedTasks += batch.spec.tasks.length;
-    } finally {
-      dependencies.inFlight.delete(batch.spec.token);
-    }
+    const { partition, account, qos } = batch.spec.resources;
+    const door = JSON.stringify([partition, account, qos]);
+    const why: string | null = (setback ?? turnedAway.get(door))?.message ?? (dependencies.isStopping() ? 'the server was stopped' : null);
+    const failure: Error | null = why === null ? await submitOne(dependencies, batch) : null;
+    if (why !== null) await store(dependencies, (transaction) => returnBatchToQueue(transaction, batch.batchId, why, null));
+    else if (failure === null) submittedTasks += batch.spec.tasks.length;
+    else if (isAnswer(failure)) turnedAway.set(door, failure);
+    else setback = failure;
+    dependencies.inFlight.delete(batch.spec.token);
   }
-  if (setback !== null) throw setback;
+  for (const failure of [setback, ...turnedAway.values()]) if (failure !== null) throw failure;
   return submittedTasks;
+}
+
+/** Whether the cluster itself said "not now", which may hold for a partition or an account only. */
+function isAnswer(failure: Error): boolean {
+  return failure instanceof SubmitError && failure.failure === 'transient' && !(failure.cause instanceof TransportError);
 }
 
 /** Answers the error that tells to stop submitting for now, or null to go on. */
@@ -153,8 +183,8 @@ export function submittedTask({ settings }: Cluster, token: string, slurmJobId: 
   return { taskIndex, slurmJobId, stdoutPath: stdout, stderrPath: stderr };
 }
 
-type Store = (transaction: Parameters<Parameters<Database['transaction']>[0]>[0]) => Promise<NewEvent[]>;
+type Store = (transaction: Transaction) => Promise<NewEvent[]>;
 
 async function store({ database }: DispatchDependencies, write: Store): Promise<void> {
-  await database.transaction(async (transaction) => appendEvents(transaction, await write(transaction)));
+  await transact(database, async (transaction) => appendEvents(transaction, await write(transaction)));
 }

@@ -7,10 +7,12 @@ import { addDroppedLines, markHarvested, saveFileCursors, storeResults, type New
 import { writePoints } from '../db/write/metrics.ts';
 import type { ArtifactRow } from '../db/tables/index.ts';
 import { scanCheckpoints, type CheckpointChange } from '../domain/checkpoint-scan.ts';
+import { isJsonObject } from '../domain/config-values.ts';
 import type { NewEvent } from '../domain/events.ts';
 import type { JsonObject } from '../domain/job-spec.ts';
 import { artifactsDirectory, checkpointsDirectory } from '../domain/layout.ts';
 import { isTerminalAttemptState, type AttemptState } from '../domain/states.ts';
+import { parseStorableObject } from '../domain/storable-json.ts';
 import type { Harvest } from './harvest.ts';
 
 export interface HarvestedAttempt {
@@ -93,11 +95,7 @@ function resultOf({ row, harvest }: HarvestedAttempt): NewResult {
 }
 
 function parseReport(text: string | null): { metrics: JsonObject; artifacts: JsonObject } {
-  const object = (value: unknown): JsonObject => (typeof value === 'object' && value !== null && !Array.isArray(value) ? value as JsonObject : {});
-  try {
-    const report = object(JSON.parse(text?.includes('\\u0000') ? '{}' : text ?? '{}'));
-    return { metrics: object(report['metrics']), artifacts: object(report['artifacts']) };
-  } catch {
-    return { metrics: {}, artifacts: {} };
-  }
+  const object = (value: unknown): JsonObject => (isJsonObject(value) ? value : {});
+  const report = parseStorableObject(text ?? '{}') ?? {};
+  return { metrics: object(report['metrics']), artifacts: object(report['artifacts']) };
 }

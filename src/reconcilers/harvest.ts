@@ -8,11 +8,12 @@ import type { FileCursor } from '../db/write/harvest.ts';
 import { parseExitRecord, type ExitRecord } from '../domain/attempt-change.ts';
 import { LOG_TAIL_BYTES, planLines, planTail, SMALL_FILE_BYTES, type PlannedRead } from '../domain/harvest-plan.ts';
 import { batchDirectory, errorPath, eventsPath, exitRecordPath, metricsPath, resultPath } from '../domain/layout.ts';
+import { listDirectories } from './harvest-list.ts';
 import { readMetricLines, readNoteLines, type LinesRead } from './harvest-lines.ts';
 
 /** Deep enough for the files of a checkpoint directory; what lies deeper is not counted into its size. */
 const LIST_DEPTH = 4;
-/** Bounds the answer to one listing: some 30 MB of text. */
+/** Bounds the answer to the listings of a round: some 30 MB of text. */
 const LIST_MAX_ENTRIES = 200_000;
 /** Bytes of growing files taken in during one round; what does not fit waits for the next. */
 const ROUND_BUDGET_BYTES = 64 * 1024 * 1024;
@@ -56,13 +57,13 @@ export async function gatherHarvest(
   if (targets.length === 0) return new Map();
   const state = await readHarvestState(database, targets.map((target) => target.jobId));
   const directories = new Set(targets.flatMap((target) => [target.jobDirectory, batchDirectory(cluster.settings.rootDirectory, target.token)]));
-  const { entries, truncated } = await cluster.transport.list({ directories: [...directories], maxDepth: LIST_DEPTH, maxEntries: LIST_MAX_ENTRIES });
+  const { entries, truncated } = await listDirectories(cluster.transport, [...directories], { maxDepth: LIST_DEPTH, maxEntries: LIST_MAX_ENTRIES });
   const files = new Map(entries.filter((entry) => entry.kind === 'file').map((entry) => [entry.path, entry]));
   const { readings, postponed } = planReadings(targets, files, state);
   const contents = await cluster.transport.read(readings.map(({ path, offsetBytes, maxBytes }) => ({ path, offsetBytes, maxBytes })));
   const byJob = entriesByJob(targets, entries);
-  const harvests = new Map(targets.map(({ jobId }) => [jobId, emptyHarvest({
-    entries: byJob.get(jobId) ?? [], truncated, knownCheckpoints: state.checkpoints.get(jobId) ?? [], hasMore: postponed.has(jobId),
+  const harvests = new Map(targets.map(({ jobId, jobDirectory }) => [jobId, emptyHarvest({
+    entries: byJob.get(jobId) ?? [], truncated: truncated.has(jobDirectory), knownCheckpoints: state.checkpoints.get(jobId) ?? [], hasMore: postponed.has(jobId),
   })]));
   const closing = new Set(targets.filter((target) => target.closing).map((target) => target.jobId));
   for (const [index, reading] of readings.entries()) {
@@ -123,6 +124,7 @@ function takeIn(harvest: Harvest, reading: Reading, content: Buffer, options: { 
       return cursorAt(harvest.metrics.cursor);
     case 'notes':
       harvest.notes = readNoteLines(content, reading.from, options);
+      if (harvest.notes.hasMore) harvest.hasMore = true;
       return cursorAt(harvest.notes.cursor);
     case 'stdout':
       harvest.stdoutTail = tailText(content, reading);

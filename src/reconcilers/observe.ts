@@ -9,6 +9,7 @@ import { readSettlingAttempts, type TrackedAttemptRow } from '../db/read/tracked
 import { applyAttemptChanges, type ChangedAttempt } from '../db/write/attempts.ts';
 import { markBatchSubmitted, returnBatchToQueue } from '../db/write/dispatch.ts';
 import { appendEvents } from '../db/write/events.ts';
+import { transact } from '../db/transaction.ts';
 import { decideAttemptChange } from '../domain/attempt-change.ts';
 import { isTerminalAttemptState } from '../domain/states.ts';
 import { submittedTask } from './dispatch.ts';
@@ -25,7 +26,7 @@ export interface ObserveDependencies {
   cluster: Cluster;
   /** Tokens whose submission is still under way in this process. */
   inFlight: ReadonlySet<string>;
-  /** When the scheduler last mentioned an attempt, by attempt; kept between rounds. */
+  /** When the scheduler last mentioned an attempt, or was first asked about it, by attempt; kept between rounds. */
   lastSeen: Map<string, number>;
   logger: Logger;
   now: () => Date;
@@ -59,13 +60,17 @@ function mayHaveFiles(row: TrackedAttemptRow, seen: Observation | undefined): bo
 
 async function observe({ cluster, lastSeen, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[]): Promise<Map<string, Observation>> {
   if (tracked.length === 0) return new Map();
-  const report = await cluster.executor.observe(tracked);
+  const report = await cluster.executor.observe(tracked).catch((error: unknown) => {
+    // Nobody was asked for a while: how long an attempt has been absent is counted anew.
+    lastSeen.clear();
+    throw error;
+  });
   for (const problem of report.problems) logger.error({ cluster: cluster.settings.name, problem }, 'the cluster said something unknown');
   const observations = new Map(report.observations.map((observation) => [keyOf(observation), observation]));
   const time = now().getTime();
   const tracing = new Set(tracked.map(keyOf));
   for (const key of lastSeen.keys()) if (!tracing.has(key)) lastSeen.delete(key);
-  for (const key of tracing) if (observations.has(key) || !lastSeen.has(key)) lastSeen.set(key, time);
+  for (const key of tracing) if (observations.has(key) || !lastSeen.has(key) || report.isIncomplete === true) lastSeen.set(key, time);
   return observations;
 }
 
@@ -74,7 +79,7 @@ async function observe({ cluster, lastSeen, logger, now }: ObserveDependencies, 
  * go back to the queue. Answers the attempts that are known to be on the cluster.
  */
 async function resolveOpenBatches(
-  { database, cluster, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[], observations: Map<string, Observation>,
+  { database, cluster, lastSeen, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[], observations: Map<string, Observation>,
 ): Promise<TrackedAttemptRow[]> {
   const open = new Map<string, TrackedAttemptRow[]>();
   for (const row of tracked) if (row.state === 'SUBMITTING') open.set(row.batchId, [...open.get(row.batchId) ?? [], row]);
@@ -85,12 +90,13 @@ async function resolveOpenBatches(
     if (seen.length > 0) {
       const slurmJobId = cluster.settings.kind === 'SLURM' ? seen[0]!.slurmJobId.split('_')[0]! : null;
       const tasks = seen.map((observation) => submittedTask(cluster, observation.token, observation.slurmJobId, observation.taskIndex));
-      await database.transaction(async (transaction) => appendEvents(transaction, await markBatchSubmitted(transaction, batchId, slurmJobId, null, tasks)));
+      await transact(database, async (transaction) => appendEvents(transaction, await markBatchSubmitted(transaction, batchId, slurmJobId, null, tasks)));
       for (const observation of seen) adopted.set(keyOf(observation), observation.slurmJobId);
       logger.info({ ...about, slurmJobId }, 'batch adopted: it had been submitted after all');
-    } else if (now().getTime() - rows[0]!.submittedAt.getTime() > cluster.settings.submitGraceSeconds * 1000) {
+    // Not from the submission itself: sbatch may have been waited for until long after, or a process have ended meanwhile.
+    } else if (now().getTime() - (lastSeen.get(keyOf(rows[0]!)) ?? now().getTime()) > cluster.settings.submitGraceSeconds * 1000) {
       const why = `no trace of it on the cluster ${cluster.settings.submitGraceSeconds} s after the submission broke off`;
-      await database.transaction(async (transaction) => appendEvents(transaction, await returnBatchToQueue(transaction, batchId, why, null)));
+      await transact(database, async (transaction) => appendEvents(transaction, await returnBatchToQueue(transaction, batchId, why, null)));
       logger.warn(about, 'batch returned to the queue: it was never submitted');
     }
   }
@@ -125,7 +131,7 @@ async function commit(
   }).filter(({ changed, harvested }) => changed !== null || (harvested !== null && hasNews(harvested, now())));
   for (let start = 0; start < findings.length; start += COMMIT_CHUNK) {
     const chunk = findings.slice(start, start + COMMIT_CHUNK);
-    await database.transaction(async (transaction) => {
+    await transact(database, async (transaction) => {
       const moved = await applyAttemptChanges(transaction, chunk.flatMap(({ changed }) => changed ?? []));
       const stored = await storeHarvest(transaction, chunk.flatMap(({ harvested }) => harvested ?? []), now());
       await appendEvents(transaction, [...stored, ...moved]);

@@ -38,6 +38,7 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
   const contact: Contact = { isReachable: false, maxArraySize: null };
   let pollSeconds = settings.pollSecondsMin;
   let nextDueMs: number | null = null;
+  let isStopping = false;
 
   const describe = startLoop({
     name: `describe ${settings.name}`, logger,
@@ -52,7 +53,7 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
     run: async () => {
       nextDueMs = null;
       if (!contact.isReachable) return;
-      const handedOver = await dispatchQueue({ database, cluster, inFlight, maxArraySize: () => contact.maxArraySize, logger });
+      const handedOver = await dispatchQueue({ database, cluster, inFlight, maxArraySize: () => contact.maxArraySize, isStopping: () => isStopping, logger });
       if (handedOver > 0) wakeWatch();
       nextDueMs = await untilNextDue(database, settings.name);
     },
@@ -84,6 +85,7 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
       if (event.kind === 'JOB_STATE_CHANGED' && event.payload.to === 'FAILED') retry.wake();
     },
     async stop() {
+      isStopping = true;
       await Promise.all([describe.stop(), dispatch.stop(), watch.stop(), retry.stop()]);
     },
   };

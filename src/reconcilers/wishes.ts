@@ -1,7 +1,10 @@
 /** Carries out what people asked for on jobs that a cluster already has: cancel, hold, release. */
+import type { Logger } from 'pino';
 import type { Cluster } from '../cluster/executor.ts';
+import { TransportError } from '../cluster/transport.ts';
 import type { Database } from '../db/database.ts';
 import type { TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
+import { transact } from '../db/transaction.ts';
 import { markHeldOnCluster } from '../db/write/attempts.ts';
 
 /** A cancel that has shown no effect is sent again after this. */
@@ -12,26 +15,40 @@ export interface WishDependencies {
   cluster: Cluster;
   /** When each attempt was last told to end, by its id on the cluster. */
   cancelledAt: Map<string, number>;
+  logger: Logger;
   now: () => Date;
 }
 
-export async function carryOutWishes({ database, cluster, cancelledAt, now }: WishDependencies, tracked: TrackedAttemptRow[]): Promise<void> {
+/** What the cluster will not do now is asked again in the next round: it keeps nobody from seeing how the jobs are. */
+export async function carryOutWishes({ database, cluster, cancelledAt, logger, now }: WishDependencies, tracked: TrackedAttemptRow[]): Promise<void> {
   const rows = tracked.filter((row) => row.slurmJobId !== null && row.state !== 'LOST');
   const time = now().getTime();
   const due = rows.filter((row) => row.cancelRequested && time - (cancelledAt.get(row.slurmJobId!) ?? 0) > CANCEL_AGAIN_AFTER_MS);
   if (due.length > 0) {
-    await cluster.executor.cancel(due.map((row) => row.slurmJobId!));
-    for (const row of due) cancelledAt.set(row.slurmJobId!, time);
+    const isTold = await tell(logger, () => cluster.executor.cancel(due.map((row) => row.slurmJobId!)));
+    if (isTold) for (const row of due) cancelledAt.set(row.slurmJobId!, time);
   }
   const present = new Set(rows.map((row) => row.slurmJobId));
   for (const id of cancelledAt.keys()) if (!present.has(id)) cancelledAt.delete(id);
   for (const held of [true, false]) {
-    await setHeld(database, cluster, rows.filter((row) => row.state === 'PENDING' && row.holdRequested === held && row.heldOnCluster !== held), held);
+    const waiting = rows.filter((row) => row.state === 'PENDING' && row.holdRequested === held && row.heldOnCluster !== held);
+    await tell(logger, () => setHeld(database, cluster, waiting, held));
+  }
+}
+
+async function tell(logger: Logger, command: () => Promise<void>): Promise<boolean> {
+  try {
+    await command();
+    return true;
+  } catch (error) {
+    if (!(error instanceof TransportError)) throw error;
+    logger.warn({ err: error }, 'the cluster did not do what it was asked to');
+    return false;
   }
 }
 
 async function setHeld(database: Database, cluster: Cluster, rows: TrackedAttemptRow[], held: boolean): Promise<void> {
   if (rows.length === 0) return;
   await cluster.executor.setHeld(rows.map((row) => row.slurmJobId!), held);
-  await database.transaction((transaction) => markHeldOnCluster(transaction, rows.map((row) => row.jobId), held));
+  await transact(database, (transaction) => markHeldOnCluster(transaction, rows.map((row) => row.jobId), held));
 }

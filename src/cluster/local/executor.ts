@@ -13,7 +13,7 @@ import type { BatchSpec } from '../../domain/batch.ts';
 import { batchDirectory, batchScriptPath, exitRecordPath, localLogPaths, localMarkPath, ownerPath, type LocalMark } from '../../domain/layout.ts';
 import { SubmitError, type ClusterDescription, type Executor, type Observation, type ObservationReport, type Submitted, type TrackedAttempt } from '../executor.ts';
 import type { Transport } from '../transport.ts';
-import { commandLineOf, identifyChild, listProcesses, parseProcessId, peakResidentBytes, processId, type ProcessRow } from './process.ts';
+import { commandLineOf, identifyChild, isAnyOfJob, listProcesses, parseProcessId, peakResidentBytes, processId, type ProcessRow } from './process.ts';
 
 /** How long a process may take to end after TERM before its group is killed; SLURM's KillWait is 30 s. */
 const KILL_AFTER_MS = 10_000;
@@ -93,7 +93,7 @@ class LocalExecutor implements Executor {
     if (alive) {
       await this.#enforceEnd(id, identity.pid, attempt, startedAt);
       this.#peakBytes.set(id, Math.max(this.#peakBytes.get(id) ?? 0, await peakResidentBytes(groupPids) ?? 0));
-    } else if (groupPids.length > 0 && !processes.has(identity.pid)) {
+    } else if (groupPids.length > 0 && !processes.has(identity.pid) && await isAnyOfJob(groupPids, attempt.jobDirectory)) {
       // The leader is gone and its pid not given again while the group lives, so these are what the job left behind.
       signalGroup(identity.pid, 'SIGKILL');
     }

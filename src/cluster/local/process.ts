@@ -57,6 +57,17 @@ export async function commandLineOf(pid: number): Promise<string> {
   return promisify(execFile)('ps', ['-o', 'command=', '-p', String(pid)]).then(({ stdout }) => stdout, () => '');
 }
 
+/**
+ * Whether one of the processes was started by the script of a job, by the variable that it hands down: after a restart of
+ * the machine, or after a long time, the number of its group is that of somebody else's. Where the system does not show
+ * the environment of processes, the answer is yes.
+ */
+export async function isAnyOfJob(pids: number[], jobDirectory: string): Promise<boolean> {
+  if (!hasProc) return true;
+  const environments = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')));
+  return environments.some((environment) => environment.split('\0').includes(`EXPGRAPH_JOB_DIR=${jobDirectory}`));
+}
+
 /** The most memory that the given processes have had resident, summed; null where the system does not say. */
 export async function peakResidentBytes(pids: number[]): Promise<number | null> {
   if (!hasProc) return null;

@@ -16,6 +16,8 @@ import { readSubmitAnswer } from './submit-answer.ts';
 const CLOCK_SKEW_MS = 60 * 60 * 1000;
 /** How long accounting may lag behind the controller; seen: up to 5 s. */
 const ACCOUNTING_WAIT_MS = 15_000;
+/** What sacct says where there is none: then squeue is all there is. */
+const NO_ACCOUNTING = /accounting storage is disabled/i;
 /** What scancel and scontrol say of jobs that have ended, were never there, or are no longer pending. */
 const NOTHING_TO_DO = /invalid job id|already complet|job\/step already|job has already finished|job is no longer pending|: no error$/i;
 
@@ -66,6 +68,7 @@ class SlurmExecutor implements Executor {
     return {
       observations: [...active, ...accounting.observations, ...this.#awaitAccounting(ended, new Set(attempts.map(keyOf)))],
       problems: [...queue.problems, ...accounting.problems],
+      isIncomplete: accounting.isIncomplete === true,
     };
   }
 
@@ -108,15 +111,19 @@ class SlurmExecutor implements Executor {
     return {
       observations: [...tracked.match(first.rows, isEvidence), ...new TrackedTasks(without).match(second.rows, isEvidence, true)],
       problems: [...first.problems, ...second.problems],
+      isIncomplete: first.isIncomplete || second.isIncomplete,
     };
   }
 
-  async #list(commands: string[][], tracked: TrackedTasks): Promise<Listing> {
-    const listing: Listing = { rows: [], problems: [] };
+  async #list(commands: string[][], tracked: TrackedTasks): Promise<Listing & { isIncomplete: boolean }> {
+    const listing: Listing & { isIncomplete: boolean } = { rows: [], problems: [], isIncomplete: false };
     for (const command of commands) {
       const result = await this.#transport.exec(command);
       // Without accounting the queue and the jobs' exit records still tell the story.
-      if (result.exitCode !== 0) listing.problems.push(`sacct: ${complaintOf(result)}`);
+      if (result.exitCode !== 0) {
+        listing.problems.push(`sacct: ${complaintOf(result)}`);
+        if (!NO_ACCOUNTING.test(result.stderr.toString('utf8'))) listing.isIncomplete = true;
+      }
       const { rows, problems } = parseAccounting(result.stdout.toString('utf8'), tracked.isWanted);
       listing.rows.push(...rows);
       listing.problems.push(...problems);
@@ -155,7 +162,8 @@ class SlurmExecutor implements Executor {
 
   /** Asked once: jobs are listed by the name of the account that submits them. */
   #userName(): Promise<string> {
-    this.#user ??= this.#text(['id', '-un']).then((text) => text.trim()).catch((error: unknown) => {
+    // The last line: a login shell may have printed a greeting before.
+    this.#user ??= this.#text(['id', '-un']).then((text) => text.trim().split('\n').at(-1) ?? '').catch((error: unknown) => {
       this.#user = null;
       throw error;
     });

@@ -1,5 +1,6 @@
 /** The attempts of a cluster that may still change, with all that the reconciler needs to ask and decide about them. */
-import { and, eq, gt, inArray, or, sql } from 'drizzle-orm';
+import { and, eq, gt, inArray, isNotNull, isNull, not, sql } from 'drizzle-orm';
+import { unionAll } from 'drizzle-orm/pg-core';
 import { ACTIVE_ATTEMPT_STATES, type AttemptState } from '../../domain/states.ts';
 import type { Resources } from '../../domain/job-spec.ts';
 import type { Reader } from '../database.ts';
@@ -71,24 +72,28 @@ function toRow({ resources, ...rest }: Selected): TrackedAttemptRow {
   return { ...rest, timeLimitMinutes: resources.timeLimitMinutes, gpuCount: resources.gpus * resources.nodes };
 }
 
+/** Recently lost: evidence may still come. Such a job stays among those whose files are not read to the end, by whose index it is found. */
+const isWatchedLost = and(eq(jobs.state, 'LOST'), gt(attempts.submittedAt, sql`now() - make_interval(days => ${LOST_WATCH_DAYS})`))!;
+const isSettling = (cluster: string) => and(eq(jobs.cluster, cluster), isNotNull(jobs.finishedAt), isNull(jobs.harvestedAt));
+
 /** Attempts in a state that the cluster may still change, and recently lost ones that are still their job's newest. */
 export async function readTrackedAttempts(reader: Reader, cluster: string): Promise<TrackedAttemptRow[]> {
-  const rows = await reader.select(columns).from(attempts)
+  const active = reader.select(columns).from(attempts)
     .innerJoin(jobs, eq(jobs.id, attempts.jobId))
     .innerJoin(batches, eq(batches.id, attempts.batchId))
-    .where(and(eq(attempts.cluster, cluster), or(
-      inArray(attempts.state, [...ACTIVE_ATTEMPT_STATES]),
-      and(eq(attempts.state, 'LOST'), eq(jobs.state, 'LOST'), eq(jobs.attemptCount, attempts.number),
-        gt(attempts.submittedAt, sql`now() - make_interval(days => ${LOST_WATCH_DAYS})`)),
-    )));
-  return rows.map(toRow);
+    .where(and(eq(attempts.cluster, cluster), inArray(attempts.state, [...ACTIVE_ATTEMPT_STATES])));
+  const lost = newestOfJobs(reader).where(and(isSettling(cluster), isWatchedLost, eq(attempts.state, 'LOST')));
+  return (await unionAll(active, lost)).map(toRow);
 }
 
 /** Attempts that ended a short while ago and whose files may still receive their last lines over a shared file system. */
 export async function readSettlingAttempts(reader: Reader, cluster: string): Promise<TrackedAttemptRow[]> {
-  const rows = await reader.select(columns).from(jobs)
-    .innerJoin(attempts, and(eq(attempts.jobId, jobs.id), eq(attempts.number, jobs.attemptCount)))
-    .innerJoin(batches, eq(batches.id, attempts.batchId))
-    .where(and(eq(jobs.cluster, cluster), sql`${jobs.finishedAt} is not null`, sql`${jobs.harvestedAt} is null`));
+  const rows = await newestOfJobs(reader).where(and(isSettling(cluster), not(isWatchedLost)));
   return rows.map(toRow);
+}
+
+function newestOfJobs(reader: Reader) {
+  return reader.select(columns).from(jobs)
+    .innerJoin(attempts, and(eq(attempts.jobId, jobs.id), eq(attempts.number, jobs.attemptCount)))
+    .innerJoin(batches, eq(batches.id, attempts.batchId));
 }

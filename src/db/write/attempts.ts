@@ -40,7 +40,7 @@ export async function applyAttemptChanges(transaction: Transaction, changed: Cha
     job as (
       update jobs j set state = attempt.job_state, state_reason = attempt.reason, started_at = coalesce(j.started_at, attempt.started_at),
         finished_at = case when attempt.ended then attempt.finished_at end, harvested_at = null
-      from attempt where j.id = attempt.job_id and j.attempt_count = attempt.number
+      from attempt where j.id = attempt.job_id and j.attempt_count = attempt.number and j.state not in ('HELD', 'QUEUED')
       returning j.id)
     select attempt.job_id, attempt.number, was.state as job_was, (job.id is not null) as current
     from attempt join was on was.id = attempt.job_id left join job on job.id = attempt.job_id`);
@@ -51,7 +51,7 @@ export async function applyAttemptChanges(transaction: Transaction, changed: Cha
   });
 }
 
-/** `jobWas` is null when a newer attempt has taken over the job, whose state then stays. */
+/** `jobWas` is null when a newer attempt has taken over the job, or it waits for one (it was retried), whose state then stays. */
 function eventsOf(attempt: ChangedAttempt, jobWas: JobState | null): NewEvent[] {
   const { change, from } = attempt;
   const about = { experimentId: attempt.experimentId, sweepId: attempt.sweepId, jobId: attempt.jobId, attemptNumber: attempt.attemptNumber };

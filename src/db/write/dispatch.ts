@@ -38,7 +38,7 @@ export async function claimQueuedJobs(transaction: Transaction, cluster: string,
     select j.id, j.experiment_id, j.sweep_id, j.name, e.project, e.name as experiment, j.attempt_count, j.storage_path, j.resources, j.command,
            j.config, j.environment, j.working_directory, j.code_version, c.path as resume_path
     from (select * from jobs where cluster = ${cluster} and state = 'QUEUED' and (not_before is null or not_before <= now())
-          order by priority desc, id limit ${limit} for update skip locked) j
+          order by priority desc nulls last, id limit ${limit} for update skip locked) j
     join experiments e on e.id = j.experiment_id
     left join lateral (
       select path from checkpoints where job_id = j.id and state = 'COMPLETE' and j.attempt_count > 0

@@ -42,14 +42,14 @@ export interface NewResult {
   artifacts: ArtifactRow[];
 }
 
-/** Writes (or brings up to date) the result of completed jobs. Call after their last points are in. */
+/** Writes (or brings up to date) the result of completed jobs, unless they were retried meanwhile. Call after their last points are in. */
 export async function storeResults(transaction: Transaction, results: NewResult[]): Promise<void> {
   if (results.length === 0) return;
   await transaction.execute(sql`
     insert into results (job_id, metrics, artifacts, finished_at)
     select t."jobId", coalesce(series.metrics, '{}'::jsonb) || t."reportedMetrics", t.artifacts, coalesce(jobs.finished_at, now())
     from jsonb_to_recordset(${JSON.stringify(results)}::jsonb) as t("jobId" uuid, "reportedMetrics" jsonb, artifacts jsonb)
-    join jobs on jobs.id = t."jobId"
+    join jobs on jobs.id = t."jobId" and jobs.state = 'COMPLETED'
     left join lateral (
       select jsonb_object_agg(key, last_value) as metrics from metric_series where job_id = t."jobId" and last_value is not null
     ) series on true

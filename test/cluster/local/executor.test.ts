@@ -1,4 +1,5 @@
 /** What only the local executor has to do by itself: time limits, processes that vanish, pids that are given again. */
+import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { identifyChild, listProcesses, parseProcessId } from '../../../src/cluster/local/process.ts';
@@ -47,6 +48,18 @@ describe('a local process', () => {
     expect((await test.cluster.executor.observe(tracked)).observations[0]).toMatchObject({ state: 'RUNNING' });
     await test.cluster.executor.cancel([id]);
     await untilStates(test.cluster, tracked, ['CANCELLED']);
+  });
+
+  it('whose pid was given to others since, leaves what those left running alone', async () => {
+    // Their leader has ended: all that is left is a group under the number that was once ours.
+    const leader = spawn('sh', ['-c', 'sleep 60 & echo $!'], { detached: true, stdio: ['ignore', 'pipe', 'ignore'] });
+    const bystander = await new Promise<number>((resolve) => leader.stdout.once('data', (text: Buffer) => resolve(Number(text.toString()))));
+    await expect.poll(async () => (await listProcesses()).has(leader.pid!)).toBe(false);
+    const [attempt] = trackedAttempts(shellBatch(test, ['true']), { slurmJobId: null, taskSlurmJobIds: [`${leader.pid}.1`], answer: '' });
+    expect((await test.cluster.executor.observe([attempt!])).observations[0]).toMatchObject({ state: 'FAILED' });
+    const survivors = await listProcesses();
+    expect(survivors.has(bystander)).toBe(true);
+    process.kill(bystander, 'SIGKILL');
   });
 
   it('that ended while no server ran is found by its owner file', async () => {

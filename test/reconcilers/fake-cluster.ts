@@ -1,0 +1,69 @@
+/** A cluster whose scheduler says what a test tells it to, with real files in a temporary folder. */
+import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import pino from 'pino';
+import type { Cluster, Executor, Observation } from '../../src/cluster/executor.ts';
+import { openLocalTransport } from '../../src/cluster/transport/local.ts';
+import type { Database } from '../../src/db/database.ts';
+import { readTrackedAttempts } from '../../src/db/read/tracked-attempts.ts';
+import { observeCluster } from '../../src/reconcilers/observe.ts';
+import { clusterSettings } from '../support/actions.ts';
+
+export const silent = pino({ level: 'silent' });
+
+export interface FakeCluster {
+  cluster: Cluster;
+  /** What the scheduler says from now on, by array index of whatever is asked about; others are not mentioned. */
+  says: Map<number, Partial<Observation>>;
+  /** Replaces a method of the executor. */
+  override(methods: Partial<Executor>): void;
+  /** One round as the watch loop runs it, some seconds after the first. */
+  observe(database: Database, atSeconds: number): Promise<number>;
+  close(): Promise<void>;
+}
+
+export async function fakeCluster(name: string): Promise<FakeCluster> {
+  const root = await mkdtemp(join(tmpdir(), 'expgraph-fake-'));
+  const transport = openLocalTransport();
+  const says = new Map<number, Partial<Observation>>();
+  let submissions = 0;
+  const executor: Executor = {
+    submit: async (batch) => {
+      const id = String((submissions += 1) + 1000);
+      return { slurmJobId: id, taskSlurmJobIds: batch.tasks.map((_, index) => (batch.tasks.length === 1 ? id : `${id}_${index}`)), answer: id };
+    },
+    observe: async (attempts) => ({
+      problems: [],
+      observations: attempts.flatMap(({ token, taskIndex, slurmJobId }) => {
+        const said = says.get(taskIndex);
+        return said === undefined ? [] : [{ ...nothingKnown, token, taskIndex, slurmJobId: slurmJobId ?? '1', ...said }];
+      }),
+    }),
+    cancel: async () => undefined,
+    setHeld: async () => undefined,
+    describe: async () => ({ partitions: [], pendingJobCount: 0, runningJobCount: 0, maxArraySize: 1001, schedulerVersion: null }),
+  };
+  const cluster: Cluster = { settings: clusterSettings(name, { rootDirectory: root }), executor, transport, close: () => transport.close() };
+  const lastSeen = new Map<string, number>();
+  const start = Date.now();
+  return {
+    cluster, says,
+    override: (methods) => { Object.assign(executor, methods); },
+    observe: async (database, atSeconds) => observeCluster(
+      { database, cluster, inFlight: new Set(), lastSeen, logger: silent, now: () => new Date(start + atSeconds * 1000) }, await readTrackedAttempts(database, name)),
+    close: async () => {
+      await transport.close();
+      await rm(root, { recursive: true, force: true });
+    },
+  };
+}
+
+const nothingKnown: Omit<Observation, 'token' | 'taskIndex' | 'slurmJobId'> = {
+  state: 'RUNNING', reason: null, nodeList: null, exitCode: null, signal: null, estimatedStartAt: null, startedAt: null, finishedAt: null, elapsedSeconds: null, maxRssBytes: null,
+};
+
+export async function putFile(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, text);
+}

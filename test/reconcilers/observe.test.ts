@@ -1,0 +1,185 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { retryJobs } from '../../src/actions/retry-jobs.ts';
+import { submitSweep } from '../../src/actions/submit-sweep.ts';
+import { SubmitError } from '../../src/cluster/executor.ts';
+import { TransportError } from '../../src/cluster/transport.ts';
+import { eventsPath, metricsPath, resultPath } from '../../src/domain/layout.ts';
+import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
+import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
+import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
+
+let at: ActionTest;
+let fake: FakeCluster;
+beforeEach(async () => {
+  at = await actionTest();
+  fake = await fakeCluster('greene');
+  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+});
+afterEach(async () => {
+  await fake.close();
+  await at.db.drop();
+});
+
+const database = () => at.db.database;
+const dispatch = () => dispatchQueue({ database: database(), cluster: fake.cluster, inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
+
+interface JobRow { state: string; storage_path: string; dropped_line_count: number }
+async function jobRows(): Promise<JobRow[]> {
+  return (await at.db.pool.query<JobRow>('select j.state, j.storage_path, j.dropped_line_count from jobs j join attempts a on a.job_id = j.id order by a.task_index')).rows;
+}
+const statesOf = async (): Promise<string[]> => (await at.db.pool.query<{ state: string }>('select state from jobs order by id')).rows.map((row) => row.state);
+async function submitJobs(count: number): Promise<void> {
+  await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: Array.from({ length: count }, (_, index) => index) }] } }));
+}
+
+describe('a submission whose answer was lost', () => {
+  test('is given the grace period from when it is first looked for, however long it took to break off', async () => {
+    await submitJobs(1);
+    fake.override({ submit: () => Promise.reject(new SubmitError('ambiguous', 'the command did not end within 120000 ms')) });
+    await expect(dispatch()).rejects.toThrow('did not end');
+    // sbatch was sent 120 s ago and given up just now.
+    await fake.observe(database(), 120);
+    expect(await statesOf()).toEqual(['SUBMITTING']);
+    await fake.observe(database(), 145);
+    expect(await statesOf()).toEqual(['SUBMITTING']);
+    await fake.observe(database(), 151);
+    expect(await statesOf()).toEqual(['QUEUED']);
+  });
+
+  test('is not taken for one that never came while accounting does not answer', async () => {
+    await submitJobs(1);
+    const { observe } = fake.cluster.executor;
+    fake.override({
+      submit: () => Promise.reject(new SubmitError('ambiguous', 'the connection was lost')),
+      observe: async (attempts) => ({ ...await observe(attempts), isIncomplete: true }),
+    });
+    await expect(dispatch()).rejects.toThrow('was lost');
+    await fake.observe(database(), 1);
+    await fake.observe(database(), 1000);
+    expect(await statesOf()).toEqual(['SUBMITTING']);
+  });
+});
+
+describe('an attempt that the scheduler does not mention', () => {
+  beforeEach(async () => {
+    await submitJobs(1);
+    await dispatch();
+    fake.says.set(0, { state: 'RUNNING', startedAt: new Date() });
+    await fake.observe(database(), 1);
+    fake.says.clear();
+  });
+
+  test('is not lost because the cluster could not be asked for a long time', async () => {
+    const { observe } = fake.cluster.executor;
+    fake.override({ observe: () => Promise.reject(new TransportError('unreachable', 'no route')) });
+    await expect(fake.observe(database(), 5)).rejects.toThrow('no route');
+    fake.override({ observe });
+    await fake.observe(database(), 3600);
+    expect(await statesOf()).toEqual(['RUNNING']);
+    await fake.observe(database(), 4201);
+    expect(await statesOf()).toEqual(['LOST']);
+  });
+
+  test('is not lost while accounting does not answer', async () => {
+    const { observe } = fake.cluster.executor;
+    fake.override({ observe: async (attempts) => ({ ...await observe(attempts), isIncomplete: true }) });
+    await fake.observe(database(), 1000);
+    await fake.observe(database(), 2000);
+    expect(await statesOf()).toEqual(['RUNNING']);
+  });
+});
+
+describe('a lost attempt', () => {
+  test('whose job goes on writing is read on and commits', async () => {
+    await submitJobs(1);
+    await dispatch();
+    fake.says.set(0, { state: 'RUNNING', startedAt: new Date() });
+    await fake.observe(database(), 1);
+    fake.says.clear();
+    await fake.observe(database(), 700);
+    expect(await statesOf()).toEqual(['LOST']);
+    const [job] = await jobRows();
+    await putFile(metricsPath(job!.storage_path), '{"step":1,"loss":0.5}\n');
+    await fake.observe(database(), 701);
+    const points = await at.db.pool.query('select step from metric_points');
+    expect(points.rows).toEqual([{ step: '1' }]);
+    fake.says.set(0, { state: 'COMPLETED', exitCode: 0 });
+    await fake.observe(database(), 2000);
+    expect(await statesOf()).toEqual(['COMPLETED']);
+  });
+});
+
+describe('a job that is retried while a round is under way', () => {
+  /** Retries all jobs after the round has read what it works on. */
+  function retryDuringList(): void {
+    const { list } = fake.cluster.transport;
+    fake.cluster.transport.list = async (request) => {
+      await retryJobs(at.context, { filter: { states: ['COMPLETED', 'LOST'] } });
+      return list(request);
+    };
+  }
+
+  test('has no result of the run before', async () => {
+    await submitJobs(1);
+    await dispatch();
+    fake.says.set(0, { state: 'COMPLETED', exitCode: 0 });
+    await fake.observe(database(), 1);
+    expect((await at.db.pool.query('select 1 from results')).rowCount).toBe(1);
+    retryDuringList();
+    const [job] = await jobRows();
+    await putFile(metricsPath(job!.storage_path), '{"step":1,"loss":0.5}\n');
+    await fake.observe(database(), 2);
+    expect(await statesOf()).toEqual(['QUEUED']);
+    expect((await at.db.pool.query('select 1 from results')).rowCount).toBe(0);
+  });
+
+  test('stays in the queue when late evidence of the run before comes in', async () => {
+    await submitJobs(1);
+    await dispatch();
+    fake.says.set(0, { state: 'RUNNING', startedAt: new Date() });
+    await fake.observe(database(), 1);
+    fake.says.clear();
+    await fake.observe(database(), 700);
+    retryDuringList();
+    fake.says.set(0, { state: 'FAILED', exitCode: 1 });
+    await fake.observe(database(), 701);
+    expect(await statesOf()).toEqual(['QUEUED']);
+    expect((await at.db.pool.query<{ state: string }>('select state from attempts')).rows).toEqual([{ state: 'FAILED' }]);
+  });
+});
+
+describe('what a job wrote that the database cannot hold', () => {
+  const deep = `{"a":${'['.repeat(20_000)}${']'.repeat(20_000)}}`;
+  test.each([['half of a surrogate pair', String.raw`{"file":"run\udcff.txt"}`], ['very deep nesting', deep], ['a NUL', String.raw`{"a":"\u0000"}`]])(
+    'loses itself only: %s', async (_, line) => {
+      await submitJobs(2);
+      await dispatch();
+      for (const index of [0, 1]) fake.says.set(index, { state: 'RUNNING', startedAt: new Date() });
+      const jobs = await jobRows();
+      await putFile(eventsPath(jobs[0]!.storage_path), `{"ok":1}\n${line}\n`);
+      await putFile(metricsPath(jobs[1]!.storage_path), '{"step":1,"loss":0.5}\n');
+      await fake.observe(database(), 1);
+      for (const index of [0, 1]) fake.says.set(index, { state: 'COMPLETED', exitCode: 0 });
+      await putFile(resultPath(jobs[0]!.storage_path), `{"metrics":{"x":${line}}}`);
+      await fake.observe(database(), 2);
+      const after = await jobRows();
+      expect(after.map((row) => [row.state, row.dropped_line_count])).toEqual([['COMPLETED', 1], ['COMPLETED', 0]]);
+    });
+
+  test('a great many notes are taken in over several rounds, all of them', async () => {
+    await submitJobs(1);
+    await dispatch();
+    fake.says.set(0, { state: 'RUNNING', startedAt: new Date() });
+    const [job] = await jobRows();
+    await putFile(eventsPath(job!.storage_path), '{}\n'.repeat(5_000));
+    fake.says.set(0, { state: 'COMPLETED', exitCode: 0 });
+    const counts: number[] = [];
+    const notes = async (): Promise<number> => Number((await at.db.pool.query<{ count: string }>(`select count(*) from events where kind = 'NOTE'`)).rows[0]!.count);
+    for (let round = 1; round <= 4; round += 1) {
+      await fake.observe(database(), round);
+      counts.push(await notes());
+    }
+    expect(counts).toEqual([2_000, 4_000, 5_000, 5_000]);
+    expect(await statesOf()).toEqual(['COMPLETED']);
+  });
+});

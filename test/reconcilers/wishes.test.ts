@@ -1,0 +1,42 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { holdJobs } from '../../src/actions/hold-jobs.ts';
+import { cancelJobs } from '../../src/actions/cancel-jobs.ts';
+import { submitSweep } from '../../src/actions/submit-sweep.ts';
+import { TransportError } from '../../src/cluster/transport.ts';
+import { readTrackedAttempts } from '../../src/db/read/tracked-attempts.ts';
+import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
+import { carryOutWishes } from '../../src/reconcilers/wishes.ts';
+import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
+import { fakeCluster, silent, type FakeCluster } from './fake-cluster.ts';
+
+let at: ActionTest;
+let fake: FakeCluster;
+beforeEach(async () => {
+  at = await actionTest();
+  fake = await fakeCluster('greene');
+  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+});
+afterEach(async () => {
+  await fake.close();
+  await at.db.drop();
+});
+
+test('a cancel and a hold that the cluster refuses do not end the round, and are asked again in the next', async () => {
+  const { jobs } = await submitSweep(at.context, smallSweep());
+  const ids = jobs.map((job) => job.jobId ?? '');
+  const { database } = at.db;
+  await dispatchQueue({ database, cluster: fake.cluster, inFlight: new Set(), maxArraySize: () => 1000, isStopping: () => false, logger: silent });
+  await cancelJobs(at.context, { ids: ids.slice(0, 1) });
+  await holdJobs(at.context, { ids: ids.slice(1, 2) });
+  const asked: string[] = [];
+  const refuse = (what: string) => () => {
+    asked.push(what);
+    return Promise.reject(new TransportError('unreachable', `${what}: Access/permission denied (exit code 1)`));
+  };
+  fake.override({ cancel: refuse('scancel'), setHeld: refuse('scontrol') });
+  const cancelledAt = new Map<string, number>();
+  const round = async () => carryOutWishes({ database, cluster: fake.cluster, cancelledAt, logger: silent, now: () => new Date() }, await readTrackedAttempts(database, 'greene'));
+  await round();
+  await round();
+  expect(asked).toEqual(['scancel', 'scontrol', 'scancel', 'scontrol']);
+});
