@@ -66,8 +66,8 @@ function costError({ schema, document, operationName, variables, limits }: Opera
 /** One for the field and, where it is a list, its fields once for each item. */
 function fieldCost({ field, args, childComplexity, type }: ComplexityEstimatorArgs): number {
   if (field.name === '_entities') return 1 + childComplexity * lengthOf(args['representations']);
-  // Introspection is bounded by validation, and its answer by the schema.
-  if (field.name.startsWith('__') || type.name.startsWith('__')) return 0;
+  // Introspection is bounded by validation, and its answer by the schema. `__typename` is a value of each object like any other.
+  if (type.name.startsWith('__') || field.name === '__schema' || field.name === '__type') return 0;
   const listSize = field.astNode ? listSizeOf(field.astNode, args) : 1;
   return 1 + childComplexity * listSize;
 }
