@@ -88,6 +88,11 @@ describe('a list in pages', () => {
     expect(statements).toBe(1);
   });
 
+  it('is counted once however often it is asked for', async () => {
+    const { statements } = await fixture.counted(`{ jobs { ${Array.from({ length: 20 }, (_, index) => `a${index}: totalCount`).join(' ')} } }`);
+    expect(statements).toBe(2);
+  });
+
   it.each([0, -1, 501])('refuses a page of %i', async (first) => {
     const result = await fixture.run('query ($first: Int) { jobs(first: $first) { nodes { id } } }', { first });
     expect(shownErrors(result)).toEqual([{ code: 'BAD_USER_INPUT', message: `first: must be from 1 to 500, not ${first}; page on with \`after\`` }]);
