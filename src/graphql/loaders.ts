@@ -21,8 +21,9 @@ export type Loaders = ReturnType<typeof createLoaders>;
 export function createLoaders(database: Database, configured: ReadonlyMap<string, ConfiguredCluster>) {
   const byKey = <Key, Value>(read: (keys: readonly Key[]) => Promise<Value[]>, keyOf: (key: Key) => string = JSON.stringify) =>
     new DataLoader<Key, Value, string>(read, { cacheKeyFn: keyOf });
+  // Rows carry their ids in lower case, callers may write them in either.
   const byId = <Value>(read: (database: Database, ids: readonly string[]) => Promise<Value[]>) =>
-    byKey<string, Value>((ids) => read(database, ids), (id) => id);
+    byKey<string, Value>((ids) => read(database, ids.map((id) => id.toLowerCase())), (id) => id.toLowerCase());
   return {
     experimentById: byId(experimentsById),
     experimentByName: byKey((names: readonly ExperimentName[]) => experimentsByName(database, names),

@@ -185,6 +185,12 @@ describe('a job tried again with another configuration', () => {
   });
 });
 
+it('finds a job by its id in capital letters', async () => {
+  const [jobId] = await seedJobs(fixture.db, await seedExperiment(fixture.db), [{}]);
+  const result = await fixture.run('query ($id: ID!) { job(id: $id) { id } }', { id: jobId!.toUpperCase() });
+  expect(result.data.job).toEqual({ id: jobId });
+});
+
 it('answers null for what does not exist', async () => {
   const result = await fixture.run('{ job(id: "x") { id } sweep(id: "0190163d-8694-739b-aea5-966c26f8ad90") { id } experiment(project: "a", name: "b") { id } }');
   expect(result).toEqual({ data: { job: null, sweep: null, experiment: null } });
