@@ -115,6 +115,16 @@ describe('operations', () => {
     expect(json).not.toHaveProperty('data');
   });
 
+  it('nested too deeply for the stack are refused in words', async () => {
+    const deep = (depth: number, inside: string) => `${'['.repeat(depth)}${inside}${']'.repeat(depth)}`;
+    const query = 'query($v:JSON){echo(value:$v)}';
+    for (const body of [
+      JSON.stringify({ query: `{ echo(value: ${deep(4_900, '1')}) }` }), `{"query":"${query}","variables":{"v":${deep(20_000, '1e400')}}}`,
+    ]) {
+      expect((await http.post(body)).json.errors).toMatchObject([{ message: expect.stringContaining('nested too deeply'), extensions: { code: 'LIMIT_EXCEEDED' } }]);
+    }
+  });
+
   it('with a document of too many words are refused', async () => {
     const { json } = await http.post({ query: `{ ${'whoami '.repeat(11_000)} }` });
     expect(json.errors[0].message).toContain('10000 tokens');
