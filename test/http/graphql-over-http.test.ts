@@ -115,6 +115,12 @@ describe('operations', () => {
     expect(json).not.toHaveProperty('data');
   });
 
+  it('are answered for the caller alone: not to be stored, and without traces of how they ran', async () => {
+    const { headers, json } = await http.post({ query: '{ whoami }' }, { 'apollo-federation-include-trace': 'ftv1' });
+    expect(headers.get('cache-control')).toBe('no-store');
+    expect(json).toEqual({ data: { whoami: 'writer' } });
+  });
+
   it('nested too deeply for the stack are refused in words', async () => {
     const deep = (depth: number, inside: string) => `${'['.repeat(depth)}${inside}${']'.repeat(depth)}`;
     const query = 'query($v:JSON){echo(value:$v)}';
