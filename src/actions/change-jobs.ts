@@ -7,7 +7,7 @@ import {
 } from '../db/write/job-changes.ts';
 import { UserError } from '../domain/errors.ts';
 import type { NewEvent } from '../domain/events.ts';
-import type { JobFilter } from '../domain/job-filter.ts';
+import { narrows, type JobFilter } from '../domain/job-filter.ts';
 import type { JobState } from '../domain/states.ts';
 import type { ActionContext } from './action-context.ts';
 
@@ -93,8 +93,7 @@ export function toChangeSelection({ ids, filter }: JobSelection, states: readonl
     if (different.length > MAX_JOBS_PER_CHANGE) throw tooMany(`${different.length}`, ['ids']);
     return { ids: different };
   }
-  const conditions = Object.values(filter ?? {}).filter((value) => value !== undefined && value !== null);
-  if (conditions.length === 0) {
+  if (!narrows(filter ?? {})) {
     throw UserError.of('BAD_USER_INPUT', 'names no condition and would mean every job; if that is meant, name the states', ['filter']);
   }
   return { filter: filter ?? {}, states };

@@ -83,9 +83,9 @@ export async function planSweep(context: ActionContext, input: SubmitSweepInput,
       priority: priorityFor(config, rules, input.priority ?? PRIORITY_DEFAULT),
     };
   });
-  faults.push(...unusedTagKeys(drafts, input.tagKeys ?? []), ...drafts.flatMap((draft) => tagFaults(draft.tags, ['tags'])));
+  const jobFaults = [...unusedTagKeys(drafts, input.tagKeys ?? []), ...drafts.flatMap((draft) => tagFaults(draft.tags, ['tags']))];
   const sweep = { name: input.name, space: plainJson(space), strategy: sweepStrategy(space) };
-  return makePlan(input, target, faults, drafts, sweep, makeJobId);
+  return makePlan(input, target, [...faults, ...jobFaults], drafts, sweep, makeJobId);
 }
 
 interface Target {

@@ -51,7 +51,7 @@ export function nestDottedKeys(config: JsonObject): JsonObject {
   const hasDottedKey = (object: JsonObject): boolean =>
     Object.entries(object).some(([name, value]) => name.includes('.') || (isJsonObject(value) && hasDottedKey(value)));
   if (!hasDottedKey(config)) return config;
-  return configLeaves(config).reduce<JsonObject>((nested, { key, value }) => setDotted(nested, key, value), {});
+  return setAllDotted({}, configLeaves(config));
 }
 
 /** The value at a dotted key of a nested configuration (an object for a group of values), or undefined. */
@@ -79,21 +79,45 @@ export function blockedAt(config: JsonObject, key: string): string | null {
   return null;
 }
 
-/**
- * A configuration that differs in one value. What does not change is shared with the old one, not copied.
- * Throws UserError where a plain value stands in the way (see `blockedAt`).
- */
+/** A configuration that differs in one value; see `setAllDotted`. */
 export function setDotted(config: JsonObject, key: string, value: Json): JsonObject {
-  const blocked = blockedAt(config, key);
-  if (blocked !== null) {
-    throw UserError.of('BAD_USER_INPUT', `"${key}" cannot be set because "${blocked}" is a plain value, not a group`);
-  }
-  const setAt = (object: JsonObject, names: string[]): JsonObject => {
-    const [name = '', ...rest] = names;
-    const child = Object.hasOwn(object, name) ? object[name] : undefined;
-    return { ...object, [name]: rest.length === 0 ? value : setAt(isJsonObject(child) ? child : {}, rest) };
+  return setAllDotted(config, [{ key, value }]);
+}
+
+/**
+ * A configuration that differs in these values. What does not change is shared with the old one; what does is copied once,
+ * however many values change in it. Throws UserError where a plain value stands in the way (see `blockedAt`).
+ */
+export function setAllDotted(config: JsonObject, leaves: readonly ConfigLeaf[]): JsonObject {
+  const copies = new Set<JsonObject>();
+  const copied = (object: JsonObject): JsonObject => {
+    if (copies.has(object)) return object;
+    const copy = { ...object };
+    copies.add(copy);
+    return copy;
   };
-  return setAt(config, key.split('.'));
+  const root = copied(config);
+  for (const { key, value } of leaves) {
+    const blocked = blockedAt(root, key);
+    if (blocked !== null) {
+      throw UserError.of('BAD_USER_INPUT', `"${key}" cannot be set because "${blocked}" is a plain value, not a group`);
+    }
+    const names = key.split('.');
+    let place = root;
+    for (const name of names.slice(0, -1)) {
+      const child = Object.hasOwn(place, name) ? place[name] : undefined;
+      const group = copied(isJsonObject(child) ? child : {});
+      put(place, name, group);
+      place = group;
+    }
+    put(place, names.at(-1) ?? '', value);
+  }
+  return root;
+}
+
+/** Plain assignment would take `__proto__` for the prototype. */
+function put(object: JsonObject, name: string, value: Json): void {
+  Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true });
 }
 
 /** How a value is written after `key=` in an override: strings raw, everything else as compact JSON. */

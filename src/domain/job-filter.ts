@@ -57,3 +57,15 @@ export interface JobFilter {
   startedAt?: TimeRange;
   finishedAt?: TimeRange;
 }
+
+/** Lists all of whose entries must hold: an empty one holds for every job, while an empty list of alternatives holds for none. */
+const ALL_MUST_HOLD: ReadonlySet<string> = new Set<keyof JobFilter>(['tagsAll', 'tagsNone', 'config', 'metrics']);
+
+/** Whether the filter can leave any job out: an empty text, list of demands or stretch of time means every job. */
+export function narrows(filter: JobFilter): boolean {
+  return Object.entries(filter).some(([name, value]: [string, unknown]) => {
+    if (value === undefined || value === null || value === '') return false;
+    if (Array.isArray(value)) return value.length > 0 || !ALL_MUST_HOLD.has(name);
+    return typeof value !== 'object' || Object.values(value).some((bound) => bound !== undefined && bound !== null);
+  });
+}

@@ -37,7 +37,7 @@ export function jobNames(jobs: readonly { axes: readonly ConfigLeaf[] }[], fallb
 /** For each key its shortest ending, in whole parts, that no other key shares. */
 function shortLabels(keys: readonly string[]): Map<string, string> {
   const ending = (key: string, parts: number): string => key.split('.').slice(-parts).join('.');
-  const depth = Math.max(0, ...keys.map((key) => key.split('.').length));
+  const depth = keys.reduce((deepest, key) => Math.max(deepest, key.split('.').length), 0);
   const labels = new Map<string, string>();
   for (let parts = 1; parts <= depth; parts += 1) {
     const uses = new Map<string, number>();

@@ -17,5 +17,6 @@ export function parseMetricTime(value: unknown): Date | null {
   const seconds = clock.length === 5 ? `${clock}:00` : clock;
   const offset = zone.toUpperCase() === 'Z' ? 'Z' : zone.replace(/^([+-]\d{2}):?(\d{2})?$/, (_, hours: string, minutes = '00') => `${hours}:${minutes}`);
   const time = new Date(`${date}T${seconds}.${fraction.slice(0, 3).padEnd(3, '0')}${offset}`);
-  return Number.isNaN(time.getTime()) ? null : time;
+  // The database has no year 0.
+  return Number.isNaN(time.getTime()) || time.getUTCFullYear() < 1 ? null : time;
 }

@@ -36,9 +36,11 @@ function validateSize(space: SweepSpace, limits: SubmissionLimits, field: string
     return [{ field, message, code: 'LIMIT_EXCEEDED' }];
   }
   const bytesOf = (value: unknown): number => Buffer.byteLength(JSON.stringify(value));
-  const listBytes = Math.max(0, ...(space.list ?? []).map(bytesOf));
+  // Spreading a long list into arguments would overflow the stack.
+  const mostBytes = (values: readonly unknown[]): number => values.reduce<number>((most, value) => Math.max(most, bytesOf(value)), 0);
+  const listBytes = mostBytes(space.list ?? []);
   const axisBytes = [...(space.grid ?? []).map((axis) => axis.values), ...(space.random?.parameters ?? []).map((parameter) => ('choice' in parameter ? parameter.choice : []))]
-    .reduce((sum, values) => sum + Math.max(0, ...values.map(bytesOf)), 0);
+    .reduce((sum, values) => sum + mostBytes(values), 0);
   const configBytes = bytesOf(space.base ?? {}) + listBytes + axisBytes;
   if (configBytes > limits.maxConfigBytes) {
     const message = `makes configurations of up to ${configBytes} bytes; the limit is ${limits.maxConfigBytes}. Put large data in a file and its path here`;

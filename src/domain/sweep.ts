@@ -3,7 +3,7 @@
  * The order is fixed (the list varies slowest, the seeds fastest) and the draws follow from the recorded seed, so the
  * same space always expands to the same jobs.
  */
-import { configLeaves, isJsonObject, nestDottedKeys, setDotted } from './config-values.ts';
+import { configLeaves, isJsonObject, nestDottedKeys, setAllDotted } from './config-values.ts';
 import type { ConfigLeaf } from './config-values.ts';
 import type { Json, JsonObject } from './job-spec.ts';
 import { drawParameters } from './sweep-draws.ts';
@@ -92,7 +92,7 @@ export function expandSweep(space: SweepSpace): ExpandedJob[] {
       return;
     }
     for (const option of options) {
-      const laidOver = option.reduce((below, { key, value }) => setDotted(below, key, nested(value)), config);
+      const laidOver = setAllDotted(config, option.map(({ key, value }) => ({ key, value: nested(value) })));
       descend(depth + 1, laidOver, [...axes, ...option]);
     }
   };

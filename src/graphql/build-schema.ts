@@ -29,10 +29,11 @@ const FEDERATION_LINK = `extend schema
   @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key", "@listSize", "@shareable"])
 `;
 
+/** The `_Any` scalar lets through whatever a gateway sends. */
 interface Reference {
-  id?: string;
-  project?: string;
-  name?: string;
+  id?: unknown;
+  project?: unknown;
+  name?: unknown;
 }
 
 /** The subgraph, ready to execute. */
@@ -72,18 +73,18 @@ function buildBase(): GraphQLSchema {
 /** How a gateway's references become rows: through the loaders, so that a list of them is one statement. */
 function referenceResolvers(): Record<string, (reference: Reference, context: GraphqlContext) => unknown> {
   const byId = (pick: (loaders: Loaders) => { load(id: string): Promise<unknown> }) => ({ id }: Reference, { loaders }: GraphqlContext) =>
-    id !== undefined && isUuid(id) ? pick(loaders).load(id) : null;
+    typeof id === 'string' && isUuid(id) ? pick(loaders).load(id) : null;
   const experimentById = byId((loaders) => loaders.experimentById);
   return {
     Experiment: (reference, context) => {
       const { id, project, name } = reference;
-      return id === undefined && project !== undefined && name !== undefined
+      return id === undefined && typeof project === 'string' && typeof name === 'string'
         ? context.loaders.experimentByName.load({ project, name }) : experimentById(reference, context);
     },
     Sweep: byId((loaders) => loaders.sweepById),
     Job: byId((loaders) => loaders.jobById),
     Attempt: byId((loaders) => loaders.attemptById),
     Checkpoint: byId((loaders) => loaders.checkpointById),
-    Cluster: ({ name }, { loaders }) => (name === undefined ? null : loaders.clusterByName.load(name)),
+    Cluster: ({ name }, { loaders }) => (typeof name !== 'string' ? null : loaders.clusterByName.load(name)),
   };
 }

@@ -42,7 +42,7 @@ export interface Connection<Row> {
   edges: { node: Row; cursor: string }[];
   nodes: Row[];
   pageInfo: PageInfo;
-  /** Counted only when it is read. */
+  /** Counted only when it is read, and once. */
   readonly totalCount: Promise<number>;
 }
 
@@ -76,6 +76,7 @@ export function connectionTypeOf<Node extends object>(node: () => ClassType<Node
 
 /** A page as a connection. */
 export function toConnection<Row>(page: Page<Row>, request: PageRequest, countAll: () => Promise<number>): Connection<Row> {
+  let totalCount: Promise<number> | undefined;
   const edges = page.rows.map(({ row, cursor }) => ({ node: row, cursor }));
   return {
     edges,
@@ -87,7 +88,7 @@ export function toConnection<Row>(page: Page<Row>, request: PageRequest, countAl
       endCursor: edges.at(-1)?.cursor ?? null,
     },
     get totalCount() {
-      return countAll();
+      return (totalCount ??= countAll());
     },
   };
 }

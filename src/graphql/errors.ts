@@ -28,8 +28,17 @@ export function formatGraphqlError(formatted: GraphQLFormattedError, error: unkn
   if (known !== null) {
     return { ...located(formatted), message: known.message, extensions: { code: known.code, faults: known.faults } };
   }
+  // Before any field was resolved only the request itself can have been too deep for the stack.
+  if (isStackOverflow(original) && !formatted.path) return { ...located(formatted), message: NESTED_TOO_DEEPLY, extensions: { code: 'LIMIT_EXCEEDED' } };
   onBug(original);
   return { ...located(formatted), message: 'Internal server error', extensions: { code: 'INTERNAL_SERVER_ERROR' } };
+}
+
+const NESTED_TOO_DEEPLY = 'the request is nested too deeply to be read';
+
+/** Whether reading something went deeper than the stack allows. */
+export function isStackOverflow(error: unknown): error is RangeError {
+  return error instanceof RangeError && error.message.includes('call stack');
 }
 
 function innermost(error: unknown): unknown {

@@ -1,11 +1,8 @@
 /** Metric histories of many jobs in one answer. */
 import type { SeriesSelection } from '../db/read/metrics.ts';
 import { UserError } from '../domain/errors.ts';
-import { existing, type Loaders } from './loaders.ts';
+import { existing, MAX_POINTS_IN_ALL, type Loaders } from './loaders.ts';
 import { seriesView, type SeriesView } from './metric-series.ts';
-
-/** Most points of one answer, all series together: some 100 MB of JSON. */
-const MAX_POINTS_IN_ALL = 2_000_000;
 
 /** The histories that are chosen. Throws UserError LIMIT_EXCEEDED, with the numbers, when the answer could grow too large. */
 export async function experimentSeries(

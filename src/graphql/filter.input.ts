@@ -1,6 +1,7 @@
 /** Filters and orders of jobs and of everything that is chosen by its jobs. */
 import { Field, Float, ID, InputType, Int } from 'type-graphql';
 import type { JobOrder } from '../db/read/jobs.ts';
+import { validateJson } from '../domain/config-values.ts';
 import { UserError, type UserFault } from '../domain/errors.ts';
 import type { ConfigCondition, JobFilter, MetricCondition, SummaryPoint } from '../domain/job-filter.ts';
 import type { Json } from '../domain/job-spec.ts';
@@ -159,11 +160,11 @@ export class JobOrderInput {
   at!: SummaryPoint;
 }
 
-/** The filter as reads and actions take it. Throws UserError for a condition that compares nothing, which would match everything. */
+/** The filter as reads and actions take it. Throws UserError for a condition that compares nothing, which would match everything, or something that the database cannot hold. */
 export function toJobFilter(input: JobFilterInput | null | undefined, field: string[] = ['filter']): JobFilter {
   if (input === null || input === undefined) return {};
   const { config, metrics, ...rest } = input;
-  const faults = (config ?? []).flatMap((condition, index) => emptyCondition(condition, [...field, 'config', String(index)]));
+  const faults = (config ?? []).flatMap((condition, index) => conditionFaults(condition, [...field, 'config', String(index)]));
   if (faults.length > 0) throw new UserError(faults);
   return {
     ...plainInput(Object.assign(new JobFilterInput(), rest)),
@@ -195,8 +196,9 @@ function toConfigCondition({ eq, ne, ...rest }: ConfigConditionInput): ConfigCon
   } as ConfigCondition;
 }
 
-function emptyCondition(condition: ConfigConditionInput, field: string[]): UserFault[] {
-  const { key: _, ...comparisons } = toConfigCondition(condition);
-  if (Object.keys(comparisons).length > 0) return [];
+function conditionFaults(condition: ConfigConditionInput, field: string[]): UserFault[] {
+  const { key, ...comparisons } = toConfigCondition(condition);
+  const { eq = null, ne = null, in: anyOf = [] } = comparisons;
+  if (Object.keys(comparisons).length > 0) return validateJson({ key, eq, ne, in: anyOf }, field, { maxConfigBytes: Number.POSITIVE_INFINITY });
   return [{ field, code: 'BAD_USER_INPUT', message: `compares nothing; give at least one of eq, ne, in, lt, lte, gt, gte, exists` }];
 }

@@ -7,6 +7,9 @@ import type { Goal, Objective } from '../domain/job-spec.ts';
 import type { LeaderboardRowType } from './experiment.type.ts';
 import type { Loaders } from './loaders.ts';
 
+/** Postgres takes at most 100 values in one list. */
+const MAX_GROUP_KEYS = 100;
+
 export interface LeaderboardView extends LeaderboardRowType {
   entry: LeaderboardEntry;
   job: JobRow;
@@ -25,6 +28,9 @@ export function objectiveOf(experiment: ExperimentRow | null, asked: { metric: s
 export async function leaderboardOf(
   loaders: Loaders, experiment: ExperimentRow, asked: { metric: string | null; goal: Goal | null }, options: LeaderboardOptions,
 ): Promise<LeaderboardView[]> {
+  if ((options.groupBy ?? []).length > MAX_GROUP_KEYS) {
+    throw UserError.of('LIMIT_EXCEEDED', `names ${options.groupBy?.length} keys; the limit is ${MAX_GROUP_KEYS}`, ['groupBy']);
+  }
   const objective = objectiveOf(experiment, asked);
   if (objective === null) {
     throw UserError.of('BAD_USER_INPUT', 'say what best means: pass both `metric` and `goal`, or give the experiment an objective and leave out both', ['metric']);

@@ -1,6 +1,6 @@
 /** What an operation may ask for. Checked once, before it runs, for HTTP, WebSocket and Server-Sent Events alike. */
-import { getOperationAST, GraphQLError, Kind, type DocumentNode, type GraphQLSchema, type OperationDefinitionNode, type SelectionSetNode } from 'graphql';
-import { getComplexity, type ComplexityEstimatorArgs } from 'graphql-query-complexity';
+import { getOperationAST, GraphQLError, Kind, TypeInfo, ValidationContext, type DocumentNode, type GraphQLSchema, type OperationDefinitionNode, type SelectionSetNode } from 'graphql';
+import { createComplexityRule, type ComplexityEstimatorArgs } from 'graphql-query-complexity';
 import type { ErrorCode } from '../domain/errors.ts';
 import type { Viewer } from './context.ts';
 
@@ -32,7 +32,7 @@ export function checkOperation(request: OperationRequest): GraphQLError[] {
   const operation = getOperationAST(request.document, request.operationName);
   // Which operation is meant is for the executor to complain about.
   if (!operation) return [];
-  const refused = accessError(operation, request.viewer) ?? depthError(operation, request) ?? costError(request);
+  const refused = accessError(operation, request.viewer) ?? depthError(operation, request) ?? costError(operation, request);
   return refused === null ? [] : [refused];
 }
 
@@ -50,11 +50,18 @@ function depthError(operation: OperationDefinitionNode, { document, limits }: Op
   return depth <= limits.maxDepth ? null : coded('LIMIT_EXCEEDED', `the operation is ${depth} fields deep, over the limit of ${limits.maxDepth}; ask for less at once`);
 }
 
-function costError({ schema, document, operationName, variables, limits }: OperationRequest): GraphQLError | null {
+function costError(operation: OperationDefinitionNode, { schema, document, operationName, variables, limits }: OperationRequest): GraphQLError | null {
+  const faults: GraphQLError[] = [];
+  const context = new ValidationContext(schema, document, new TypeInfo(schema), (fault) => faults.push(fault));
   try {
-    const cost = getComplexity({
-      schema, query: document, variables: variables ?? {}, ...(operationName && { operationName }), estimators: [fieldCost],
-    });
+    const counter = createComplexityRule({
+      maximumComplexity: Number.POSITIVE_INFINITY, variables: variables ?? {}, ...(operationName && { operationName }), estimators: [fieldCost],
+    })(context);
+    // It follows the fragments by itself; the library's own getComplexity walks the whole document to find this one node.
+    counter.onOperationDefinitionEnter(operation);
+    const { complexity: cost } = counter;
+    const fault = faults.at(-1);
+    if (fault) return fault;
     return cost <= limits.maxCost ? null
       : coded('LIMIT_EXCEEDED', `the operation has a cost of ${Math.min(cost, Number.MAX_SAFE_INTEGER)}, over the limit of ${limits.maxCost}; ask for smaller pages or fewer fields`);
   } catch (error) {
@@ -66,8 +73,8 @@ function costError({ schema, document, operationName, variables, limits }: Opera
 /** One for the field and, where it is a list, its fields once for each item. */
 function fieldCost({ field, args, childComplexity, type }: ComplexityEstimatorArgs): number {
   if (field.name === '_entities') return 1 + childComplexity * lengthOf(args['representations']);
-  // Introspection is bounded by validation, and its answer by the schema.
-  if (field.name.startsWith('__') || type.name.startsWith('__')) return 0;
+  // Introspection is bounded by validation, and its answer by the schema. `__typename` is a value of each object like any other.
+  if (type.name.startsWith('__') || field.name === '__schema' || field.name === '__type') return 0;
   const listSize = field.astNode ? listSizeOf(field.astNode, args) : 1;
   return 1 + childComplexity * listSize;
 }

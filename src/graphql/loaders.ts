@@ -14,6 +14,10 @@ import type { PageRequest } from '../db/read/page.ts';
 import { progressByTag, progressOfExperiments, progressOfSweeps } from '../db/read/progress.ts';
 import { resultsOfJobs } from '../db/read/results.ts';
 import { onlyUuids } from '../db/read/uuid.ts';
+import { UserError } from '../domain/errors.ts';
+
+/** Most points of one answer, all series together: some 100 MB of JSON. */
+export const MAX_POINTS_IN_ALL = 2_000_000;
 
 export type Loaders = ReturnType<typeof createLoaders>;
 
@@ -21,8 +25,9 @@ export type Loaders = ReturnType<typeof createLoaders>;
 export function createLoaders(database: Database, configured: ReadonlyMap<string, ConfiguredCluster>) {
   const byKey = <Key, Value>(read: (keys: readonly Key[]) => Promise<Value[]>, keyOf: (key: Key) => string = JSON.stringify) =>
     new DataLoader<Key, Value, string>(read, { cacheKeyFn: keyOf });
+  // Rows carry their ids in lower case, callers may write them in either.
   const byId = <Value>(read: (database: Database, ids: readonly string[]) => Promise<Value[]>) =>
-    byKey<string, Value>((ids) => read(database, ids), (id) => id);
+    byKey<string, Value>((ids) => read(database, ids.map((id) => id.toLowerCase())), (id) => id.toLowerCase());
   return {
     experimentById: byId(experimentsById),
     experimentByName: byKey((names: readonly ExperimentName[]) => experimentsByName(database, names),
@@ -45,6 +50,7 @@ export function createLoaders(database: Database, configured: ReadonlyMap<string
       metrics.pointsOfSeries(database, queries, maxPoints)),
     metricsAtStep: perArguments((keys: readonly string[] | null, places: readonly checkpoints.JobStep[]) =>
       metrics.metricsAtSteps(database, places, keys)),
+    takePoints: pointBudget(),
     resultOfJob: byId(resultsOfJobs),
     scriptOfBatch: byId(scriptsOfBatches),
     submittersOfBatch: byId(submittersOfBatches),
@@ -59,6 +65,17 @@ export function createLoaders(database: Database, configured: ReadonlyMap<string
     jobCount: perArguments((wanted: NestedJobs, ids: readonly string[]) => jobCountsOf(database, wanted, ids)),
     sweepPage: perArguments((request: PageRequest, ids: readonly string[]) => sweepPagesOf(database, request, ids)),
     sweepCount: byId(sweepCountsOf),
+  };
+}
+
+/** Counts the points that an operation reads. Throws UserError LIMIT_EXCEEDED when they become too many. */
+function pointBudget() {
+  let taken = 0;
+  return (count: number): void => {
+    taken += count;
+    if (taken > MAX_POINTS_IN_ALL) {
+      throw UserError.of('LIMIT_EXCEEDED', `more than ${MAX_POINTS_IN_ALL} points in one answer; ask for fewer jobs, fewer \`keys\`, or lower \`maxPoints\``, ['maxPoints']);
+    }
   };
 }
 

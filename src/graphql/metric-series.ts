@@ -43,8 +43,10 @@ export function checkedMaxPoints(asked: number | null): number {
 /** The view of one series with at most `maxPoints` points. */
 export function seriesView(loaders: Loaders, job: JobRow, row: SeriesRow, maxPoints: number): SeriesView {
   let points: Promise<ShownPoints> | undefined;
-  const read = async (): Promise<ShownPoints> =>
-    shownPoints(await loaders.pointsOfSeries.load(maxPoints * OVERSAMPLING, { jobId: row.jobId, seriesNumber: row.seriesNumber }), maxPoints);
+  const read = async (): Promise<ShownPoints> => {
+    loaders.takePoints(Math.min(row.pointCount, maxPoints));
+    return shownPoints(await loaders.pointsOfSeries.load(maxPoints * OVERSAMPLING, { jobId: row.jobId, seriesNumber: row.seriesNumber }), maxPoints);
+  };
   return { key: row.key, job, row, points: () => (points ??= read()) };
 }
 

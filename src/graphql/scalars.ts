@@ -7,9 +7,13 @@ import type { Json } from '../domain/job-spec.ts';
 /** Above this, JSON.stringify writes an exponent, so the number was meant as floating point. */
 const INTEGER_NOTATION_LIMIT = 1e21;
 
+const dateTime = GraphQLDateTime.toConfig();
+
 /** A moment. */
 export const DateTime = new GraphQLScalarType<Date, Date>({
-  ...GraphQLDateTime.toConfig(),
+  ...dateTime,
+  parseValue: (value) => inOurEra(dateTime.parseValue(value)),
+  parseLiteral: (node, variables) => inOurEra(dateTime.parseLiteral(node, variables)),
   name: 'DateTime',
   description: 'A moment as an ISO 8601 text with a time zone, such as `2026-01-31T12:00:00.000Z`. Always given in UTC.',
   specifiedByURL: 'https://scalars.graphql.org/andimarek/date-time',
@@ -37,6 +41,12 @@ export const JSONValue = new GraphQLScalarType<Json, Json>({
   parseValue: (value) => checkedJson(value),
   parseLiteral: (node, variables) => jsonOfLiteral(node, variables ?? {}),
 });
+
+/** Postgres has no year 0 and writes the years before it in a way of its own. */
+function inOurEra(time: Date): Date {
+  if (time.getUTCFullYear() < 1 || time.getUTCFullYear() > 9999) throw new GraphQLError(`${time.toISOString()} is not within the years 1 to 9999 of UTC`);
+  return time;
+}
 
 function safeInteger(value: unknown, text = String(value)): number {
   const number = typeof value === 'bigint' ? Number(value) : value;

@@ -1,7 +1,9 @@
 /** GraphQL over HTTP: Apollo Server with our limits, counts and error words. */
 import { ApolloServer, HeaderMap } from '@apollo/server';
 import type { ApolloServerPlugin } from '@apollo/server';
-import { ApolloServerPluginLandingPageDisabled, ApolloServerPluginUsageReportingDisabled } from '@apollo/server/plugin/disabled';
+import {
+  ApolloServerPluginCacheControlDisabled, ApolloServerPluginInlineTraceDisabled, ApolloServerPluginLandingPageDisabled, ApolloServerPluginUsageReportingDisabled,
+} from '@apollo/server/plugin/disabled';
 import type { Logger } from 'pino';
 import type { GraphqlContext } from '../graphql/context.ts';
 import { formatGraphqlError } from '../graphql/errors.ts';
@@ -50,6 +52,8 @@ export function createApollo(operations: Operations, metrics: HttpMetrics, logge
     logger,
     plugins: [
       ApolloServerPluginLandingPageDisabled(), ApolloServerPluginUsageReportingDisabled(),
+      // Both wrap every field of every answer: the one for cache hints that we have none of, the other for Apollo's own gateway.
+      ApolloServerPluginCacheControlDisabled(), ApolloServerPluginInlineTraceDisabled(),
       limitsPlugin(operations), countPlugin(metrics),
     ],
   });

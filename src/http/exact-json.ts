@@ -32,13 +32,23 @@ function checkNumber(token: string): number {
   throw UserError.of('BAD_USER_INPUT', `the number ${shown} ${reason}; send it as a string`);
 }
 
+function checkNumbers(text: string): void {
+  try {
+    parse(text, null, { parseNumber: checkNumber, onDuplicateKey: ({ newValue }) => newValue });
+  } catch (error) {
+    // Unlike JSON.parse, this reader goes as deep as the text.
+    if (error instanceof RangeError) throw UserError.of('LIMIT_EXCEEDED', 'the request is nested too deeply to be read');
+    throw error;
+  }
+}
+
 /**
  * The value of a JSON text.
- * @throws UserError BAD_USER_INPUT naming the first number that does not survive
+ * @throws UserError BAD_USER_INPUT naming the first number that does not survive, LIMIT_EXCEEDED when it is nested too deeply
  * @throws SyntaxError when the text is not JSON
  */
 export function parseExactJson(text: string): unknown {
   const value: unknown = JSON.parse(text);
-  if (SUSPICIOUS.test(text)) parse(text, null, { parseNumber: checkNumber, onDuplicateKey: ({ newValue }) => newValue });
+  if (SUSPICIOUS.test(text)) checkNumbers(text);
   return value;
 }

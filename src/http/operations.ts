@@ -1,7 +1,7 @@
 /** One GraphQL operation, the same for every protocol: checked against the limits, run with a context of its own, counted. */
 import { GraphQLError, execute, getOperationAST, parse, subscribe, validate } from 'graphql';
 import type { DocumentNode, ExecutionArgs, ExecutionResult, GraphQLFormattedError, GraphQLSchema } from 'graphql';
-import { formatGraphqlError } from '../graphql/errors.ts';
+import { formatGraphqlError, isStackOverflow } from '../graphql/errors.ts';
 import type { GraphqlContext, Viewer } from '../graphql/context.ts';
 import { checkOperation } from '../graphql/limits.ts';
 import type { OperationLimits } from '../graphql/limits.ts';
@@ -45,6 +45,8 @@ function parsed(query: string): DocumentNode | GraphQLError {
   try {
     return parse(query, { maxTokens: MAX_DOCUMENT_TOKENS });
   } catch (error) {
+    // Thrown on, it would close the WebSocket with all that is open on it.
+    if (isStackOverflow(error)) return new GraphQLError('', { originalError: error });
     if (!(error instanceof GraphQLError)) throw error;
     return withCode(error, 'GRAPHQL_PARSE_FAILED');
   }

@@ -136,7 +136,9 @@ async function serveGraphql(server: FastifyInstance, options: HttpServerOptions,
     method: ['GET', 'POST'], url: '/graphql',
     handler: (request, reply) => {
       if (wantsPage(request)) return sendPage(reply);
-      return request.headers.accept?.includes('text/event-stream') ? stream(request, reply) : answer.call(server, request, reply);
+      if (request.headers.accept?.includes('text/event-stream')) return stream(request, reply);
+      reply.header('cache-control', 'no-store');
+      return answer.call(server, request, reply);
     },
   });
   server.route({ method: ['GET', 'POST'], url: '/graphql/stream', handler: stream });

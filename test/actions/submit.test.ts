@@ -27,6 +27,16 @@ async function faultsOf(promise: Promise<unknown>): Promise<{ field: string; mes
   return error.faults.map(({ field, message, code }) => ({ field: field.join('.'), message, code }));
 }
 
+test('a sweep with very many faults, and a configuration with very many values, are refused in words', async () => {
+  const keys = Array.from({ length: 20 }, (_, index) => `k${index}`);
+  const base = Object.fromEntries(keys.map((key) => [key, 'two\nlines']));
+  const seeds = { values: Array.from({ length: 9_000 }, (_, index) => index) };
+  const faults = await faultsOf(submitSweep(at.context, smallSweep({ tagKeys: keys, space: { base, seeds } })));
+  expect(faults[0]).toEqual({ field: 'tags.0', message: expect.stringContaining('control character'), code: 'BAD_USER_INPUT' });
+  const config = Object.fromEntries(Array.from({ length: 150_000 }, (_, index) => [`${index}`, 0]));
+  expect(await faultsOf(submitJob(at.context, job({ config })))).toMatchObject([{ code: 'LIMIT_EXCEEDED' }]);
+}, 60_000);
+
 describe('a submission', () => {
   test('writes the experiment, the sweep, its jobs and one event for each of them, in that order', async () => {
     const answer = await submitSweep(at.context, smallSweep({ tags: ['coarse'], objective: { metric: 'val/loss', goal: 'MIN' } }));

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  configLeaves, formatOverrideValue, getDotted, nestDottedKeys, setDotted, validateConfig,
+  configLeaves, formatOverrideValue, getDotted, nestDottedKeys, setAllDotted, setDotted, validateConfig,
 } from '../../src/domain/config-values.ts';
 import { UserError } from '../../src/domain/errors.ts';
 import { configs, dottedKeys, jsonValues } from './arbitraries.ts';
@@ -42,6 +42,24 @@ describe('dotted keys', () => {
       expect(before).toEqual({ other: { x: 1 } });
       expect(getDotted(after, 'other.x')).toBe(1);
     }));
+  });
+
+  it('are set in time that grows with their number only', () => {
+    const flat = Object.fromEntries(Array.from({ length: 100_000 }, (_, index) => [`key${index}`, index]));
+    const started = performance.now();
+    expect(Object.keys(nestDottedKeys({ ...flat, 'a.b': 1, 'a.c': 2 }))).toHaveLength(100_001);
+    // Under half a second; it was minutes when each value copied all others.
+    expect(performance.now() - started).toBeLessThan(5_000);
+  });
+
+  it('share what does not change, and never a copy with the old configuration', () => {
+    const before = { kept: { x: 1 }, changed: { y: 1, deep: {} } };
+    const after = setAllDotted(before, [{ key: 'changed.z', value: 2 }, { key: 'changed.deep.w', value: 3 }, { key: 'changed.y', value: 4 }]);
+    expect(after).toEqual({ kept: { x: 1 }, changed: { y: 4, deep: { w: 3 }, z: 2 } });
+    expect(before).toEqual({ kept: { x: 1 }, changed: { y: 1, deep: {} } });
+    expect(after['kept']).toBe(before.kept);
+    expect(Object.getPrototypeOf(setAllDotted({}, [{ key: '__proto__.polluted', value: 1 }]))).toBe(Object.prototype);
+    expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
   });
 
   it('cannot be set below a plain value, but below null', () => {

@@ -81,6 +81,7 @@ describe('the time of a metric line', () => {
     ['1767322800.25', '2026-01-02T03:00:00.250Z'],
     ['1767322800250', '2026-01-02T03:00:00.250Z'],
     ['"yesterday"', NOW.toISOString()],
+    ['"0000-06-01T00:00:00Z"', NOW.toISOString()],
     ['"2026-13-45T00:00:00Z"', NOW.toISOString()],
     ['null', NOW.toISOString()],
   ])('%s is %s', (time, expected) => {

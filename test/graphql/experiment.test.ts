@@ -43,6 +43,23 @@ describe('a leaderboard', () => {
     ]);
   });
 
+  it('ranks a run that diverged to the edge of what a double holds', async () => {
+    const id = await seedExperiment(fixture.db, { objectiveMetric: 'loss', objectiveGoal: 'MIN' });
+    const job = (lr: number, seed: number, value: number) => ({ state: 'COMPLETED' as const, config: { optim: { lr }, seed }, metrics: { loss: [[1, value]] as [number, number][] } });
+    await seedJobs(fixture.db, id, [job(0.1, 1, 2), job(0.1, 2, 4), job(0.5, 1, 3), job(0.5, 2, 1e200), job(0.9, 1, 1.5e308), job(0.9, 2, 1.7e308), job(2, 1, -1.7e308)]);
+    const rows = await board(id, { groupBy: ['optim.lr'] });
+    expect(rows.map(({ config, n, mean, standardDeviation }) => [config['optim.lr'], n, mean, standardDeviation])).toEqual([
+      [2, 1, -1.7e308, null], [0.1, 2, 3, Math.SQRT2], [0.5, 2, 5e199, expect.closeTo(1e200 / Math.SQRT2, -190)], [0.9, 2, 1.6e308, expect.any(Number)],
+    ]);
+    const spread = await board(id, { groupBy: [] });
+    expect(spread).toMatchObject([{ n: 7, standardDeviation: expect.any(Number) }]);
+  });
+
+  it('refuses more keys than Postgres takes, with the numbers', async () => {
+    const result = await fixture.run(BOARD, { id: [await seedBoard()], states: ['COMPLETED'], groupBy: Array.from({ length: 101 }, (_, index) => `k${index}`) });
+    expect(shownErrors(result)).toEqual([{ code: 'LIMIT_EXCEEDED', message: 'groupBy: names 101 keys; the limit is 100' }]);
+  });
+
   it('shows every job by itself without groups, also where configurations are equal', async () => {
     const rows = await board(await seedBoard(), { first: 3 });
     expect(rows.map((row) => [row.rank, row.job.name, row.n, row.standardDeviation])).toEqual([[1, 'b1', 1, null], [2, 'a2', 1, null], [3, 'a1', 1, null]]);
@@ -166,6 +183,12 @@ describe('a job tried again with another configuration', () => {
     const result = await fixture.run('query ($id: ID!) { job(id: $id) { retryOf { id } notBefore retriedBy { name notBefore retryOf { name } } } }', { id: oldId });
     expect(result.data.job).toMatchObject({ retryOf: null, notBefore: null, retriedBy: [{ name: 'new', notBefore, retryOf: { name: 'old' } }] });
   });
+});
+
+it('finds a job by its id in capital letters', async () => {
+  const [jobId] = await seedJobs(fixture.db, await seedExperiment(fixture.db), [{}]);
+  const result = await fixture.run('query ($id: ID!) { job(id: $id) { id } }', { id: jobId!.toUpperCase() });
+  expect(result.data.job).toEqual({ id: jobId });
 });
 
 it('answers null for what does not exist', async () => {

@@ -100,6 +100,13 @@ describe('a job filter', () => {
     const result = await fixture.run('{ jobs(filter: {config: [{key: "a"}]}) { totalCount } }');
     expect(shownErrors(result)).toEqual([{ code: 'BAD_USER_INPUT', message: expect.stringContaining('filter.config.0: compares nothing') }]);
   });
+
+  it.each([{ key: 'a\ud800', eq: 1 }, { key: 'a', eq: 'half \ud800' }, { key: 'a', ne: { b: '\udc00' } }, { key: 'a', in: ['\ud800'] }])(
+    'refuses a text that no configuration can hold: %j', async (condition) => {
+      const result = await fixture.run('query ($filter: JobFilter) { jobs(filter: $filter) { totalCount } }', { filter: { config: [condition] } });
+      expect(shownErrors(result)).toEqual([{ code: 'BAD_USER_INPUT', message: expect.stringMatching(/^filter\.config\.0\..*surrogate/) }]);
+    },
+  );
 });
 
 describe('an order of jobs', () => {

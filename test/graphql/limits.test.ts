@@ -61,6 +61,11 @@ describe('cost', () => {
       .toMatchObject([{ message: expect.stringContaining(`cost of ${1 + 10 * (1 + (1 + 10 * (1 + (1 + 3))))}`) }]);
   });
 
+  it('counts type names, which are values as any other', () => {
+    const names = Array.from({ length: 500 }, (_, index) => `a${index}: __typename`).join(' ');
+    expect(check(`{ experiments(first: 500) { nodes { jobs(first: 500) { nodes { ${names} } } } } }`)).toMatchObject([{ code: 'LIMIT_EXCEEDED' }]);
+  });
+
   it('counts the references of a gateway', () => {
     const query = 'query ($r: [_Any!]!) { _entities(representations: $r) { ... on Job { id name } } }';
     const variables = { r: Array.from({ length: 100 }, (_, id) => ({ __typename: 'Job', id })) };

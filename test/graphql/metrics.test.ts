@@ -20,6 +20,17 @@ async function seriesOf(id: string, args: string): Promise<any[]> {
   return result.data.job.metrics;
 }
 
+it('points of one answer are bounded, over all jobs, metrics and aliases', async () => {
+  const id = await jobOf({ metrics: Object.fromEntries(Array.from({ length: 30 }, (_, index) => [`m${index}`, [[1, 1]] as [number, number][]])) });
+  await fixture.db.pool.query('update metric_series set point_count = 1000000 where job_id = $1', [id]);
+  const columns = (count: number) => Array.from({ length: count }, (_, index) => `a${index}: metrics(maxPoints: 10000) { key steps values }`).join(' ');
+  const ask = (count: number) => fixture.run(`query ($id: ID!) { job(id: $id) { ${columns(count)} } }`, { id });
+  expect((await ask(6)).errors).toBeUndefined();
+  const refused = await ask(7);
+  expect(refused.data.job).toBeNull();
+  expect(shownErrors(refused)[0]).toEqual({ code: 'LIMIT_EXCEEDED', message: expect.stringContaining('more than 2000000 points in one answer') });
+});
+
 describe('a metric history', () => {
   it('is columns by step, whatever the order of logging', async () => {
     const id = await jobOf({ metrics: { loss: [[3, 0.1], [1, 0.3], [2, 0.2]], acc: [[1, 1]] } });

@@ -133,6 +133,10 @@ describe('changes of jobs', () => {
     expect((await change('cancelJobs', {})).userErrors).toMatchObject([{ code: 'BAD_USER_INPUT' }]);
     expect((await change('cancelJobs', { ids: ['nonsense'] })).userErrors).toMatchObject([{ code: 'NOT_FOUND' }]);
     expect((await change('cancelJobs', { filter: { config: [{ key: 'lr' }] } })).userErrors).toMatchObject([{ field: ['filter', 'config', '0'] }]);
+    for (const everything of [{ tagsAll: [] }, { tagsNone: [] }, { config: [] }, { metrics: [] }, { createdAt: {} }, { nameContains: '' }]) {
+      expect((await change('cancelJobs', { filter: everything })).userErrors).toMatchObject([{ code: 'BAD_USER_INPUT', message: expect.stringContaining('every job') }]);
+    }
+    expect(await change('cancelJobs', { filter: { tagsAny: [] } })).toMatchObject({ changedCount: 0, userErrors: [] });
     const left = await fixture.run('query ($id: [ID!]) { jobs(filter: {experimentIds: $id, states: [QUEUED]}) { totalCount } }', { id: [experimentId] });
     expect(left.data.jobs.totalCount).toBe(1);
   });

@@ -88,6 +88,11 @@ describe('a list in pages', () => {
     expect(statements).toBe(1);
   });
 
+  it('is counted once however often it is asked for', async () => {
+    const { statements } = await fixture.counted(`{ jobs { ${Array.from({ length: 20 }, (_, index) => `a${index}: totalCount`).join(' ')} } }`);
+    expect(statements).toBe(2);
+  });
+
   it.each([0, -1, 501])('refuses a page of %i', async (first) => {
     const result = await fixture.run('query ($first: Int) { jobs(first: $first) { nodes { id } } }', { first });
     expect(shownErrors(result)).toEqual([{ code: 'BAD_USER_INPUT', message: `first: must be from 1 to 500, not ${first}; page on with \`after\`` }]);
@@ -96,6 +101,8 @@ describe('a list in pages', () => {
   it.each([
     ['text', 'nonsense'], ['another order', Buffer.from('["+priority","1"]').toString('base64url')],
     ['SQL', Buffer.from(JSON.stringify(['+createdAt,+id', "'; drop table jobs", 'x'])).toString('base64url')],
+    ['a date that is none', Buffer.from(JSON.stringify(['+createdAt,+id', '2026-13-45 99:99:99+00', '01a208ac-1082-7696-b586-5c1ae0bf9b92'])).toString('base64url')],
+    ['an id that is none', Buffer.from(JSON.stringify(['+createdAt,+id', '2026-01-01 00:00:00+00', '-'.repeat(36)])).toString('base64url')],
   ])('refuses a cursor made of %s', async (_, after) => {
     const result = await fixture.run('query ($after: String) { jobs(after: $after) { nodes { id } } }', { after });
     expect(shownErrors(result)).toEqual([{ code: 'BAD_USER_INPUT', message: expect.stringContaining('cursor') }]);

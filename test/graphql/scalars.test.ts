@@ -78,6 +78,10 @@ describe('DateTime', () => {
     expect(literal('time', '"2026-01-31T12:00:00+02:00"')).toBe('2026-01-31T10:00:00.000Z');
   });
 
+  it.each(['"0000-12-31T23:59:59Z"', '"0001-01-01T00:00:00+01:00"', '"9999-12-31T23:59:59-01:00"'])('refuses %s, which the database cannot hold or give back', (text) => {
+    expect(literal('time', text)).toEqual(expect.stringContaining('not within the years 1 to 9999'));
+  });
+
   it.each(['"yesterday"', '"2026-02-30T00:00:00Z"', '"2026-01-01"', '5'])('refuses %s', (text) => {
     expect(literal('time', text)).toEqual(expect.stringMatching(/DateTime|date/i));
   });

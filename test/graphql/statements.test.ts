@@ -75,6 +75,12 @@ describe('a query over many jobs', () => {
     expect(statements).toBe(3);
   });
 
+  it('answers null for references that are no references', async () => {
+    const representations = [{ __typename: 'Job', id: 5 }, { __typename: 'Cluster', name: ['hpc'] }, { __typename: 'Experiment', project: 5, name: { a: 1 } }, { __typename: 'Sweep' }];
+    const result = await fixture.run('query ($r: [_Any!]!) { _entities(representations: $r) { __typename } }', { r: representations });
+    expect(result).toEqual({ data: { _entities: [null, null, null, null] } });
+  });
+
   it('resolves every entity by each of its keys', async () => {
     const found = (await fixture.run('query ($id: ID!) { job(id: $id) { id sweep { id } experiment { id project name } currentAttempt { id } checkpoints { id } } }', { id: jobIds[0] })).data.job;
     const document = parse(`query ($r: [_Any!]!) { _entities(representations: $r) { __typename

@@ -115,6 +115,22 @@ describe('operations', () => {
     expect(json).not.toHaveProperty('data');
   });
 
+  it('are answered for the caller alone: not to be stored, and without traces of how they ran', async () => {
+    const { headers, json } = await http.post({ query: '{ whoami }' }, { 'apollo-federation-include-trace': 'ftv1' });
+    expect(headers.get('cache-control')).toBe('no-store');
+    expect(json).toEqual({ data: { whoami: 'writer' } });
+  });
+
+  it('nested too deeply for the stack are refused in words', async () => {
+    const deep = (depth: number, inside: string) => `${'['.repeat(depth)}${inside}${']'.repeat(depth)}`;
+    const query = 'query($v:JSON){echo(value:$v)}';
+    for (const body of [
+      JSON.stringify({ query: `{ echo(value: ${deep(4_900, '1')}) }` }), `{"query":"${query}","variables":{"v":${deep(20_000, '1e400')}}}`,
+    ]) {
+      expect((await http.post(body)).json.errors).toMatchObject([{ message: expect.stringContaining('nested too deeply'), extensions: { code: 'LIMIT_EXCEEDED' } }]);
+    }
+  });
+
   it('with a document of too many words are refused', async () => {
     const { json } = await http.post({ query: `{ ${'whoami '.repeat(11_000)} }` });
     expect(json.errors[0].message).toContain('10000 tokens');

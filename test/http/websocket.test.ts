@@ -128,6 +128,22 @@ describe('operations', () => {
     expect(received.slice(2)).toEqual([{ id: '2', type: 'next', payload: { data: { echo: 0.1 } } }, { id: '2', type: 'complete' }]);
     socket.close();
   });
+
+  it('nested too deeply for the stack are refused by themselves, and the connection stays', async () => {
+    const { send, received, socket } = await talk({ authorization: `Bearer ${http.tokens.writer}` });
+    send({ type: 'connection_init' });
+    await eventually(() => received.length === 1, 'the acknowledgement');
+    const deep = (inside: string) => `${'['.repeat(4_900)}${inside}${']'.repeat(4_900)}`;
+    send({ id: '1', type: 'subscribe', payload: { query: `{ echo(value: ${deep('1')}) }` } });
+    send(`{"id":"2","type":"subscribe","payload":{"query":"query($v:JSON){echo(value:$v)}","variables":{"v":${deep('1e400')}}}}`);
+    send({ id: '3', type: 'subscribe', payload: { query: '{ whoami }' } });
+    await eventually(() => received.length === 5, 'all answers');
+    const refused = [{ message: 'the request is nested too deeply to be read', extensions: { code: 'LIMIT_EXCEEDED' } }];
+    expect(received.find(({ id }) => id === '1')).toMatchObject({ type: 'error', payload: refused });
+    expect(received.find(({ id, type }) => id === '2' && type === 'error')).toBeDefined();
+    expect(received.find(({ id, type }) => id === '3' && type === 'next')).toMatchObject({ payload: { data: { whoami: 'writer' } } });
+    socket.close();
+  });
 });
 
 describe('authentication', () => {

@@ -1,10 +1,13 @@
 /** Which configurations did best: jobs grouped by configuration, each group ranked by the mean of its jobs' best values. */
-import { sql } from 'drizzle-orm';
+import { sql, type SQL } from 'drizzle-orm';
 import type { Goal, Json } from '../../domain/job-spec.ts';
 import type { JobState } from '../../domain/states.ts';
 import type { Reader } from '../database.ts';
 import { jobs, metricSeries } from '../tables/index.ts';
 import type { RawRow } from './rows.ts';
+
+/** The square root of the largest double is about 1.3e154; this leaves room to add up. */
+const SQUARES_OVERFLOW_ABOVE = 1e150;
 
 export interface LeaderboardQuery {
   experimentId: string;
@@ -35,6 +38,16 @@ export interface LeaderboardEntry {
   bestStep: number;
 }
 
+/**
+ * The statistic as a double. Postgres sums squares of doubles even for a mean and fails when they overflow, as they do for a
+ * run that diverged: a group with such a value is computed in exact arithmetic, and ends at the largest double.
+ */
+function statistic(name: 'avg' | 'stddev_samp', column: 'value' | 'cost'): SQL {
+  const usual = sql.raw(`${name}(${column}) filter (where not is_huge)`);
+  const exact = sql.raw(`${name}(${column}::numeric) filter (where is_huge)`);
+  return sql`coalesce(${usual}, case when ${exact} > 1.797e308 then 1.797e308 when ${exact} < -1.797e308 then -1.797e308 else ${exact} end::float8)`;
+}
+
 /** The leaderboard of each experiment, in the order asked for, in one statement. A job's value is its metric's least or greatest finite value. */
 export async function leaderboards(
   reader: Reader, queries: readonly LeaderboardQuery[], options: LeaderboardOptions,
@@ -53,9 +66,14 @@ export async function leaderboards(
       join ${jobs} on ${jobs.experimentId} = wanted.experiment_id and ${jobs.state} = any(${sql.param([...options.states])}::text[])
       join ${metricSeries} on ${metricSeries.jobId} = ${jobs.id} and ${metricSeries.key} = wanted.metric
     ),
-    signed as (select *, case goal when 'MIN' then value else -value end as cost from scored where value is not null),
+    signed as (
+      select *, case goal when 'MIN' then value else -value end as cost,
+        max(abs(value)) over (partition by number, group_values, own_group) > ${SQUARES_OVERFLOW_ABOVE}::float8 as is_huge
+      from scored where value is not null
+    ),
     grouped as (
-      select number, group_values, count(*) as job_count, avg(value) as mean, stddev_samp(value) as deviation, avg(cost) as mean_cost,
+      select number, group_values, count(*) as job_count, ${statistic('avg', 'value')} as mean, ${statistic('stddev_samp', 'value')} as deviation,
+        ${statistic('avg', 'cost')} as mean_cost,
         (array_agg(job_id order by cost, job_id))[1] as best_job_id, (array_agg(value order by cost, job_id))[1] as best_value,
         (array_agg(step order by cost, job_id))[1] as best_step
       from signed group by number, group_values, own_group

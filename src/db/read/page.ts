@@ -6,6 +6,7 @@ import { and, sql, type SQL } from 'drizzle-orm';
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core';
 import { UserError } from '../../domain/errors.ts';
 import type { Reader } from '../database.ts';
+import { asDatabaseError, sqlStateOf } from '../errors.ts';
 import { decodeRow, selectList, type RawRow } from './rows.ts';
 
 /** One sort key. NULL sorts last in both directions. */
@@ -45,8 +46,8 @@ export interface Page<Row> {
 
 /** One page. Throws UserError when the cursor is not one of this list and order. */
 export async function readPage<Table extends PgTable>(reader: Reader, source: PageSource<Table>, request: PageRequest): Promise<Page<Table['$inferSelect']>> {
-  const result = await reader.execute<RawRow>(pageStatement(source, source.where, request));
-  return toPage(source, result.rows, request.first);
+  const rows = await pageRows(reader, pageStatement(source, source.where, request), request);
+  return toPage(source, rows, request.first);
 }
 
 /** The same page of each parent, in one statement; `parent` is the column that names it. */
@@ -54,11 +55,11 @@ export async function readPagePerParent<Table extends PgTable>(
   reader: Reader, source: PageSource<Table>, request: PageRequest, parent: PgColumn, parentIds: readonly string[],
 ): Promise<Page<Table['$inferSelect']>[]> {
   const statement = pageStatement(source, and(sql`${parent} = parent.id`, source.where), request);
-  const result = await reader.execute<RawRow>(sql`select parent.number, page.*
+  const rows = await pageRows(reader, sql`select parent.number, page.*
     from unnest(${sql.param([...parentIds])}::uuid[]) with ordinality as parent(id, number)
-    cross join lateral (${statement}) as page order by parent.number, page.position`);
+    cross join lateral (${statement}) as page order by parent.number, page.position`, request);
   const perParent = parentIds.map((): RawRow[] => []);
-  for (const row of result.rows) perParent[Number(row['number']) - 1]?.push(row);
+  for (const row of rows) perParent[Number(row['number']) - 1]?.push(row);
   return perParent.map((rows) => toPage(source, rows, request.first));
 }
 
@@ -76,6 +77,16 @@ export async function countRowsPerParent<Table extends PgTable>(
     where ${and(sql`${parent} = any(${sql.param([...parentIds])}::uuid[])`, source.where)} group by ${parent}`);
   const counts = new Map(result.rows.map((row) => [String(row['id']), Number(row['count'])]));
   return parentIds.map((id) => counts.get(id) ?? 0);
+}
+
+async function pageRows(reader: Reader, statement: SQL, { after }: PageRequest): Promise<RawRow[]> {
+  try {
+    return (await reader.execute<RawRow>(statement)).rows;
+  } catch (error) {
+    // A forged cursor can hold what looks like a value and is none, such as the 45th of January: a data exception, class 22.
+    if (after !== null && asDatabaseError(error) === null && sqlStateOf(error)?.startsWith('22')) throw foreignCursor();
+    throw error;
+  }
 }
 
 function pageStatement<Table extends PgTable>(source: PageSource<Table>, where: SQL | undefined, request: PageRequest): SQL {
@@ -137,10 +148,14 @@ function decodeCursor(order: OrderTerm[], cursor: string): SortValue[] {
   const [signature, ...values] = parsed;
   const whole = values.length === order.length && values.every((value, index) => isSortValue(order[index]!, value));
   if (!whole || signature !== orderSignature(order)) {
-    throw UserError.of('BAD_USER_INPUT',
-      'this cursor does not belong to this list in this order; pass an `endCursor` of the same field with the same `orderBy`, or leave `after` out', ['after']);
+    throw foreignCursor();
   }
   return values as SortValue[];
+}
+
+function foreignCursor(): UserError {
+  return UserError.of('BAD_USER_INPUT',
+    'this cursor does not belong to this list in this order; pass an `endCursor` of the same field with the same `orderBy`, or leave `after` out', ['after']);
 }
 
 function parseCursor(cursor: string): unknown[] {
