@@ -144,10 +144,11 @@ function takeIn(harvest: Harvest, reading: Reading, content: Buffer, options: { 
   }
 }
 
-/** Text for the database, which takes no NUL; a first line that is cut is left out. */
+/** Text for the database, which takes no NUL. A first line that is cut is left out, unless nothing else is left. */
 function tailText(content: Buffer, { offsetBytes }: PlannedRead): string {
   const text = content.toString('utf8').replaceAll('\0', '\uFFFD');
-  return offsetBytes === 0 ? text : text.slice(text.indexOf('\n') + 1);
+  const secondLine = offsetBytes === 0 ? 0 : text.indexOf('\n') + 1;
+  return secondLine < text.length ? text.slice(secondLine) : text;
 }
 
 function entriesByJob(targets: HarvestTarget[], entries: FileEntry[]): Map<string, FileEntry[]> {

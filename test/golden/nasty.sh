@@ -69,6 +69,8 @@ expgraph_finish() {
       tail -n 50 "$expgraph_log.err" 2>/dev/null | tail -c 16384
     } > "$expgraph_job_dir/error.txt"
   fi
+  # A last line without its newline is a line now, and is read as one.
+  expgraph_end_line "$expgraph_job_dir/metrics.jsonl"
   expgraph_event finished ",\"exitCode\":$1,\"signal\":$signal"
   printf '{"attempt":%d,"exitCode":%d,"signal":%s,"startedAt":"%s","finishedAt":"%s","host":"%s","slurmJobId":%s,"restart":%d}\n' \
     "$expgraph_attempt" "$1" "$signal" "$expgraph_started" "$expgraph_time" "$expgraph_host" "$expgraph_slurm_json" \

@@ -41,4 +41,18 @@ describe('a sweep on the local executor', () => {
       expect(Object.keys(node.result.metrics)).toContain('val/loss');
     }
   });
+
+  test('a last line without a newline counts, and a log of one endless line shows its end', async () => {
+    const program = 'open("metrics.jsonl", "w").write(\'{"step":1,"loss":1}\\n{"step":2,"loss":0.5}\'); print("x" * 100000 + "the end")';
+    const { submitJob } = await server.client.request('mutation ($input: SubmitJobInput!) { submitJob(input: $input) { job { id } userErrors { message } } }', {
+      input: { project: 'tests', experiment: 'unfinished', command: ['python3', '-c', program], config: {} },
+    });
+    expect(submitJob.userErrors).toEqual([]);
+    const id = submitJob.job.id;
+    await collectUntil<{ toState: string }>(server.client, 'subscription ($id: ID!) { jobEvents(filter: { jobIds: [$id], kinds: [JOB_STATE_CHANGED] }, after: "0") { toState } }', { id },
+      (values) => values.at(-1)?.toState === 'COMPLETED', 30_000);
+    const { job } = await server.client.request('query ($id: ID!) { job(id: $id) { result { metrics } attempts { logTail } } }', { id });
+    expect(job.result.metrics).toEqual({ loss: 0.5 });
+    expect(job.attempts[0].logTail).toMatch(/xthe end\s*$/);
+  });
 });
