@@ -99,8 +99,8 @@ for (const { name, unavailableReason, open } of executors) {
     });
 
     it('says nothing of a submission that never arrived', async () => {
-      expect(await test.cluster.executor.observe(trackedAttempts(shellBatch(test, ['true', 'true']), null))).toEqual({ observations: [], problems: [] });
-      expect(await test.cluster.executor.observe([])).toEqual({ observations: [], problems: [] });
+      expect(await test.cluster.executor.observe(trackedAttempts(shellBatch(test, ['true', 'true']), null))).toMatchObject({ observations: [], problems: [] });
+      expect(await test.cluster.executor.observe([])).toMatchObject({ observations: [], problems: [] });
     });
 
     it('describes itself', async () => {

@@ -15,6 +15,9 @@ const SUBMIT_JOB = `mutation ($input: SubmitJobInput!) { submitJob(input: $input
 const JOB = `query ($id: ID!) { job(id: $id) {
   state stateReason storagePath attempts { state reason exitCode signal slurmJobId nodeList elapsedSeconds maxRssBytes logTail script failure { class evidence } } } }`;
 const EVENTS = `subscription ($filter: JobEventFilter) { jobEvents(filter: $filter, after: "0") { cursor toState job { id } } }`;
+/** One test kills this node, and with it whatever runs there. */
+const DYING_NODE = 'a4';
+const AWAY_FROM_THE_DYING_NODE = { sbatchOptions: { exclude: DYING_NODE } };
 const TERMINAL = ['COMPLETED', 'FAILED', 'CANCELLED', 'LOST'];
 
 interface StateEvent {
@@ -50,7 +53,7 @@ describe.skipIf(skipReason !== null)(`jobs on two SLURM clusters${skipReason ===
 
   async function submitJob(name: string, input: object): Promise<string> {
     const { submitJob: payload } = await server.client.request(SUBMIT_JOB, {
-      input: { project: 'tests', experiment: 'single', name, config: { name }, cluster: 'alpha', ...input },
+      input: { project: 'tests', experiment: 'single', name, config: { name }, cluster: 'alpha', resources: AWAY_FROM_THE_DYING_NODE, ...input },
     });
     expect(payload.userErrors).toEqual([]);
     return payload.job.id;
@@ -115,20 +118,20 @@ describe.skipIf(skipReason !== null)(`jobs on two SLURM clusters${skipReason ===
   }, 150_000);
 
   test.concurrent('a job that runs into its time limit ends as TIMEOUT with the limit in words', async () => {
-    const job = await end(await submitJob('times out', { command: ['sleep', '600'], resources: { timeLimitMinutes: 1 } }), 150_000);
+    const job = await end(await submitJob('times out', { command: ['sleep', '600'], resources: { ...AWAY_FROM_THE_DYING_NODE, timeLimitMinutes: 1 } }), 150_000);
     expect(job).toMatchObject({ state: 'FAILED', stateReason: 'the time limit of 1 min was reached', attempts: [{ state: 'TIMEOUT', failure: { class: 'TIME_LIMIT' } }] });
   }, 180_000);
 
   test.concurrent('a job whose node dies ends as NODE_FAIL with the node named', async () => {
     const jobId = await submitJob('loses its node', {
-      command: ['sleep', '600'], resources: { sbatchOptions: { nodelist: 'a4', 'no-requeue': '' } },
+      command: ['sleep', '600'], resources: { sbatchOptions: { nodelist: DYING_NODE, 'no-requeue': '' } },
     });
     await statesUntil({ jobIds: [jobId] }, ['RUNNING'], 1, 60_000);
-    await killNode(rig, 'alpha', 'a4');
+    await killNode(rig, 'alpha', DYING_NODE);
     try {
-      expect(await end(jobId, 120_000)).toMatchObject({ state: 'FAILED', attempts: [{ state: 'NODE_FAIL', failure: { class: 'NODE_FAILURE' } }], stateReason: expect.stringContaining('a4') });
+      expect(await end(jobId, 120_000)).toMatchObject({ state: 'FAILED', attempts: [{ state: 'NODE_FAIL', failure: { class: 'NODE_FAILURE' } }], stateReason: expect.stringContaining(DYING_NODE) });
     } finally {
-      await startNode(rig, 'alpha', 'a4');
+      await startNode(rig, 'alpha', DYING_NODE);
     }
   }, 240_000);
 
