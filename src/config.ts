@@ -18,6 +18,8 @@ const DEFAULT_CLUSTER_NAME = 'local';
 const DATA_DIRECTORY = /^\/[A-Za-z0-9/._~@+=,-]*$/;
 
 export interface Config {
+  /** Where settings were looked for, and whether there was a file. */
+  configFile: { path: string; isThere: boolean };
   host: string;
   /** 0 lets the system choose. */
   port: number;
@@ -120,6 +122,7 @@ export function readConfig(sources: ConfigSources): Config {
   const databaseUrl = environment.databaseUrl ?? file.database.url ?? null;
   const dataDirectory = readDataDirectory(sources, file, databaseUrl);
   const config: Config = {
+    configFile: { path: sources.configFilePath, isThere: sources.configFileText !== null },
     host: environment.host ?? file.server.host ?? '127.0.0.1',
     port: environment.port ?? file.server.port ?? 4000,
     allowedOrigins: environment.allowedOrigins ?? file.server.allowedOrigins ?? [],
