@@ -39,6 +39,10 @@ export function listOf<Item extends z.ZodType>(item: Item, right: string) {
   return z.array(item, { error: says(right) });
 }
 
+export function nonEmptyListOf<Item extends z.ZodType>(item: Item, right: string) {
+  return listOf(item, right).min(1, { error: says(right) });
+}
+
 /** Non-empty text on one line. */
 export function text(right = 'text on one line') {
   const error = says(right);

@@ -6,10 +6,10 @@ import type { FailureRule } from './domain/diagnosis/failure-rule.ts';
 import type { UserFault } from './domain/errors.ts';
 import type { RetryRule } from './domain/retry-policy.ts';
 import type { ReportFault } from './config-fields.ts';
-import { oneOf, origin, parseReporting, positiveNumber, postgresUrl, section, text, textMatching, unknownName, wholeNumber } from './config-fields.ts';
+import { listOf, oneOf, origin, parseReporting, positiveNumber, postgresUrl, section, text, textMatching, unknownName, wholeNumber } from './config-fields.ts';
 import { readFailureRules, readRetryPolicy } from './config-policies.ts';
 import { DEFAULT_OPERATION_LIMITS } from './graphql/limits.ts';
-import { ROLES, portNumber } from './environment.ts';
+import { portNumber, rolesList } from './environment.ts';
 
 /** SLURM writes these paths into log patterns and directives, where no other character is safe. */
 const ROOT_DIRECTORY = /^\/[A-Za-z0-9/._~@+=,-]*$/;
@@ -19,8 +19,8 @@ const BYTES_MAX = 1024 ** 3;
 const server = section({
   host: text('a host name or address to listen on').optional(),
   port: portNumber().optional(),
-  allowedOrigins: z.array(origin()).optional(),
-  roles: z.array(oneOf(ROLES)).min(1).optional(),
+  allowedOrigins: listOf(origin(), 'a list of origins such as [https://lab.example.org]').optional(),
+  roles: rolesList().optional(),
 });
 
 const database = section({
@@ -83,7 +83,7 @@ export interface ConfigFile {
   limits: z.output<typeof limits>;
   dataDirectory: string | undefined;
   defaultCluster: string | undefined;
-  /** Null: the cluster is named but faulty. */
+  /** A faulty cluster without its faulty settings, so that the others can still be checked; null where that leaves none. */
   clusters: Map<string, ClusterSection | null>;
   failureRules: FailureRule[];
   retryPolicy: RetryRule[];
@@ -119,9 +119,33 @@ function readClusters(raw: unknown, report: ReportFault): ConfigFile['clusters']
   const named = parseReporting(z.record(z.string(), z.unknown(), { error: () => 'must be a map: name of a cluster -> its settings' }), raw ?? {}, ['clusters'], report);
   for (const [name, value] of Object.entries(named ?? {})) {
     if (!CLUSTER_NAME.test(name)) report(['clusters', name], 'a cluster name must be 1 to 63 of A-Z a-z 0-9 . _ -, beginning with a letter or digit');
-    clusters.set(name, parseReporting(cluster, value, ['clusters', name], report) ?? null);
+    clusters.set(name, parseReporting(cluster, value, ['clusters', name], report) ?? withoutFaults(value));
   }
   return clusters;
+}
+
+/** What of a faulty cluster is sound; null when too little is. */
+function withoutFaults(value: unknown): ClusterSection | null {
+  if (typeof value !== 'object' || value === null) return null;
+  // Which checks apply depends on the kind. Only a SLURM cluster has ssh; `local` asks for nothing else.
+  const { kind, ...rest } = structuredClone(value) as Record<string, unknown>;
+  const sound: Record<string, unknown> = { ...rest, kind: kind === 'slurm' || kind === 'local' ? kind : 'ssh' in rest ? 'slurm' : 'local' };
+  // Twice: what is missing in a section takes the whole section away.
+  for (let pass = 0; pass < 2; pass += 1) {
+    const result = cluster.safeParse(sound);
+    if (result.success) return result.data;
+    for (const issue of result.error.issues) {
+      for (const key of issue.code === 'unrecognized_keys' ? issue.keys : [null]) remove(sound, key === null ? issue.path : [...issue.path, key]);
+    }
+  }
+  return cluster.safeParse(sound).data ?? null;
+}
+
+/** Takes away what is at the path; where nothing is there, what should have held it. */
+function remove(from: Record<string, unknown>, [key, ...rest]: readonly PropertyKey[]): void {
+  const inner = from[String(key)];
+  if (rest.length > 0 && typeof inner === 'object' && inner !== null && (rest.length > 1 || String(rest[0]) in inner)) remove(inner as Record<string, unknown>, rest);
+  else delete from[String(key)];
 }
 
 /**
@@ -133,6 +157,8 @@ export function readConfigFile(fileText: string | null, fileName: string): Confi
   const document = parseDocument(fileText ?? '', { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
   const faults: UserFault[] = [];
   const report: ReportFault = (field, message) => {
+    // The first fault of a field is the cause of what is found later, such as that it is missing.
+    if (faults.some((fault) => fault.field.join('\0') === field.join('\0'))) return;
     const line = lineOf(document, lines, field);
     faults.push({ field, message: line === null ? message : `${message} (${fileName} line ${line})`, code: 'BAD_USER_INPUT' });
   };

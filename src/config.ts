@@ -1,5 +1,5 @@
 /** The configuration: environment over file over defaults, typed, checked as a whole and frozen. */
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync, type Stats } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { ClusterSettings, SubmissionLimits } from './domain/cluster-settings.ts';
 import type { FailureRule } from './domain/diagnosis/failure-rule.ts';
@@ -18,6 +18,8 @@ const DEFAULT_CLUSTER_NAME = 'local';
 const DATA_DIRECTORY = /^\/[A-Za-z0-9/._~@+=,-]*$/;
 
 export interface Config {
+  /** Where settings were looked for, and whether there was a file. */
+  configFile: { path: string; isThere: boolean };
   host: string;
   /** 0 lets the system choose. */
   port: number;
@@ -49,8 +51,14 @@ export interface ConfigSources {
   workingDirectory: string;
   /** Root keeps its data in `/var/lib`, and its embedded database runs as another user. */
   isRoot: boolean;
-  /** The nearest existing folder on the path that only root may enter, or null. */
-  closedFolder: (path: string) => string | null;
+  /** What of the path that is there already stands in the way, or null. */
+  obstacle: (path: string) => Obstacle | null;
+}
+
+/** A file where a folder has to be, or a folder that only root may enter. */
+export interface Obstacle {
+  kind: 'FILE' | 'CLOSED';
+  path: string;
 }
 
 function defaultDataDirectory({ environment, isRoot }: ConfigSources): string {
@@ -63,7 +71,7 @@ function absolutePath(path: string, base: string, home: string): string {
 }
 
 function readDataDirectory(sources: ConfigSources, file: ConfigFile, databaseUrl: string | null): string {
-  const { environment, isRoot, closedFolder } = sources;
+  const { environment, isRoot, obstacle } = sources;
   const fromEnvironment = environment.dataDirectory && absolutePath(environment.dataDirectory, sources.workingDirectory, environment.homeDirectory);
   const fromFile = file.dataDirectory && absolutePath(file.dataDirectory, dirname(sources.configFilePath), environment.homeDirectory);
   const dataDirectory = fromEnvironment || fromFile || defaultDataDirectory(sources);
@@ -71,10 +79,11 @@ function readDataDirectory(sources: ConfigSources, file: ConfigFile, databaseUrl
   if (!DATA_DIRECTORY.test(dataDirectory)) {
     file.report(field, `must be made of A-Z a-z 0-9 / . _ ~ @ + = , - (job scripts carry it), not ${JSON.stringify(dataDirectory)}`);
   }
-  const closed = isRoot && databaseUrl === null ? closedFolder(dataDirectory) : null;
-  if (closed) {
-    file.report(field, `${dataDirectory} is out of reach for the embedded PostgreSQL, which does not run as root: only root may enter ${closed}. `
-      + `Choose a directory elsewhere (such as /var/lib/expgraph), run "chmod o+x ${closed}", or set DATABASE_URL`);
+  const found = obstacle(dataDirectory);
+  if (found?.kind === 'FILE') file.report(field, `${found.path} is a file; give a directory, which is made if it is missing`);
+  if (found?.kind === 'CLOSED' && isRoot && databaseUrl === null) {
+    file.report(field, `${dataDirectory} is out of reach for the embedded PostgreSQL, which does not run as root: only root may enter ${found.path}. `
+      + `Choose a directory elsewhere (such as /var/lib/expgraph), run "chmod o+x ${found.path}", or set DATABASE_URL`);
   }
   return dataDirectory;
 }
@@ -113,6 +122,7 @@ export function readConfig(sources: ConfigSources): Config {
   const databaseUrl = environment.databaseUrl ?? file.database.url ?? null;
   const dataDirectory = readDataDirectory(sources, file, databaseUrl);
   const config: Config = {
+    configFile: { path: sources.configFilePath, isThere: sources.configFileText !== null },
     host: environment.host ?? file.server.host ?? '127.0.0.1',
     port: environment.port ?? file.server.port ?? 4000,
     allowedOrigins: environment.allowedOrigins ?? file.server.allowedOrigins ?? [],
@@ -133,12 +143,22 @@ export function readConfig(sources: ConfigSources): Config {
   return deepFreeze(config);
 }
 
-/** The nearest existing folder on the way to `path` (or `path` itself) that root owns and others may not enter. */
-function closedFolder(path: string): string | null {
-  for (let folder = path; ; folder = dirname(folder)) {
-    const found = statSync(folder, { throwIfNoEntry: false });
-    if (found && found.uid === 0 && (found.mode & 0o001) === 0) return folder;
-    if (folder === dirname(folder)) return null;
+/** The nearest file, or folder that root owns and others may not enter, on the way to `path` (or `path` itself). */
+function obstacle(path: string): Obstacle | null {
+  for (let entry = path; ; entry = dirname(entry)) {
+    const found = statOf(entry);
+    if (found && !found.isDirectory()) return { kind: 'FILE', path: entry };
+    if (found && found.uid === 0 && (found.mode & 0o001) === 0) return { kind: 'CLOSED', path: entry };
+    if (entry === dirname(entry)) return null;
+  }
+}
+
+/** Undefined where nothing is, or nobody may look: the start says so when it comes to use it. */
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch {
+    return undefined;
   }
 }
 
@@ -167,6 +187,6 @@ export function loadConfig(overrides: Partial<Omit<Environment, 'faults'>> = {},
     environment, configFilePath, workingDirectory,
     configFileText: readConfigText(configFilePath, environment),
     isRoot: process.getuid?.() === 0,
-    closedFolder,
+    obstacle,
   });
 }

@@ -2,7 +2,7 @@
 import { homedir, userInfo } from 'node:os';
 import { z } from 'zod';
 import type { UserFault } from './domain/errors.ts';
-import { oneOf, origin, parseReporting, postgresUrl, text, unknownName, wholeNumber } from './config-fields.ts';
+import { nonEmptyListOf, oneOf, origin, parseReporting, postgresUrl, text, unknownName, wholeNumber } from './config-fields.ts';
 
 export const ROLES = ['api', 'reconcile'] as const;
 /** `api` answers requests; `reconcile` makes the clusters match the database. */
@@ -12,6 +12,7 @@ export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', '
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export const portNumber = () => wholeNumber(0, 65_535);
+export const rolesList = () => nonEmptyListOf(oneOf(ROLES), `a list of roles out of ${ROLES.join(', ')}`);
 
 const list = (value: unknown) => (typeof value === 'string' ? value.split(',').map((word) => word.trim()).filter(Boolean) : value);
 const number = (value: unknown) => (typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : value);
@@ -21,12 +22,12 @@ const VARIABLES = {
   EXPGRAPH_HOST: text('a host name or address to listen on'),
   EXPGRAPH_PORT: z.preprocess(number, portNumber()),
   EXPGRAPH_DATA_DIR: text('a directory'),
-  EXPGRAPH_ROLES: z.preprocess(list, z.array(oneOf(ROLES)).min(1)),
+  EXPGRAPH_ROLES: z.preprocess(list, rolesList()),
   EXPGRAPH_LOG_LEVEL: oneOf(LOG_LEVELS),
   EXPGRAPH_ALLOWED_ORIGINS: z.preprocess(list, z.array(origin())),
   DATABASE_URL: postgresUrl(),
 };
-/** Read by clients of the server, which often share its environment. */
+/** For clients of the server, which often share its environment. The server reads neither, and recommends neither. */
 const CLIENT_VARIABLES = ['EXPGRAPH_URL', 'EXPGRAPH_TOKEN'];
 
 type Values = { [Name in keyof typeof VARIABLES]?: z.output<(typeof VARIABLES)[Name]> };
@@ -68,8 +69,9 @@ export function readEnvironment(env: NodeJS.ProcessEnv): Environment {
     if (!env[name]) continue;
     Object.assign(values, { [name]: parseReporting(schema, env[name], [name], report) });
   }
-  const known = [...Object.keys(VARIABLES), ...CLIENT_VARIABLES];
-  for (const name of Object.keys(env).filter((key) => key.startsWith('EXPGRAPH_') && !known.includes(key)).sort()) {
+  const known = Object.keys(VARIABLES);
+  const allowed = new Set([...known, ...CLIENT_VARIABLES]);
+  for (const name of Object.keys(env).filter((key) => key.startsWith('EXPGRAPH_') && !allowed.has(key)).sort()) {
     report([name], unknownName(name, known));
   }
   return {

@@ -1,39 +1,8 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { loadConfig, readConfig } from '../src/config.ts';
-import type { ConfigSources } from '../src/config.ts';
-import { UserError } from '../src/domain/errors.ts';
-import { readEnvironment } from '../src/environment.ts';
-
-const folders: string[] = [];
-afterAll(() => { for (const folder of folders) rmSync(folder, { recursive: true }); });
-
-function temporaryFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'expgraph-config-'));
-  folders.push(folder);
-  return folder;
-}
-
-function sources(yaml: string | null, env: NodeJS.ProcessEnv = {}, overrides: Partial<ConfigSources> = {}): ConfigSources {
-  return {
-    environment: readEnvironment({ HOME: '/home/ada', ...env }),
-    configFileText: yaml, configFilePath: '/srv/lab/expgraph.yaml', workingDirectory: '/srv/lab',
-    isRoot: false, closedFolder: () => null,
-    ...overrides,
-  };
-}
-
-function faultsOf(run: () => unknown): Record<string, string> {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof UserError) return Object.fromEntries(error.faults.map((fault) => [fault.field.join('.'), fault.message]));
-    throw error;
-  }
-  throw new Error('no fault was found');
-}
+import { faultsOf, sources, temporaryFolder } from './support/config.ts';
 
 const configOf = (...parts: Parameters<typeof sources>) => readConfig(sources(...parts));
 const faultsIn = (...parts: Parameters<typeof sources>) => faultsOf(() => configOf(...parts));
@@ -196,7 +165,7 @@ colour: red
   });
 
   it('a data folder that the embedded database cannot enter is refused for root, unless there is another database', () => {
-    const closed = { isRoot: true, closedFolder: () => '/root' };
+    const closed = { isRoot: true, obstacle: () => ({ kind: 'CLOSED' as const, path: '/root' }) };
     expect(faultsIn(null, { EXPGRAPH_DATA_DIR: '/root/eg' }, closed)['EXPGRAPH_DATA_DIR']).toMatch(/only root may enter \/root.*DATABASE_URL/s);
     expect(configOf(null, { EXPGRAPH_DATA_DIR: '/root/eg', DATABASE_URL: 'postgres://h/d' }, closed).dataDirectory).toBe('/root/eg');
   });

@@ -1,6 +1,6 @@
 /** Makes access tokens. A token is shown once, to whoever made it; the database only knows its hash. */
 import { createHash, randomBytes } from 'node:crypto';
-import type { Database } from '../db/database.ts';
+import type { Database, Transaction } from '../db/database.ts';
 import { findTokenNamed, hasTokens } from '../db/read/tokens.ts';
 import { TOKEN_SCOPES, type TokenScope } from '../db/tables/access.ts';
 import { transact } from '../db/transaction.ts';
@@ -45,11 +45,27 @@ export async function ensureFirstToken(database: Database, keep: (token: string)
   return transact(database, async (transaction) => {
     await lockTokens(transaction);
     if (await hasTokens(transaction)) return null;
-    const token = newToken();
-    await insertToken(transaction, { name: FIRST_TOKEN_NAME, sha256: tokenSha256(token), scopes: [...TOKEN_SCOPES] });
-    await keep(token);
-    return token;
+    return addAdminToken(transaction, FIRST_TOKEN_NAME, keep);
   });
+}
+
+/**
+ * Makes one more token with all scopes, named `admin-<time>`, for whoever lost the first one and has the database in hand.
+ * Tokens that were valid stay so. `keep` as for the first token.
+ */
+export async function replaceLostToken(database: Database, now: Date, keep: (token: string) => Promise<void>): Promise<string> {
+  const name = `${FIRST_TOKEN_NAME}-${now.toISOString()}`;
+  return transact(database, async (transaction) => {
+    await lockTokens(transaction);
+    return addAdminToken(transaction, name, keep);
+  });
+}
+
+async function addAdminToken(transaction: Transaction, name: string, keep: (token: string) => Promise<void>): Promise<string> {
+  const token = newToken();
+  await insertToken(transaction, { name, sha256: tokenSha256(token), scopes: [...TOKEN_SCOPES] });
+  await keep(token);
+  return token;
 }
 
 function newToken(): string {

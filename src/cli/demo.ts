@@ -4,7 +4,7 @@ import { access, chmod, mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { defineCommand, runMain } from 'citty';
+import { runProgram } from './command-line.ts';
 import { openGraphqlClient } from './graphql-client.ts';
 import type { GraphqlClient } from './graphql-client.ts';
 import { fetchLeaderboard, renderLeaderboard } from './leaderboard.ts';
@@ -108,19 +108,18 @@ async function demo(keep: boolean, signal: AbortSignal): Promise<void> {
   if (!keep) say(`\nEverything is stopped and removed (${seconds(begun)}); "npm run demo -- --keep" leaves the server and the checkpoints.`);
 }
 
-const command = defineCommand({
-  meta: { name: 'demo', description: 'Run a sweep of 24 small training runs on this machine and show which checkpoint is best' },
-  args: { keep: { type: 'boolean', default: false, description: 'leave the server and its data, and print the addresses' } },
-  async run({ args }) {
+await runProgram({
+  name: 'npm run demo --',
+  description: 'Run a sweep of 24 small training runs on this machine and show which checkpoint is best',
+  flags: { keep: 'leave the server and its data, and print the addresses' },
+  async run({ keep }) {
     const interrupt = new AbortController();
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => interrupt.abort(new DemoError('interrupted; everything is stopped and removed')));
     try {
-      await demo(args.keep, interrupt.signal);
+      await demo(keep, interrupt.signal);
     } catch (error) {
       process.stderr.write(`\ndemo: ${error instanceof Error ? error.message : String(error)}\n`);
       process.exitCode = interrupt.signal.aborted ? INTERRUPTED : 1;
     }
   },
 });
-
-await runMain(command);

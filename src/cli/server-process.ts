@@ -43,7 +43,7 @@ export interface ServerOptions {
 export async function startServer(options: ServerOptions): Promise<ServerProcess> {
   const { dataDirectory, signal, workingDirectory = dataDirectory, argv: [program, ...rest] = [process.execPath, MAIN] } = options;
   const logFile = join(dataDirectory, 'server.log');
-  const log = await open(logFile, 'a');
+  const log = await open(logFile, 'a', 0o600);
   // In a process group of its own, so that Ctrl-C reaches only the demo, which then stops things in order.
   const child = spawn(program, rest, { cwd: workingDirectory, env: serverEnvironment(options), stdio: ['ignore', 'pipe', log.fd], detached: true });
   await log.close();

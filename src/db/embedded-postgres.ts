@@ -11,6 +11,7 @@
  */
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { chmod, chown, lstat, mkdir, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -23,6 +24,7 @@ import {
 } from './embedded/postmaster.ts';
 import { firstClosedFolder, serverUser, type ServerUser } from './embedded/user.ts';
 import type { DatabaseLog } from './log.ts';
+import { makeFolder } from './make-folder.ts';
 
 const run = promisify(execFile);
 
@@ -59,6 +61,8 @@ export interface EmbeddedPostgresOptions {
   logger?: DatabaseLog;
   /** False only where the data may be lost: tests. */
   durable?: boolean;
+  /** Breaks the start off: it rejects with the signal's reason, and nothing is left running. */
+  signal?: AbortSignal | undefined;
 }
 
 export interface EmbeddedPostgres {
@@ -78,12 +82,12 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const lock = await lockFolder(join(folder, 'lock'), folder);
   try {
     const binaries = await locateBinaries(user, join(folder, 'programs'));
-    const dataFolder = await prepareData(folder, binaries, user, options.durable ?? true);
+    const dataFolder = await prepareData(folder, binaries, user, options);
     if (await clearLeftover(dataFolder)) options.logger?.warn({ folder }, 'stopped a database server that a killed process had left running');
     const socketFolder = await prepareSocketFolder(folder, user);
     const settings = { ...SETTINGS, ...(options.durable === false ? NOT_DURABLE : {}), unix_socket_directories: socketFolder };
     const postmaster = await startPostmaster({
-      program: binaries.postgres, dataFolder, user, logFile: join(folder, 'server.log'),
+      program: binaries.postgres, dataFolder, user, logFile: join(folder, 'server.log'), signal: options.signal,
       arguments: Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
     });
     const stop = own({ postmaster, lock, folder, socketFolder }, options.logger);
@@ -131,10 +135,11 @@ function own({ postmaster, lock, folder, socketFolder }: Owned, log: DatabaseLog
 
 async function prepareFolder(folder: string, user: ServerUser): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     if (user.isOther) await chown(folder, user.uid, user.gid);
     await chmod(folder, 0o700);
   } catch (error) {
+    if (error instanceof UserError) throw error;
     throw UserError.of('CONFLICT', `the data directory cannot be used: ${error instanceof Error ? error.message : error}`);
   }
   const closed = await firstClosedFolder(user, join(folder, 'lock'));
@@ -145,7 +150,7 @@ async function prepareFolder(folder: string, user: ServerUser): Promise<void> {
 }
 
 /** The folder with the database, made whole or not at all. */
-async function prepareData(folder: string, binaries: Binaries, user: ServerUser, durable: boolean): Promise<string> {
+async function prepareData(folder: string, binaries: Binaries, user: ServerUser, { durable = true, signal }: EmbeddedPostgresOptions): Promise<string> {
   const entries = await readdir(folder);
   for (const draft of entries.filter((name) => name.startsWith('draft-'))) await rm(join(folder, draft), { recursive: true, force: true });
   const existing = entries.find((name) => name.startsWith('data-'));
@@ -155,10 +160,17 @@ async function prepareData(folder: string, binaries: Binaries, user: ServerUser,
     return join(folder, existing);
   }
   const draft = join(folder, `draft-${randomUUID()}`);
-  await run(binaries.initdb, [
+  const making = run(binaries.initdb, [
     '-D', draft, '-U', ROLE, '-A', 'peer', '-E', 'UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8',
     '--no-instructions', ...(durable ? [] : ['--no-sync']),
-  ], { cwd: folder, env: SERVER_ENVIRONMENT, ...asUser(user) });
+  ], { cwd: folder, env: SERVER_ENVIRONMENT, ...asUser(user), signal });
+  await making.catch(async (error: { stderr?: string; message: string }) => {
+    const { pid, exitCode, signalCode } = making.child;
+    // Told to end, it tidies up first: until then the folder is in use.
+    if (pid !== undefined && exitCode === null && signalCode === null) await once(making.child, 'exit');
+    signal?.throwIfAborted();
+    throw UserError.of('CONFLICT', `the database cannot be made in ${folder}: ${error.stderr?.trim() || error.message}`);
+  });
   await writeAccess(draft, user);
   const data = join(folder, `data-${binaries.majorVersion}`);
   await rename(draft, data);

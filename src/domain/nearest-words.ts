@@ -1,7 +1,7 @@
 /** Up to `count` candidates that look most like `word`, nearest first: the "did you mean" of error messages. */
 export function nearestWords(word: string, candidates: readonly string[], count = 3): string[] {
   const lower = word.toLowerCase();
-  const farthest = Math.max(1, Math.ceil(word.length * 0.4));
+  const farthest = Math.max(1, Math.floor(word.length * 0.4));
   return candidates
     .map((candidate) => ({ candidate, distance: distanceTo(lower, candidate.toLowerCase()) }))
     .filter(({ distance }) => distance <= farthest)
@@ -10,16 +10,19 @@ export function nearestWords(word: string, candidates: readonly string[], count 
     .map(({ candidate }) => candidate);
 }
 
-/** Levenshtein distance; a candidate that ends in the word (`lr` for `optim.lr`) counts as near. */
+/** Edits from one to the other, two letters that changed places being one edit; a candidate that ends in the word (`lr` for `optim.lr`) counts as near. */
 function distanceTo(word: string, candidate: string): number {
   if (candidate.endsWith(`.${word}`) || word.endsWith(`.${candidate}`)) return 1;
+  let before: number[] = [];
   let row = Array.from({ length: candidate.length + 1 }, (_, index) => index);
   for (let i = 1; i <= word.length; i += 1) {
     const next = [i];
     for (let j = 1; j <= candidate.length; j += 1) {
       const replaced = (row[j - 1] ?? 0) + (word[i - 1] === candidate[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+      const swapped = i > 1 && j > 1 && word[i - 1] === candidate[j - 2] && word[i - 2] === candidate[j - 1] ? (before[j - 2] ?? 0) + 1 : Infinity;
+      next.push(Math.min(replaced, swapped, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
     }
+    before = row;
     row = next;
   }
   return row[candidate.length] ?? 0;

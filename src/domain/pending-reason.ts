@@ -1,4 +1,4 @@
-/** SLURM's words for why a job waits, explained. A word that is not in the table is shown as it is, and nothing is guessed. */
+/** Why a job waits: SLURM's words for it, explained. A word that is not in the table is shown as it is, and nothing is guessed. */
 
 export interface PendingReason {
   /** As SLURM writes it, without its details. */
@@ -84,6 +84,14 @@ export function explainPending(reason: string | null): PendingReason | null {
   if (known === undefined) return { reason: word, explanation: null, advice: null, willStartByItself: null };
   const { explanation, advice, willStartByItself } = known;
   return { reason: word, explanation: details === null ? explanation : `${explanation} SLURM adds: ${details}`, advice, willStartByItself };
+}
+
+/** Why a job waits in our own queue when its cluster is one that this server does not drive. */
+export function explainUnconfigured(cluster: string): PendingReason {
+  return {
+    reason: 'ClusterNotConfigured', explanation: `Its cluster ${JSON.stringify(cluster)} is not in the configuration of this server.`,
+    advice: 'Add the cluster to expgraph.yaml and start the server again; or cancel the job and submit it to a cluster that is configured.', willStartByItself: false,
+  };
 }
 
 /** `ReqNodeNotAvail, UnavailableNodes:n1` and `(launch failed requeued held)`. */

@@ -63,7 +63,7 @@ export class ClusterType {
   @Field(() => DateTime, { nullable: true, description: 'When it last answered; null if never.' })
   lastContactAt!: Date | null;
 
-  @Field(() => String, { nullable: true, description: 'What went wrong when it last did not answer.' })
+  @Field(() => String, { nullable: true, description: 'What went wrong when it last did not answer, or that it is not in the configuration of this server.' })
   lastError!: string | null;
 
   @Field(() => [PartitionType], { nullable: true, description: 'Its partitions; null while it has not told.' })

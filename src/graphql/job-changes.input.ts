@@ -1,6 +1,8 @@
 import { Field, ID, InputType, Int } from 'type-graphql';
 import { JobFilterInput, toJobFilter } from './filter.input.ts';
 import type { Json } from '../domain/job-spec.ts';
+import { RETRY_TAG } from '../domain/retry-decision.ts';
+import { RETRY_PRIORITY_BOOST } from '../domain/retry-policy.ts';
 import { plainInput } from './input.ts';
 import { JSONValue } from './scalars.ts';
 import { ResourcesInput } from './submit.input.ts';
@@ -29,10 +31,10 @@ export class ReleaseJobsInput extends JobSelectionInput {}
 
 @InputType('RetryJobsInput', { description: 'Jobs to run again.' })
 export class RetryJobsInput extends JobSelectionInput {
-  @Field(() => Int, { nullable: true, description: 'Added to their priority.' })
+  @Field(() => Int, { nullable: true, description: `Added to their priority; ${RETRY_PRIORITY_BOOST} when left out.` })
   priorityBoost?: number | null;
 
-  @Field(() => [String], { nullable: true, description: 'Tags to add to them.' })
+  @Field(() => [String], { nullable: true, description: `Tags to add to them, besides \`${RETRY_TAG}\`, which they always get.` })
   tags?: string[] | null;
 
   @Field(() => JSONValue, {

@@ -4,6 +4,7 @@ import { countRows, readPage } from '../db/read/page.ts';
 import { isUuid } from '../db/read/uuid.ts';
 import type { CheckpointState } from '../domain/checkpoint-scan.ts';
 import type { Goal } from '../domain/job-spec.ts';
+import { explainUnconfigured } from '../domain/pending-reason.ts';
 import { pendingReasonOf } from './attempt.resolver.ts';
 import { AttemptType } from './attempt.type.ts';
 import { CheckpointStateEnum, CheckpointType } from './checkpoint.type.ts';
@@ -74,8 +75,9 @@ export class JobResolver {
     return job.attemptCount === 0 ? null : loaders.attemptByNumber.load({ jobId: job.id, number: job.attemptCount });
   }
 
-  @FieldResolver(() => PendingReasonType, { nullable: true, description: 'Why it waits in the queue of its cluster; null when it does not, or the cluster gives no reason.' })
-  async pending(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
+  @FieldResolver(() => PendingReasonType, { nullable: true, description: 'Why it waits in the queue of its cluster, or in ours for a cluster that is not configured; null when it does not, or the cluster gives no reason.' })
+  async pending(@Root() job: JobRow, @Ctx() { loaders, actions }: GraphqlContext) {
+    if (job.state === 'QUEUED' && !actions.clusters.has(job.cluster)) return { ...explainUnconfigured(job.cluster), estimatedStartAt: null };
     const attempt = job.state === 'PENDING' ? await loaders.attemptByNumber.load({ jobId: job.id, number: job.attemptCount }) : null;
     return attempt === null ? null : pendingReasonOf(attempt);
   }

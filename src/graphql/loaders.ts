@@ -5,7 +5,7 @@ import * as attempts from '../db/read/attempts.ts';
 import { jobIdsOfBatches, jobsById, retriesOfJobs } from '../db/read/jobs.ts';
 import { scriptsOfBatches, submittersOfBatches } from '../db/read/batches.ts';
 import * as checkpoints from '../db/read/checkpoints.ts';
-import { allClusters, neverContacted, type ClusterState, type ConfiguredCluster } from '../db/read/clusters.ts';
+import { allClusters, unknownCluster, type ClusterState, type ConfiguredCluster } from '../db/read/clusters.ts';
 import { experimentsById, experimentsByName, sweepsById, type ExperimentName } from '../db/read/experiments.ts';
 import { leaderboards, type LeaderboardOptions, type LeaderboardQuery } from '../db/read/leaderboard.ts';
 import * as metrics from '../db/read/metrics.ts';
@@ -102,7 +102,7 @@ async function clustersByName(
 
 /** The cluster of a job, also when it is neither configured nor was ever contacted any more. */
 export async function clusterOf(loaders: Loaders, name: string): Promise<ClusterState> {
-  return (await loaders.clusterByName.load(name)) ?? neverContacted({ name, kind: 'SLURM' });
+  return (await loaders.clusterByName.load(name)) ?? unknownCluster(name);
 }
 
 /** Rows by ids from outside, without those that do not exist. */

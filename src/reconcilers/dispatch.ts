@@ -14,6 +14,7 @@ import { UserError } from '../domain/errors.ts';
 import type { NewEvent } from '../domain/events.ts';
 import { attemptLogPaths } from '../domain/layout.ts';
 import { renderBatchScript } from '../domain/script/batch-script.ts';
+import { loggedError } from './logged-error.ts';
 
 /** Most jobs claimed in one go: bounds the transaction and the memory of the scripts. */
 const CLAIM_LIMIT = 2_000;
@@ -145,7 +146,7 @@ function isAnswer(failure: Error): boolean {
 /** Answers the error that tells to stop submitting for now, or null to go on. */
 async function submitOne(dependencies: DispatchDependencies, { batchId, spec, script }: RecordedBatch): Promise<Error | null> {
   const { cluster, logger } = dependencies;
-  const about = { cluster: cluster.settings.name, batch: spec.token, tasks: spec.tasks.length };
+  const about = { batch: spec.token, tasks: spec.tasks.length };
   try {
     const submitted = await cluster.executor.submit(spec, script);
     await store(dependencies, (transaction) => markBatchSubmitted(
@@ -156,7 +157,7 @@ async function submitOne(dependencies: DispatchDependencies, { batchId, spec, sc
     const failure = failureOf(error);
     if (failure === null) throw error;
     const { message } = error as Error;
-    logger.warn({ ...about, failure, err: error }, 'batch not submitted');
+    logger.warn({ ...about, failure, ...loggedError(error) }, 'batch not submitted');
     const answer = error instanceof SubmitError ? error.answer : null;
     if (failure === 'refused') {
       await store(dependencies, (transaction) => markBatchRefused(transaction, batchId, message, answer));

@@ -1,5 +1,6 @@
 /** A loop: one unit of work, run again after a period or as soon as somebody wakes it, never twice at once. */
 import type { Logger } from 'pino';
+import { loggedError } from './logged-error.ts';
 
 /** After a failure the wait grows by doubling from the loop's own period to this, with jitter. */
 const BACKOFF_MAX_MS = 60_000;
@@ -44,7 +45,7 @@ export function startLoop({ name, periodMs, run, logger }: LoopOptions): Loop {
       failures = 0;
     } catch (error) {
       failures += 1;
-      logger.warn({ loop: name, failures, err: error }, 'loop failed, waiting to try again');
+      logger.warn({ loop: name, failures, ...loggedError(error) }, 'loop failed, waiting to try again');
     }
   };
 

@@ -65,7 +65,7 @@ async function observe({ cluster, lastSeen, logger, now }: ObserveDependencies, 
     lastSeen.clear();
     throw error;
   });
-  for (const problem of report.problems) logger.error({ cluster: cluster.settings.name, problem }, 'the cluster said something unknown');
+  for (const problem of report.problems) logger.error({ problem }, 'the cluster said something unknown');
   const observations = new Map(report.observations.map((observation) => [keyOf(observation), observation]));
   const time = now().getTime();
   const tracing = new Set(tracked.map(keyOf));
@@ -85,7 +85,7 @@ async function resolveOpenBatches(
   for (const row of tracked) if (row.state === 'SUBMITTING') open.set(row.batchId, [...open.get(row.batchId) ?? [], row]);
   const adopted = new Map<string, string>();
   for (const [batchId, rows] of open) {
-    const about = { cluster: cluster.settings.name, batch: rows[0]!.token };
+    const about = { batch: rows[0]!.token };
     const seen = rows.flatMap((row) => observations.get(keyOf(row)) ?? []);
     if (seen.length > 0) {
       const slurmJobId = cluster.settings.kind === 'SLURM' ? seen[0]!.slurmJobId.split('_')[0]! : null;

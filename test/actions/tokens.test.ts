@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { createToken, ensureFirstToken, tokenSha256 } from '../../src/actions/create-token.ts';
+import { createToken, ensureFirstToken, replaceLostToken, tokenSha256 } from '../../src/actions/create-token.ts';
 import { revokeToken } from '../../src/actions/revoke-token.ts';
 import { findToken } from '../../src/db/read/tokens.ts';
 import { touchToken } from '../../src/db/write/tokens.ts';
@@ -41,6 +41,16 @@ test('the first token is made once, by whoever starts first', async () => {
   expect(await find(kept[0] ?? '')).toMatchObject({ name: 'admin', scopes: ['read', 'write'] });
   await revokeToken(db, { name: 'admin' });
   expect(await ensureFirstToken(db.database, keep)).toBeNull();
+});
+
+test('a lost token is replaced by one more, which is valid once it is kept', async () => {
+  let first = '';
+  let kept = '';
+  await ensureFirstToken(db.database, (token) => Promise.resolve(void (first = token)));
+  const token = await replaceLostToken(db.database, new Date('2026-01-02T03:04:05Z'), (made) => Promise.resolve(void (kept = made)));
+  expect(kept).toBe(token);
+  expect(await find(token)).toMatchObject({ name: 'admin-2026-01-02T03:04:05.000Z', scopes: ['read', 'write'] });
+  expect(await find(first)).toMatchObject({ name: 'admin' });
 });
 
 test('a first token that could not be kept is not valid', async () => {

@@ -26,7 +26,7 @@ describe('the README', () => {
   test('shows an expgraph.yaml that is accepted', () => {
     const [configFileText = ''] = blocksOf('yaml');
     const environment = readEnvironment({ HOME: '/home/you', USER: 'you' });
-    const config = readConfig({ environment, configFileText, configFilePath: '/home/you/expgraph.yaml', workingDirectory: '/home/you', isRoot: false, closedFolder: () => null });
+    const config = readConfig({ environment, configFileText, configFilePath: '/home/you/expgraph.yaml', workingDirectory: '/home/you', isRoot: false, obstacle: () => null });
     expect(config.clusters.get('greene')).toMatchObject({ kind: 'SLURM', rootDirectory: '/scratch/you/expgraph', defaultResources: { gpuType: 'rtx8000', timeLimitMinutes: 2820 } });
   });
 

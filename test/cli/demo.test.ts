@@ -79,6 +79,9 @@ describe.skipIf(process.platform !== 'linux')('npm run demo', () => {
     expect((await stat(checkpointIn(output()))).isFile()).toBe(true);
     const url = /GraphQL +(http:\S+)/.exec(output())?.[1] ?? '';
     const token = (await readFile(/token file +(\S+)/.exec(output())?.[1] ?? '', 'utf8')).trim();
+    const log = /log +(\S+)/.exec(output())?.[1] ?? '';
+    expect((await stat(log)).mode & 0o777).toBe(0o600);
+    expect(await readFile(log, 'utf8')).not.toContain(token);
     const answer = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` }, body: '{"query":"{ __typename }"}' });
     expect(await answer.json()).toMatchObject({ data: { __typename: 'Query' } });
     execFileSync('sh', ['-c', /Stop it and remove everything: (.+)/.exec(output())?.[1] ?? 'false']);

@@ -30,8 +30,8 @@ afterAll(async () => {
   await rm(dataDirectory, { recursive: true, force: true });
 });
 
-async function start(): Promise<{ client: TestClient; errors: () => string; readyLine: string }> {
-  const child = spawn(process.execPath, [join(ROOT, 'dist/server/main.js')], {
+async function start(argv: string[] = [], knownToken?: string): Promise<{ client: TestClient; errors: () => string; readyLine: string }> {
+  const child = spawn(process.execPath, [join(ROOT, 'dist/server/main.js'), ...argv], {
     cwd: dataDirectory, env: { PATH: process.env['PATH'], HOME: process.env['HOME'], EXPGRAPH_DATA_DIR: dataDirectory, EXPGRAPH_PORT: '0' }, stdio: ['ignore', 'pipe', 'pipe'],
   });
   running = child;
@@ -41,7 +41,7 @@ async function start(): Promise<{ client: TestClient; errors: () => string; read
   ended.catch(() => undefined);
   const [readyLine] = await Promise.race([once(createInterface({ input: child.stdout }), 'line'), ended]) as [string];
   const url = /at (\S+)/.exec(readyLine)![1]!;
-  const token = (await readFile(join(dataDirectory, 'token'), 'utf8')).trim();
+  const token = knownToken ?? (await readFile(join(dataDirectory, 'token'), 'utf8')).trim();
   return { client: openTestClient(url, token), errors: () => errors, readyLine };
 }
 
@@ -57,11 +57,12 @@ function databaseProcesses(): string {
   return execFileSync('sh', ['-c', 'ps -eo args | grep "[p]ostgres.*$1" || true', 'sh', dataDirectory], { encoding: 'utf8' });
 }
 
-test('the first start shows the token once and keeps it for its owner only; a later start does not show it', async () => {
+test('the first token is kept for its owner only, and never written to a log', async () => {
   const first = await start();
   const token = (await readFile(join(dataDirectory, 'token'), 'utf8')).trim();
   expect(first.readyLine).toMatch(/^expgraph is ready at http:\/\/127\.0\.0\.1:\d+\/graphql \(token file: .*\/token\)$/);
-  expect(first.errors()).toContain(token);
+  expect(first.errors()).not.toContain(token);
+  expect(first.errors()).toContain('a new token was made; it is in its file');
   expect((await stat(join(dataDirectory, 'token'))).mode & 0o777).toBe(0o600);
   await first.client.close();
   expect(await stop('SIGTERM')).toEqual([0, null]);
@@ -71,6 +72,27 @@ test('the first start shows the token once and keeps it for its owner only; a la
   expect(await second.client.request('{ viewer { tokenName } }')).toEqual({ viewer: { tokenName: 'admin' } });
   expect(second.errors()).not.toContain(token);
   await second.client.close();
+  await stop('SIGTERM');
+}, 60_000);
+
+test('a lost token file is said on the ready line, and --new-token makes another token beside the first', async () => {
+  const file = join(dataDirectory, 'token');
+  const lost = (await readFile(file, 'utf8')).trim();
+  await rm(file);
+  const without = await start([], lost);
+  expect(without.readyLine).toContain(`(the token file ${file} is missing; start once with --new-token if nobody has a token)`);
+  expect(without.errors()).toContain('the token file is missing');
+  await without.client.close();
+  await stop('SIGTERM');
+
+  const withNew = await start(['--new-token']);
+  const made = (await readFile(file, 'utf8')).trim();
+  expect(made).not.toBe(lost);
+  expect((await stat(file)).mode & 0o777).toBe(0o600);
+  expect(withNew.errors()).not.toContain(made);
+  const { viewer } = await withNew.client.request('{ viewer { tokenName scopes } }');
+  expect(viewer).toMatchObject({ tokenName: expect.stringMatching(/^admin-\d{4}-/), scopes: ['READ', 'WRITE'] });
+  await withNew.client.close();
   await stop('SIGTERM');
 }, 60_000);
 

@@ -41,7 +41,11 @@ export function resolveSshSettings(request: SshRequest, environment: SshEnvironm
   const report: Report = (field, message) => void faults.push({ field: [field], message, code: 'BAD_USER_INPUT' });
   checkRequest(request, report);
   const config = readConfig(request, environment, report);
-  if (faults.length > 0) throw new UserError(faults);
+  if (faults.length > 0) {
+    // Jumps are resolved only when all this is right; what is wrong with them belongs beside it.
+    for (const part of jumpParts(request.proxyJump)) if (parseJump(part) === null) report('proxyJump', notAJump(part));
+    throw new UserError(faults);
+  }
 
   const resolver = new HostResolver(request, environment, config, report);
   const { hop, options } = resolver.resolve(request.host, request, 'host');
@@ -155,12 +159,10 @@ class HostResolver {
 
   /** Hosts to pass through, in order. `path` are the hosts that lead here, each of which must not be needed to reach itself. */
   jumpsOf(spec: string | string[] | undefined, field: keyof SshRequest, path: SshHost[]): SshHost[] {
-    const text = listOf(spec).join(' ').trim();
-    if (text === '' || text === 'none') return [];
-    return text.split(',').flatMap((part, index) => {
-      const named = parseJump(part.trim());
+    return jumpParts(spec).flatMap((part, index) => {
+      const named = parseJump(part);
       if (named === null) {
-        this.#report(field, `${JSON.stringify(part.trim())} is not a host to jump through: say [user@]host[:port], several with commas between them`);
+        this.#report(field, notAJump(part));
         return [];
       }
       const { hop, options } = this.resolve(named.host, named, field);
@@ -208,6 +210,16 @@ class HostResolver {
 
 function isFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+}
+
+/** The hosts of a ProxyJump, as they are written. */
+function jumpParts(spec: string | string[] | undefined): string[] {
+  const text = listOf(spec).join(' ').trim();
+  return text === '' || text === 'none' ? [] : text.split(',').map((part) => part.trim());
+}
+
+function notAJump(part: string): string {
+  return `${JSON.stringify(part)} is not a host to jump through: say [user@]host[:port], several with commas between them`;
 }
 
 /** `[user@]host[:port]`, with an IPv6 address in brackets where a port follows; `ssh://` before it is allowed. */

@@ -26,9 +26,10 @@ interface StartRequest {
   arguments: string[];
   logFile: string;
   user: ServerUser;
+  signal?: AbortSignal | undefined;
 }
 
-/** Starts the server and waits until it accepts connections. Throws with the end of its log when it does not. */
+/** Starts the server and waits until it accepts connections. Throws UserError with the end of its log when it does not. */
 export async function startPostmaster(request: StartRequest): Promise<Postmaster> {
   const log = await openLog(request.logFile);
   const logStart = (await log.stat()).size;
@@ -45,10 +46,11 @@ export async function startPostmaster(request: StartRequest): Promise<Postmaster
       child.once('error', () => resolve());
       child.once('exit', () => resolve());
     });
-    const ready = await waitUntilReady(request.dataFolder, child.pid, ended);
+    const ready = await waitUntilReady(request, child.pid, ended);
     if (!ready || child.pid === undefined) {
       if (child.pid !== undefined) await stopPostmaster(child.pid);
-      throw new Error(`PostgreSQL did not start: ${await logSince(request.logFile, logStart)}`);
+      request.signal?.throwIfAborted();
+      throw UserError.of('CONFLICT', `PostgreSQL did not start: ${await logSince(request.logFile, logStart)}`);
     }
     return { pid: child.pid, ended };
   } finally {
@@ -100,10 +102,10 @@ async function isPostmasterOf(pid: number, dataFolder: string): Promise<boolean>
 }
 
 /** The pid file's eighth line tells how far the server is. */
-async function waitUntilReady(dataFolder: string, pid: number | undefined, ended: Promise<void>): Promise<boolean> {
+async function waitUntilReady({ dataFolder, signal: aborted }: StartRequest, pid: number | undefined, ended: Promise<void>): Promise<boolean> {
   const deadline = Date.now() + START_TIMEOUT_MS;
   let running = true;
-  while (running && Date.now() < deadline) {
+  while (running && !aborted?.aborted && Date.now() < deadline) {
     const lines = (await readFile(join(dataFolder, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n');
     if (Number(lines[0]) === pid && lines[7]?.trim() === 'ready') return true;
     running = await Promise.race([ended.then(() => false), pause(5).then(() => true)]);

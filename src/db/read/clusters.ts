@@ -24,15 +24,17 @@ export interface ConfiguredCluster {
   kind: ClusterKind;
 }
 
-/** Every cluster that is configured or was ever contacted, by name. One that was never contacted is not reachable. */
+const NOT_CONFIGURED = 'not in the configuration of this server';
+
+/** Every cluster that is configured or was ever contacted, by name. One that was never contacted, or is not configured, is not reachable. */
 export async function allClusters(reader: Reader, configured: ReadonlyMap<string, ConfiguredCluster>): Promise<ClusterState[]> {
   const contacted = new Map((await reader.select().from(clusters)).map((row) => [row.name, row]));
   const names = [...new Set([...configured.keys(), ...contacted.keys()])].sort();
   return names.flatMap((name) => {
     const row = contacted.get(name);
     const settings = configured.get(name);
-    if (row !== undefined) return [{ ...row, kind: settings?.kind ?? row.kind, reachable: row.reachable && settings !== undefined }];
-    return settings === undefined ? [] : [neverContacted(settings)];
+    if (settings === undefined) return row === undefined ? [] : [{ ...row, reachable: false, lastError: NOT_CONFIGURED }];
+    return [row === undefined ? neverContacted(settings) : { ...row, kind: settings.kind }];
   });
 }
 
@@ -48,8 +50,13 @@ export async function readPartitions(reader: Reader, name: string): Promise<Part
   return row?.partitions ?? null;
 }
 
+/** A cluster that nobody knows of any more but the jobs that were submitted to it. */
+export function unknownCluster(name: string): ClusterState {
+  return { ...neverContacted({ name, kind: 'SLURM' }), lastError: NOT_CONFIGURED };
+}
+
 /** A cluster that has said nothing yet. */
-export function neverContacted({ name, kind }: ConfiguredCluster): ClusterState {
+function neverContacted({ name, kind }: ConfiguredCluster): ClusterState {
   return {
     name, kind, reachable: false, lastContactAt: null, lastError: null, partitions: null,
     pendingJobCount: null, runningJobCount: null, maxArraySize: null, schedulerVersion: null,
