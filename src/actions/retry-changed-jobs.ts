@@ -12,7 +12,7 @@ import { PRIORITY_MAX, PRIORITY_MIN, type JsonObject } from '../domain/job-spec.
 import { jobDirectory } from '../domain/layout.ts';
 import { mergeResources, validateResources, type RequestedResources } from '../domain/resources.ts';
 import { retriedName } from '../domain/retry-decision.ts';
-import { isTerminalJobState, TERMINAL_JOB_STATES } from '../domain/states.ts';
+import { retryProblem, RETRYABLE_JOB_STATES } from '../domain/states.ts';
 import type { ActionContext } from './action-context.ts';
 import { checkSelected, MAX_JOBS_PER_CHANGE, toChangeSelection, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
 
@@ -39,7 +39,7 @@ interface Planned {
 
 /** Answers the ids of new jobs where the configuration changes (in a dry run those of the jobs they would be made from). Throws as `changeJobs`. */
 export async function retryChangedJobs(context: Context, selection: JobSelection, changes: RetryChanges): Promise<JobChangeAnswer> {
-  const chosen = toChangeSelection(selection, TERMINAL_JOB_STATES);
+  const chosen = toChangeSelection(selection, RETRYABLE_JOB_STATES);
   if (selection.dryRun === true) {
     const jobs = checkSelected(chosen, await readChangeableJobs(context.database, chosen, MAX_JOBS_PER_CHANGE + 1));
     const planned = planAll(context, jobs, await readRetryOrigins(context.database, jobs.map(({ jobId }) => jobId)), changes);
@@ -71,7 +71,8 @@ function planAll(context: Context, jobs: ChangeableJob[], origins: RetryOrigin[]
   return jobs.map((job) => {
     const origin = byId.get(job.jobId);
     if (origin === undefined) throw new Error(`job ${job.jobId} has no experiment`);
-    return { job, plan: isTerminalJobState(job.state) ? planOne(context, origin, changes) : { kind: 'UNCHANGED', reason: `has not ended: ${job.state}` } };
+    const problem = retryProblem(job.state);
+    return { job, plan: problem === null ? planOne(context, origin, changes) : { kind: 'UNCHANGED', reason: problem } };
   });
 }
 

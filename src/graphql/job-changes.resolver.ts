@@ -81,7 +81,7 @@ export class JobChangesResolver {
     return changed(loaders, async () => releaseJobs(actions, toSelection(input)));
   }
 
-  @Mutation(() => RetryJobsPayload, { description: 'Queues jobs that have ended once more: as new attempts, or with a changed configuration as new jobs made from them.' })
+  @Mutation(() => RetryJobsPayload, { description: 'Queues jobs that failed, were cancelled or got lost once more: as new attempts, or with a changed configuration as new jobs made from them. One that completed keeps its results.' })
   retryJobs(@Ctx() { actions, loaders }: GraphqlContext, @Arg('input', () => RetryJobsInput, { description: 'Which jobs.' }) input: RetryJobsInput) {
     return changed(loaders, async () => retryJobs(actions, toSelection(input) as RetryJobs));
   }

@@ -123,19 +123,26 @@ test('releaseJobs undoes both kinds of hold', async () => {
 });
 
 describe('retryJobs', () => {
-  test('puts every ended job back into the queue as if new, ahead of the others', async () => {
-    await at.db.pool.query(`insert into results (job_id, metrics, artifacts, finished_at) values ($1, '{}', '[]', now())`, [idOf.COMPLETED]);
+  test('puts what ended without completing back into the queue as if new, ahead of the others, and keeps what completed', async () => {
+    await at.db.pool.query(`insert into results (job_id, metrics, artifacts, finished_at) values ($1, '{}', '[]', now()), ($2, '{}', '[]', now())`, [idOf.COMPLETED, idOf.FAILED]);
     await at.db.pool.query('update jobs set cancel_requested = true, hold_requested = true, held_on_cluster = true where id = $1', [idOf.CANCELLED]);
     const answer = await retryJobs(at.context, { ids: all(), tags: ['oom'] });
-    expect(byState(answer)).toEqual({ changed: ['COMPLETED', 'FAILED', 'CANCELLED', 'LOST'], unchanged: ['HELD', 'QUEUED', 'SUBMITTING', 'PENDING', 'RUNNING'] });
-    for (const state of ['COMPLETED', 'FAILED', 'CANCELLED', 'LOST'] as const) {
+    expect(byState(answer)).toEqual({ changed: ['FAILED', 'CANCELLED', 'LOST'], unchanged: ['HELD', 'QUEUED', 'SUBMITTING', 'PENDING', 'RUNNING', 'COMPLETED'] });
+    expect(answer.unchanged.find(({ jobId }) => jobId === idOf.COMPLETED)?.reason).toBe('has completed; submit it with RUN_AGAIN to run it once more');
+    expect(await row('COMPLETED')).toMatchObject({ state: 'COMPLETED', finished_at: expect.any(Date) });
+    for (const state of ['FAILED', 'CANCELLED', 'LOST'] as const) {
       expect(await row(state)).toMatchObject({
         state: 'QUEUED', state_reason: null, priority: 150, tags: ['one', 'two', 'retry', 'oom'], attempt_count: 1, cancel_requested: false, hold_requested: false,
         held_on_cluster: false, started_at: null, finished_at: null, harvested_at: null,
       });
     }
-    expect((await at.db.pool.query('select 1 from results')).rowCount).toBe(0);
-    expect((await newEvents())[0]).toEqual({ job: 'COMPLETED', kind: 'JOB_STATE_CHANGED', payload: { from: 'COMPLETED', to: 'QUEUED', reason: 'retried by tester' } });
+    expect((await at.db.pool.query('select job_id from results')).rows).toEqual([{ job_id: idOf.COMPLETED }]);
+    expect((await newEvents())[0]).toEqual({ job: 'FAILED', kind: 'JOB_STATE_CHANGED', payload: { from: 'FAILED', to: 'QUEUED', reason: 'retried by tester' } });
+  });
+
+  test.each([{}, { dryRun: true }, { configChanges: { n: 77 } }, { resourceChanges: { cpus: 8 } }])('leaves completed jobs as they are with %j', async (how) => {
+    expect(byState(await retryJobs(at.context, { ids: [idOf.COMPLETED], ...how }))).toEqual({ changed: [], unchanged: ['COMPLETED'] });
+    expect(await newEvents()).toEqual([]);
   });
 
   test('keeps the priority within 0 to 1000', async () => {
