@@ -13,8 +13,7 @@ import { jobDirectory } from '../domain/layout.ts';
 import { mergeResources, validateResources, type RequestedResources } from '../domain/resources.ts';
 import { retriedName } from '../domain/retry-decision.ts';
 import { retryProblem, RETRYABLE_JOB_STATES } from '../domain/states.ts';
-import type { ActionContext } from './action-context.ts';
-import { checkSelected, MAX_JOBS_PER_CHANGE, toChangeSelection, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
+import { checkSelected, MAX_JOBS_PER_CHANGE, readPassedOver, toChangeSelection, withPassedOver, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
 
 export interface RetryChanges {
   priorityBoost: number;
@@ -24,8 +23,6 @@ export interface RetryChanges {
   /** In place of what each job asked for; what is absent or null stays. */
   resources: RequestedResources;
 }
-
-type Context = Pick<ActionContext, 'database' | 'tokenName' | 'clusters'>;
 
 type Plan =
   | { kind: 'NEW_JOB'; row: NewJobFromOld }
@@ -38,27 +35,31 @@ interface Planned {
 }
 
 /** Answers the ids of new jobs where the configuration changes (in a dry run those of the jobs they would be made from). Throws as `changeJobs`. */
-export async function retryChangedJobs(context: Context, selection: JobSelection, changes: RetryChanges): Promise<JobChangeAnswer> {
-  const chosen = toChangeSelection(selection, RETRYABLE_JOB_STATES);
+export async function retryChangedJobs(context: ChangeContext, selection: JobSelection, changes: RetryChanges): Promise<JobChangeAnswer> {
+  const chosen = await toChangeSelection(context, selection, RETRYABLE_JOB_STATES);
   if (selection.dryRun === true) {
     const jobs = checkSelected(chosen, await readChangeableJobs(context.database, chosen, MAX_JOBS_PER_CHANGE + 1));
     const planned = planAll(context, jobs, await readRetryOrigins(context.database, jobs.map(({ jobId }) => jobId)), changes);
-    return answerOf(planned, ({ job }) => job.jobId);
+    return withPassedOver(answerOf(planned, ({ job }) => job.jobId), await readPassedOver(context.database, chosen), notTriedAgain);
   }
   return transact(context.database, async (transaction) => {
     const jobs = checkSelected(chosen, await lockChangeableJobs(transaction, chosen, MAX_JOBS_PER_CHANGE + 1));
+    const passedOver = await readPassedOver(transaction, chosen);
     const drafts = planAll(context, jobs, await readRetryOrigins(transaction, jobs.map(({ jobId }) => jobId)), changes);
     const inserted = await insertRetryJobs(transaction, drafts.flatMap(({ plan }) => (plan.kind === 'NEW_JOB' ? [plan.row] : [])));
     const planned = drafts.map(({ job, plan }): Planned => (plan.kind !== 'NEW_JOB' || inserted.has(plan.row.jobId) ? { job, plan }
       : { job, plan: { kind: 'UNCHANGED', reason: 'a job with the changed configuration exists already' } }));
     await requeueForRetry(transaction, planned.flatMap(({ plan }) => (plan.kind === 'NEW_ATTEMPT' ? [plan.row] : [])));
+    const answer = answerOf(planned, ({ job, plan }) => (plan.kind === 'NEW_JOB' ? plan.row.jobId : job.jobId));
     await appendEvents(transaction, planned.flatMap((each) => eventsOf(each, context.tokenName)));
-    return answerOf(planned, ({ job, plan }) => (plan.kind === 'NEW_JOB' ? plan.row.jobId : job.jobId));
+    return withPassedOver(answer, passedOver, notTriedAgain);
   });
 }
 
+const notTriedAgain = (job: ChangeableJob): string => retryProblem(job.state) ?? '';
+
 function answerOf(planned: Planned[], idOf: (planned: Planned) => string): JobChangeAnswer {
-  const answer: JobChangeAnswer = { changedJobIds: [], unchanged: [] };
+  const answer: JobChangeAnswer = { changedJobIds: [], unchanged: [], matchedCount: planned.length };
   for (const each of planned) {
     if (each.plan.kind === 'UNCHANGED') answer.unchanged.push({ jobId: each.job.jobId, reason: each.plan.reason });
     else answer.changedJobIds.push(idOf(each));
@@ -66,7 +67,7 @@ function answerOf(planned: Planned[], idOf: (planned: Planned) => string): JobCh
   return answer;
 }
 
-function planAll(context: Context, jobs: ChangeableJob[], origins: RetryOrigin[], changes: RetryChanges): Planned[] {
+function planAll(context: ChangeContext, jobs: ChangeableJob[], origins: RetryOrigin[], changes: RetryChanges): Planned[] {
   const byId = new Map(origins.map((origin) => [origin.jobId, origin]));
   return jobs.map((job) => {
     const origin = byId.get(job.jobId);
@@ -76,7 +77,7 @@ function planAll(context: Context, jobs: ChangeableJob[], origins: RetryOrigin[]
   });
 }
 
-function planOne({ clusters, tokenName }: Context, origin: RetryOrigin, changes: RetryChanges): Plan {
+function planOne({ clusters, tokenName }: ChangeContext, origin: RetryOrigin, changes: RetryChanges): Plan {
   const unchanged = (reason: string): Plan => ({ kind: 'UNCHANGED', reason });
   const resources = mergeResources(changes.resources, origin.resources);
   const [fault] = validateResources(resources, ['resourceChanges']);

@@ -5,7 +5,7 @@ import { RETRY_TAG } from '../domain/retry-decision.ts';
 import { RETRY_PRIORITY_BOOST } from '../domain/retry-policy.ts';
 import { retryProblem, RETRYABLE_JOB_STATES } from '../domain/states.ts';
 import type { ActionContext } from './action-context.ts';
-import { changeJobs, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
+import { changeJobs, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
 import { badInput, MAX_TAGS, tagFaults, throwFaults } from './input-faults.ts';
 import { retryChangedJobs } from './retry-changed-jobs.ts';
 
@@ -27,7 +27,7 @@ export interface RetryJobsInput extends JobSelection {
  * stay as they are and new jobs are made from them, whose ids are answered. Throws as `changeJobs`.
  */
 export async function retryJobs(
-  context: Pick<ActionContext, 'database' | 'tokenName' | 'clusters' | 'limits'>, input: RetryJobsInput,
+  context: ChangeContext & Pick<ActionContext, 'limits'>, input: RetryJobsInput,
 ): Promise<JobChangeAnswer> {
   const priorityBoost = input.priorityBoost ?? RETRY_PRIORITY_BOOST;
   const boostIsFine = Number.isInteger(priorityBoost) && Math.abs(priorityBoost) <= PRIORITY_BOOST_LIMIT;

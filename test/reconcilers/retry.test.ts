@@ -220,7 +220,7 @@ describe('a retry by hand with changes', () => {
     await fail(old);
     const answer = await retryJobs(at.context, { ids: [old], configChanges: { 'optim.lr': 0.1, batch_size: 8 } });
     const [made] = await retriesOf(old);
-    expect(answer).toEqual({ changedJobIds: [made!['id']], unchanged: [] });
+    expect(answer).toEqual({ changedJobIds: [made!['id']], unchanged: [], matchedCount: 1 });
     expect(made).toMatchObject({ config: { batch_size: 8, seed: 1, optim: { lr: 0.1 } }, state: 'QUEUED', tags: ['retry'], priority: 150, not_before: null });
     expect(await jobRow(old)).toMatchObject({ state: 'FAILED' });
     expect((await retryJobs(at.context, { ids: [old], configChanges: { 'optim.lr': 0.1, batch_size: 8 } })).unchanged).toMatchObject([{ reason: expect.stringContaining('exists already') }]);
@@ -229,7 +229,7 @@ describe('a retry by hand with changes', () => {
   test('of the resources only makes new attempts', async () => {
     const old = await submit({ resources: { memoryMiB: 1000, cpus: 4 } });
     await fail(old);
-    expect(await retryJobs(at.context, { ids: [old], resourceChanges: { memoryMiB: 2000 } })).toEqual({ changedJobIds: [old], unchanged: [] });
+    expect(await retryJobs(at.context, { ids: [old], resourceChanges: { memoryMiB: 2000 } })).toEqual({ changedJobIds: [old], unchanged: [], matchedCount: 1 });
     expect(await jobRow(old)).toMatchObject({ state: 'QUEUED', resources: { memoryMiB: 2000, cpus: 4 }, attempt_count: 1 });
   });
 
@@ -238,7 +238,7 @@ describe('a retry by hand with changes', () => {
     const waiting = await submit({ config: { batch_size: 1 } });
     await fail(old);
     const dry = await retryJobs(at.context, { ids: [old, waiting], configChanges: { seed: 9 }, dryRun: true });
-    expect(dry).toEqual({ changedJobIds: [old], unchanged: [{ jobId: waiting, reason: 'has not ended: QUEUED' }] });
+    expect(dry).toEqual({ changedJobIds: [old], unchanged: [{ jobId: waiting, reason: 'has not ended: QUEUED' }], matchedCount: 2 });
     expect(await retriesOf(old)).toEqual([]);
     expect((await retryJobs(at.context, { ids: [old], configChanges: { 'seed.x': 9 } })).unchanged).toMatchObject([{ reason: expect.stringContaining('"seed" is a plain value') }]);
     expect((await retryJobs(at.context, { ids: [old], resourceChanges: { cpus: -1 } })).unchanged).toMatchObject([{ reason: expect.stringContaining('CPU cores') }]);
