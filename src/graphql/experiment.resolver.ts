@@ -4,7 +4,7 @@ import { countRows, readPage } from '../db/read/page.ts';
 import { isUuid } from '../db/read/uuid.ts';
 import type { Goal } from '../domain/job-spec.ts';
 import type { JobState } from '../domain/states.ts';
-import { AFTER_DESCRIPTION, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
+import { AFTER_DESCRIPTION, checkedFirst, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
 import type { GraphqlContext } from './context.ts';
 import { GoalEnum, JobStateEnum } from './enums.ts';
 import { ExperimentFilterInput } from './experiment.input.ts';
@@ -106,7 +106,7 @@ export class ExperimentResolver {
     @Arg('states', () => [JobStateEnum], { nullable: true, defaultValue: DEFAULT_STATES, description: 'Only jobs in these states count.' }) states: JobState[] | null,
     @Arg('first', () => Int, { nullable: true, defaultValue: DEFAULT_ROWS, description: FIRST_DESCRIPTION }) first: number | null,
   ) {
-    const options = { groupBy: groupBy ?? null, states: states ?? DEFAULT_STATES, first: pageRequest(first, null, DEFAULT_ROWS).first };
+    const options = { groupBy: groupBy ?? null, states: states ?? DEFAULT_STATES, first: checkedFirst(first ?? DEFAULT_ROWS) };
     return leaderboardOf(loaders, experiment, { metric, goal }, options);
   }
 
