@@ -143,7 +143,7 @@ describe('a failure that was not the job\'s fault', () => {
 
   test('gets more memory, up to what the partition has', async () => {
     await at.db.pool.query(`insert into clusters (name, kind, reachable, partitions, updated_at) values ('greene', 'SLURM', true, $1, now())`,
-      [JSON.stringify([{ name: 'gpu', isDefault: true, availability: 'up', timeLimitMinutes: 100, nodeCount: 1, idleNodeCount: 1, cpuCount: 1, idleCpuCount: 1, memoryMiBPerNode: 1200, gpus: [] }])]);
+      [JSON.stringify([{ name: 'gpu', isDefault: true, availability: 'up', timeLimitMinutes: 100, nodeCount: 1, idleNodeCount: 1, cpuCount: 8, idleCpuCount: 8, memoryMiBPerNode: 1200, gpus: [] }])]);
     const jobId = await submit({ ...policy({ failureClass: 'HOST_OUT_OF_MEMORY' }), resources: { memoryMiB: 1000 } });
     await fail(jobId, { state: 'OUT_OF_MEMORY' });
     await retry();
@@ -231,6 +231,17 @@ describe('a retry by hand with changes', () => {
     await fail(old);
     expect(await retryJobs(at.context, { ids: [old], resourceChanges: { memoryMiB: 2000 } })).toEqual({ changedJobIds: [old], unchanged: [], matchedCount: 1 });
     expect(await jobRow(old)).toMatchObject({ state: 'QUEUED', resources: { memoryMiB: 2000, cpus: 4 }, attempt_count: 1 });
+  });
+
+  test('of the resources mend what the cluster refused, within what its partitions have', async () => {
+    await at.db.pool.query(`insert into clusters (name, kind, reachable, partitions, updated_at) values ('greene', 'SLURM', true, $1, now())`, [JSON.stringify([
+      { name: 'cpu', isDefault: true, availability: 'up', timeLimitMinutes: 60, nodeCount: 1, idleNodeCount: 1, cpuCount: 8, idleCpuCount: 8, memoryMiBPerNode: 1000, gpus: [] }])]);
+    const old = await submit({ resources: { account: 'nobody', memoryMiB: 500, timeLimitMinutes: 10 } });
+    await fail(old, { state: 'TIMEOUT' });
+    const tooMuch = await retryJobs(at.context, { ids: [old], resourceChanges: { memoryMiB: 4000 } });
+    expect(tooMuch.unchanged).toEqual([{ jobId: old, reason: 'resourceChanges.memoryMiB: 4000 is more than the 1000 MiB of the largest node of partition cpu' }]);
+    expect((await retryJobs(at.context, { ids: [old], resourceChanges: { account: 'lab', timeLimitMinutes: 60 } })).changedJobIds).toEqual([old]);
+    expect(await jobRow(old)).toMatchObject({ state: 'QUEUED', resources: { account: 'lab', memoryMiB: 500, timeLimitMinutes: 60 } });
   });
 
   test('says what cannot be done, and does nothing in a dry run', async () => {
