@@ -97,7 +97,7 @@ export class ExperimentResolver {
   @Directive('@listSize(slicingArguments: ["first"], requireOneSlicingArgument: false)')
   @FieldResolver(() => [LeaderboardRowType], { description: "Which configurations did best, by each job's best value of the metric." })
   leaderboard(
-    @Root() experiment: ExperimentRow, @Ctx() { loaders }: GraphqlContext,
+    @Root() experiment: ExperimentRow, @Ctx() { database, loaders }: GraphqlContext,
     @Arg('metric', () => String, { nullable: true, description: "The metric that counts; the experiment's objective when left out." }) metric: string | null,
     @Arg('goal', () => GoalEnum, { nullable: true, description: "Which way it is better; the objective's when left out." }) goal: Goal | null,
     @Arg('groupBy', () => [String], {
@@ -107,7 +107,7 @@ export class ExperimentResolver {
     @Arg('first', () => Int, { nullable: true, defaultValue: DEFAULT_ROWS, description: FIRST_DESCRIPTION }) first: number | null,
   ) {
     const options = { groupBy: groupBy ?? null, states: states ?? DEFAULT_STATES, first: checkedFirst(first ?? DEFAULT_ROWS) };
-    return leaderboardOf(loaders, experiment, { metric, goal }, options);
+    return leaderboardOf({ database, loaders }, experiment, { metric, goal }, options);
   }
 
   @Directive('@listSize(assumedSize: 100)')
