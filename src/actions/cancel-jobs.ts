@@ -1,8 +1,7 @@
-import type { ActionContext } from './action-context.ts';
-import { changeJobs, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
+import { changeJobs, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
 
 /** Ends jobs: at once where no cluster has them, else as a wish that is carried out on the cluster. Throws as `changeJobs`. */
-export async function cancelJobs(context: Pick<ActionContext, 'database' | 'tokenName'>, selection: JobSelection): Promise<JobChangeAnswer> {
+export async function cancelJobs(context: ChangeContext, selection: JobSelection): Promise<JobChangeAnswer> {
   return changeJobs(context, selection, {
     states: ['HELD', 'QUEUED', 'SUBMITTING', 'PENDING', 'RUNNING'],
     decide(job) {

@@ -4,6 +4,7 @@ import type { Transaction } from '../db/database.ts';
 import { deleteEmptySweep, insertExperiment, insertSweep, joinExperiment, setSweepJobCount } from '../db/write/experiments.ts';
 import { insertNewJobs, insertRepeatedJobs, type NewJob } from '../db/write/submissions.ts';
 import type { NewEvent } from '../domain/events.ts';
+import { refuseOtherObjective } from './input-faults.ts';
 import { duplicateOf, refuseDuplicates, splitRepeats } from './duplicates.ts';
 import type { SubmissionPlan } from './plan-submission.ts';
 import type { DuplicateJob, PlannedJob, SubmissionAnswer } from './submission.ts';
@@ -38,7 +39,9 @@ async function findOrMakeExperiment(transaction: Transaction, plan: SubmissionPl
   const { project, experiment: name, objective } = plan;
   const made = await insertExperiment(transaction, { project, name, description: null, tags: [], objective });
   if (made !== null) return { experimentId: made, created: true };
-  return { experimentId: await joinExperiment(transaction, project, name, objective), created: false };
+  const { experimentId, had } = await joinExperiment(transaction, project, name, objective);
+  refuseOtherObjective(had, objective);
+  return { experimentId, created: false };
 }
 
 async function insertPlannedJobs(

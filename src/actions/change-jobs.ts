@@ -1,25 +1,32 @@
 /** How every change on selected jobs runs: select and lock, decide for each, change set by set, append the events. */
-import type { Database } from '../db/database.ts';
+import type { Reader } from '../db/database.ts';
 import { transact } from '../db/transaction.ts';
 import { appendEvents } from '../db/write/events.ts';
 import {
-  applyJobChange, CANCELLED_IN_QUEUE_REASON, lockChangeableJobs, readChangeableJobs, type ChangeableJob, type ChangeSelection, type JobChange,
+  applyJobChange, CANCELLED_IN_QUEUE_REASON, lockChangeableJobs, readChangeableJobs, readPassedOverJobs, type ChangeableJob, type ChangeSelection, type JobChange,
 } from '../db/write/job-changes.ts';
 import { UserError } from '../domain/errors.ts';
 import type { NewEvent } from '../domain/events.ts';
 import { narrows, type JobFilter } from '../domain/job-filter.ts';
-import type { JobState } from '../domain/states.ts';
+import { JOB_STATES, type JobState } from '../domain/states.ts';
 import type { ActionContext } from './action-context.ts';
+import { unknownTargets } from './filter-faults.ts';
+import { throwFaults } from './input-faults.ts';
 
 /** Bounds one transaction: the rows it locks, and the events it appends. */
 export const MAX_JOBS_PER_CHANGE = 25_000;
 /** So many unknown ids are named in an error. */
 const MAX_NAMED = 20;
+/** So many jobs that a filter selects and that do not change are named, each with the reason. */
+const MAX_UNCHANGED_NAMED = 100;
+
+/** What a change of jobs works with. */
+export type ChangeContext = Pick<ActionContext, 'database' | 'tokenName' | 'clusters'>;
 
 /** Exactly one of `ids` and `filter`. */
 export interface JobSelection {
   ids?: string[] | null;
-  /** Jobs in a state that the change does not apply to are passed over. */
+  /** Jobs in a state that the change does not apply to stay as they are. */
   filter?: JobFilter | null;
   /** True: answers what would change and changes nothing. */
   dryRun?: boolean | null;
@@ -27,27 +34,38 @@ export interface JobSelection {
 
 export interface JobChangeAnswer {
   changedJobIds: string[];
-  unchanged: { jobId: string; reason: string }[];
+  /** Every job that the ids name and that did not change; of those that a filter selects at most 100. */
+  unchanged: UnchangedJob[];
+  /** All that were selected, changed or not. */
+  matchedCount: number;
+}
+
+interface UnchangedJob {
+  jobId: string;
+  reason: string;
 }
 
 export interface ChangeRule<Change extends JobChange> {
-  /** States in which a job that the filter selects is looked at. */
+  /** States in which a job may change. */
   states: readonly JobState[];
   /** The change for a job, or why there is none. */
   decide(job: ChangeableJob): Change | string;
 }
 
-/** Throws UserError NOT_FOUND for unknown ids, LIMIT_EXCEEDED for more than 25,000 jobs, BAD_USER_INPUT for a selection that is none. */
+/** Throws UserError NOT_FOUND for unknown ids, NOT_FOUND for what a filter names and is not there, LIMIT_EXCEEDED for more than 25,000 jobs, BAD_USER_INPUT for a selection that is none. */
 export async function changeJobs<Change extends JobChange>(
-  context: Pick<ActionContext, 'database' | 'tokenName'>, selection: JobSelection, rule: ChangeRule<Change>,
+  context: ChangeContext, selection: JobSelection, rule: ChangeRule<Change>,
 ): Promise<JobChangeAnswer> {
-  const chosen = toChangeSelection(selection, rule.states);
+  const chosen = await toChangeSelection(context, selection, rule.states);
+  const reasonOf = (job: ChangeableJob): string => reasonIn(rule.decide(job));
   if (selection.dryRun === true) {
-    return toAnswer(decideAll(checkSelected(chosen, await readJobs(context.database, chosen)), rule));
+    const selected = checkSelected(chosen, await readChangeableJobs(context.database, chosen, MAX_JOBS_PER_CHANGE + 1));
+    return withPassedOver(toAnswer(decideAll(selected, rule)), await readPassedOver(context.database, chosen), reasonOf);
   }
   return transact(context.database, async (transaction) => {
     const selected = checkSelected(chosen, await lockChangeableJobs(transaction, chosen, MAX_JOBS_PER_CHANGE + 1));
     const decisions = decideAll(selected, rule);
+    const answer = withPassedOver(toAnswer(decisions), await readPassedOver(transaction, chosen), reasonOf);
     const groups = new Map<string, { change: Change; jobIds: string[] }>();
     for (const { job, verdict } of decisions) {
       if (typeof verdict === 'string') continue;
@@ -58,8 +76,13 @@ export async function changeJobs<Change extends JobChange>(
     }
     for (const { change, jobIds } of groups.values()) await applyJobChange(transaction, change, jobIds);
     await appendEvents(transaction, decisions.flatMap(({ job, verdict }) => (typeof verdict === 'string' ? [] : [eventOf(job, verdict, context.tokenName)])));
-    return toAnswer(decisions);
+    return answer;
   });
+}
+
+function reasonIn(verdict: JobChange | string): string {
+  if (typeof verdict !== 'string') throw new Error('a job changes in a state that the change does not apply to');
+  return verdict;
 }
 
 interface Decision<Change> {
@@ -72,7 +95,7 @@ function decideAll<Change extends JobChange>(selected: ChangeableJob[], rule: Ch
 }
 
 function toAnswer(decisions: Decision<JobChange>[]): JobChangeAnswer {
-  const answer: JobChangeAnswer = { changedJobIds: [], unchanged: [] };
+  const answer: JobChangeAnswer = { changedJobIds: [], unchanged: [], matchedCount: decisions.length };
   for (const { job: { jobId }, verdict } of decisions) {
     if (typeof verdict === 'string') answer.unchanged.push({ jobId, reason: verdict });
     else answer.changedJobIds.push(jobId);
@@ -80,12 +103,24 @@ function toAnswer(decisions: Decision<JobChange>[]): JobChangeAnswer {
   return answer;
 }
 
-async function readJobs(database: Database, chosen: ChangeSelection): Promise<ChangeableJob[]> {
-  return readChangeableJobs(database, chosen, MAX_JOBS_PER_CHANGE + 1);
+/** Jobs that a filter selects in a state in which none changes; to be read before anything is changed. */
+export type PassedOver = Awaited<ReturnType<typeof readPassedOverJobs>>;
+
+/** Null where the ids say which jobs are meant. */
+export async function readPassedOver(reader: Reader, chosen: ChangeSelection): Promise<PassedOver | null> {
+  if ('ids' in chosen) return null;
+  return chosen.states.length === JOB_STATES.length ? { jobs: [], count: 0 } : readPassedOverJobs(reader, chosen, MAX_UNCHANGED_NAMED);
 }
 
-/** Throws UserError for a selection that is none. */
-export function toChangeSelection({ ids, filter }: JobSelection, states: readonly JobState[]): ChangeSelection {
+/** The answer with the jobs that were passed over counted, and the first of them named. */
+export function withPassedOver(answer: JobChangeAnswer, passedOver: PassedOver | null, reasonOf: (job: ChangeableJob) => string): JobChangeAnswer {
+  if (passedOver === null) return answer;
+  const named = passedOver.jobs.map((job) => ({ jobId: job.jobId, reason: reasonOf(job) }));
+  return { ...answer, unchanged: [...answer.unchanged, ...named].slice(0, MAX_UNCHANGED_NAMED), matchedCount: answer.matchedCount + passedOver.count };
+}
+
+/** Throws UserError for a selection that is none, or that names what is not there. */
+export async function toChangeSelection(context: ChangeContext, { ids, filter }: JobSelection, states: readonly JobState[]): Promise<ChangeSelection> {
   if ((ids ?? null) === null && (filter ?? null) === null) throw UserError.of('BAD_USER_INPUT', 'say which jobs: give ids or filter');
   if (ids && filter) throw UserError.of('BAD_USER_INPUT', 'give either ids or filter, not both');
   if (ids) {
@@ -96,6 +131,7 @@ export function toChangeSelection({ ids, filter }: JobSelection, states: readonl
   if (!narrows(filter ?? {})) {
     throw UserError.of('BAD_USER_INPUT', 'names no condition and would mean every job; if that is meant, name the states', ['filter']);
   }
+  throwFaults(await unknownTargets(context, filter ?? {}));
   return { filter: filter ?? {}, states };
 }
 

@@ -24,6 +24,22 @@ export function duplicateOf({ name, config, fingerprint }: NewJob, existing: Exi
   return { name, config, fingerprint, existingJobId: existing?.jobId ?? null, existingState: existing?.state ?? null };
 }
 
+/** What to do about a duplicate that was left out. */
+export function duplicateHint({ existingJobId: id, existingState: state }: Pick<DuplicateJob, 'existingJobId' | 'existingState'>): string {
+  if (id === null || state === null) return 'stands in this submission more than once; one of them counts';
+  switch (state) {
+    case 'COMPLETED': return 'completed; its results are there, and onDuplicate: RUN_AGAIN runs it once more';
+    case 'FAILED':
+    case 'CANCELLED':
+    case 'LOST': return `${state.toLowerCase()}; retryJobs(ids: ["${id}"]) runs it again`;
+    case 'HELD': return `held; releaseJobs(ids: ["${id}"]) lets it start`;
+    case 'QUEUED':
+    case 'SUBMITTING':
+    case 'PENDING': return 'waits for its start; nothing is to be done';
+    case 'RUNNING': return 'runs; nothing is to be done';
+  }
+}
+
 /** Throws UserError ALREADY_EXISTS that names the duplicates, if there are any. */
 export function refuseDuplicates(duplicates: readonly DuplicateJob[], field: string): void {
   if (duplicates.length === 0) return;

@@ -1,8 +1,7 @@
-import type { ActionContext } from './action-context.ts';
-import { changeJobs, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
+import { changeJobs, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
 
 /** Keeps jobs from starting, in our queue or as a wish in the cluster's. Throws as `changeJobs`. */
-export async function holdJobs(context: Pick<ActionContext, 'database' | 'tokenName'>, selection: JobSelection): Promise<JobChangeAnswer> {
+export async function holdJobs(context: ChangeContext, selection: JobSelection): Promise<JobChangeAnswer> {
   return changeJobs(context, selection, {
     states: ['QUEUED', 'SUBMITTING', 'PENDING'],
     decide(job) {

@@ -46,6 +46,12 @@ export function objectiveFaults(objective: Objective | null | undefined, field: 
   return faults;
 }
 
+/** Throws UserError CONFLICT when an experiment that has an objective is given another. */
+export function refuseOtherObjective(had: Objective | null, asked: Objective | null): void {
+  if (had === null || asked === null || (had.metric === asked.metric && had.goal === asked.goal)) return;
+  throw UserError.of('CONFLICT', `the experiment has the objective ${had.goal} of "${had.metric}"; leave it out, or use another experiment`, ['objective']);
+}
+
 export function descriptionFaults(description: string | null | undefined, field: string[]): UserFault[] {
   if (description === null || description === undefined) return [];
   const problem = textProblem(description)

@@ -1,7 +1,5 @@
 /** Turns a submission into the jobs it asks for, or into all of its faults. Reads what it needs, writes nothing. */
 import { randomInt } from 'node:crypto';
-import { allClusters } from '../db/read/clusters.ts';
-import type { PartitionRow } from '../db/tables/clusters.ts';
 import type { NewJob, SharedJobFields } from '../db/write/submissions.ts';
 import type { NewSweep } from '../db/write/experiments.ts';
 import type { ClusterSettings } from '../domain/cluster-settings.ts';
@@ -17,10 +15,11 @@ import { mergeResources, validateResources } from '../domain/resources.ts';
 import { MAX_SCRIPT_BYTES, taskScriptBytes } from '../domain/script/batch-script.ts';
 import { expandSweep, sweepStrategy, withRecordedSeed } from '../domain/sweep.ts';
 import { validateSweepSpace } from '../domain/sweep-faults.ts';
+import { nearestWords } from '../domain/nearest-words.ts';
 import { validateTemplate } from '../domain/template.ts';
 import type { ActionContext } from './action-context.ts';
 import { badInput, nameFaults, objectiveFaults, tagFaults, throwFaults } from './input-faults.ts';
-import { partitionFaults } from './partition-faults.ts';
+import { partitionFaults, partitionsOf } from './partition-faults.ts';
 import { inStoredOrder } from './stored-order.ts';
 import { tagOf, type JobTemplateInput, type OnDuplicate, type SubmitJobInput, type SubmitSweepInput } from './submission.ts';
 
@@ -83,7 +82,11 @@ export async function planSweep(context: ActionContext, input: SubmitSweepInput,
       priority: priorityFor(config, rules, input.priority ?? PRIORITY_DEFAULT),
     };
   });
-  const jobFaults = [...unusedTagKeys(drafts, input.tagKeys ?? []), ...drafts.flatMap((draft) => tagFaults(draft.tags, ['tags']))];
+  const jobFaults = [
+    ...unusedKeys(drafts, input.tagKeys ?? [], (index) => ['tagKeys', String(index)]),
+    ...unusedKeys(drafts, rules.map((rule) => rule.key), (index) => ['priorityRules', String(index), 'key']),
+    ...drafts.flatMap((draft) => tagFaults(draft.tags, ['tags'])),
+  ];
   const sweep = { name: input.name, space: plainJson(space), strategy: sweepStrategy(space) };
   return makePlan(input, target, [...faults, ...jobFaults], drafts, sweep, makeJobId);
 }
@@ -113,11 +116,6 @@ async function checkTemplate(context: ActionContext, input: JobTemplateInput): P
     ...idempotencyKeyFaults(input.idempotencyKey),
   ];
   return { settings, resources, submittedBy: context.tokenName, faults };
-}
-
-async function partitionsOf({ database, clusters }: ActionContext, name: string): Promise<PartitionRow[] | null> {
-  if (clusters.get(name)?.kind !== 'SLURM') return null;
-  return (await allClusters(database, clusters)).find((cluster) => cluster.name === name)?.partitions ?? null;
 }
 
 function makePlan(
@@ -180,11 +178,14 @@ function keyTags(config: JsonObject, keys: readonly string[]): string[] {
   });
 }
 
-function unusedTagKeys(drafts: readonly Draft[], keys: readonly string[]): UserFault[] {
-  const unused = keys.filter((key) => drafts.every((draft) => getDotted(draft.config, key) === undefined));
-  if (unused.length === 0) return [];
-  const known = configLeaves(drafts[0]?.config ?? {}).map((leaf) => leaf.key).join(', ');
-  return unused.map((key) => badInput(['tagKeys', String(keys.indexOf(key))], `no job has a config value "${key}"; there are ${known}`));
+/** Keys that no job has, which would do nothing. */
+function unusedKeys(drafts: readonly Draft[], keys: readonly string[], fieldOf: (index: number) => string[]): UserFault[] {
+  const known = configLeaves(drafts[0]?.config ?? {}).map((leaf) => leaf.key);
+  return keys.flatMap((key, index) => {
+    if (drafts.some((draft) => getDotted(draft.config, key) !== undefined)) return [];
+    const near = nearestWords(key, known);
+    return [badInput(fieldOf(index), `no job has a config value "${key}"; ${near.length > 0 ? `did you mean ${near.join(' or ')}?` : `there are ${known.join(', ')}`}`)];
+  });
 }
 
 function idempotencyKeyFaults(key: string | null | undefined): UserFault[] {

@@ -1,10 +1,12 @@
 /** What a submission would do, without doing it. */
 import { experimentIdByName, jobsByFingerprint } from '../db/read/fingerprints.ts';
+import { experimentsById } from '../db/read/experiments.ts';
 import { planBatches } from '../domain/batching.ts';
 import { renderBatchScript } from '../domain/script/batch-script.ts';
 import type { ActionContext } from './action-context.ts';
 import { plannedJob } from './carry-out-plan.ts';
 import { duplicateOf, refuseDuplicates, splitRepeats } from './duplicates.ts';
+import { refuseOtherObjective } from './input-faults.ts';
 import { firstTask, type SubmissionPlan } from './plan-submission.ts';
 import type { RenderedScript, SubmissionAnswer } from './submission.ts';
 
@@ -16,6 +18,8 @@ export function placeholderJobId(index: number): string {
 /** Expects a plan whose jobs have placeholder ids. Throws UserError like the submission would. */
 export async function previewPlan(context: ActionContext, plan: SubmissionPlan): Promise<SubmissionAnswer> {
   const experimentId = await experimentIdByName(context.database, plan.project, plan.experiment);
+  const [experiment = null] = experimentId === null ? [] : await experimentsById(context.database, [experimentId]);
+  if (experiment?.objectiveMetric && experiment.objectiveGoal) refuseOtherObjective({ metric: experiment.objectiveMetric, goal: experiment.objectiveGoal }, plan.objective);
   const { firsts, repeats } = splitRepeats(plan.jobs);
   const again = plan.onDuplicate === 'RUN_AGAIN';
   const existing = again || experimentId === null ? new Map<string, never>()

@@ -1,8 +1,7 @@
-import type { ActionContext } from './action-context.ts';
-import { changeJobs, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
+import { changeJobs, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
 
 /** Lets held jobs start. Throws as `changeJobs`. */
-export async function releaseJobs(context: Pick<ActionContext, 'database' | 'tokenName'>, selection: JobSelection): Promise<JobChangeAnswer> {
+export async function releaseJobs(context: ChangeContext, selection: JobSelection): Promise<JobChangeAnswer> {
   return changeJobs(context, selection, {
     states: ['HELD', 'SUBMITTING', 'PENDING'],
     decide(job) {

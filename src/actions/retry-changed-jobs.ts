@@ -12,9 +12,10 @@ import { PRIORITY_MAX, PRIORITY_MIN, type JsonObject } from '../domain/job-spec.
 import { jobDirectory } from '../domain/layout.ts';
 import { mergeResources, validateResources, type RequestedResources } from '../domain/resources.ts';
 import { retriedName } from '../domain/retry-decision.ts';
-import { isTerminalJobState, TERMINAL_JOB_STATES } from '../domain/states.ts';
-import type { ActionContext } from './action-context.ts';
-import { checkSelected, MAX_JOBS_PER_CHANGE, toChangeSelection, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
+import type { PartitionRow } from '../db/tables/index.ts';
+import { retryProblem, RETRYABLE_JOB_STATES } from '../domain/states.ts';
+import { partitionFaults, partitionsOf } from './partition-faults.ts';
+import { checkSelected, MAX_JOBS_PER_CHANGE, readPassedOver, toChangeSelection, withPassedOver, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
 
 export interface RetryChanges {
   priorityBoost: number;
@@ -24,8 +25,6 @@ export interface RetryChanges {
   /** In place of what each job asked for; what is absent or null stays. */
   resources: RequestedResources;
 }
-
-type Context = Pick<ActionContext, 'database' | 'tokenName' | 'clusters'>;
 
 type Plan =
   | { kind: 'NEW_JOB'; row: NewJobFromOld }
@@ -38,27 +37,31 @@ interface Planned {
 }
 
 /** Answers the ids of new jobs where the configuration changes (in a dry run those of the jobs they would be made from). Throws as `changeJobs`. */
-export async function retryChangedJobs(context: Context, selection: JobSelection, changes: RetryChanges): Promise<JobChangeAnswer> {
-  const chosen = toChangeSelection(selection, TERMINAL_JOB_STATES);
+export async function retryChangedJobs(context: ChangeContext, selection: JobSelection, changes: RetryChanges): Promise<JobChangeAnswer> {
+  const chosen = await toChangeSelection(context, selection, RETRYABLE_JOB_STATES);
   if (selection.dryRun === true) {
     const jobs = checkSelected(chosen, await readChangeableJobs(context.database, chosen, MAX_JOBS_PER_CHANGE + 1));
-    const planned = planAll(context, jobs, await readRetryOrigins(context.database, jobs.map(({ jobId }) => jobId)), changes);
-    return answerOf(planned, ({ job }) => job.jobId);
+    const planned = await planAll(context, jobs, await readRetryOrigins(context.database, jobs.map(({ jobId }) => jobId)), changes);
+    return withPassedOver(answerOf(planned, ({ job }) => job.jobId), await readPassedOver(context.database, chosen), notTriedAgain);
   }
   return transact(context.database, async (transaction) => {
     const jobs = checkSelected(chosen, await lockChangeableJobs(transaction, chosen, MAX_JOBS_PER_CHANGE + 1));
-    const drafts = planAll(context, jobs, await readRetryOrigins(transaction, jobs.map(({ jobId }) => jobId)), changes);
+    const passedOver = await readPassedOver(transaction, chosen);
+    const drafts = await planAll(context, jobs, await readRetryOrigins(transaction, jobs.map(({ jobId }) => jobId)), changes);
     const inserted = await insertRetryJobs(transaction, drafts.flatMap(({ plan }) => (plan.kind === 'NEW_JOB' ? [plan.row] : [])));
     const planned = drafts.map(({ job, plan }): Planned => (plan.kind !== 'NEW_JOB' || inserted.has(plan.row.jobId) ? { job, plan }
       : { job, plan: { kind: 'UNCHANGED', reason: 'a job with the changed configuration exists already' } }));
     await requeueForRetry(transaction, planned.flatMap(({ plan }) => (plan.kind === 'NEW_ATTEMPT' ? [plan.row] : [])));
+    const answer = answerOf(planned, ({ job, plan }) => (plan.kind === 'NEW_JOB' ? plan.row.jobId : job.jobId));
     await appendEvents(transaction, planned.flatMap((each) => eventsOf(each, context.tokenName)));
-    return answerOf(planned, ({ job, plan }) => (plan.kind === 'NEW_JOB' ? plan.row.jobId : job.jobId));
+    return withPassedOver(answer, passedOver, notTriedAgain);
   });
 }
 
+const notTriedAgain = (job: ChangeableJob): string => retryProblem(job.state) ?? '';
+
 function answerOf(planned: Planned[], idOf: (planned: Planned) => string): JobChangeAnswer {
-  const answer: JobChangeAnswer = { changedJobIds: [], unchanged: [] };
+  const answer: JobChangeAnswer = { changedJobIds: [], unchanged: [], matchedCount: planned.length };
   for (const each of planned) {
     if (each.plan.kind === 'UNCHANGED') answer.unchanged.push({ jobId: each.job.jobId, reason: each.plan.reason });
     else answer.changedJobIds.push(idOf(each));
@@ -66,19 +69,22 @@ function answerOf(planned: Planned[], idOf: (planned: Planned) => string): JobCh
   return answer;
 }
 
-function planAll(context: Context, jobs: ChangeableJob[], origins: RetryOrigin[], changes: RetryChanges): Planned[] {
+async function planAll(context: ChangeContext, jobs: ChangeableJob[], origins: RetryOrigin[], changes: RetryChanges): Promise<Planned[]> {
+  const partitions = new Map<string, PartitionRow[] | null>();
+  for (const name of new Set(origins.map(({ cluster }) => cluster))) partitions.set(name, await partitionsOf(context, name));
   const byId = new Map(origins.map((origin) => [origin.jobId, origin]));
   return jobs.map((job) => {
     const origin = byId.get(job.jobId);
     if (origin === undefined) throw new Error(`job ${job.jobId} has no experiment`);
-    return { job, plan: isTerminalJobState(job.state) ? planOne(context, origin, changes) : { kind: 'UNCHANGED', reason: `has not ended: ${job.state}` } };
+    const problem = retryProblem(job.state);
+    return { job, plan: problem === null ? planOne(context, origin, changes, partitions.get(origin.cluster) ?? null) : { kind: 'UNCHANGED', reason: problem } };
   });
 }
 
-function planOne({ clusters, tokenName }: Context, origin: RetryOrigin, changes: RetryChanges): Plan {
+function planOne({ clusters, tokenName }: ChangeContext, origin: RetryOrigin, changes: RetryChanges, partitions: PartitionRow[] | null): Plan {
   const unchanged = (reason: string): Plan => ({ kind: 'UNCHANGED', reason });
   const resources = mergeResources(changes.resources, origin.resources);
-  const [fault] = validateResources(resources, ['resourceChanges']);
+  const [fault] = [...validateResources(resources, ['resourceChanges']), ...partitionFaults(resources, partitions, ['resourceChanges'])];
   if (fault !== undefined) return unchanged(`${fault.field.join('.')}: ${fault.message}`);
   const leaves = configLeaves(changes.config);
   const blocked = leaves.map(({ key }) => blockedAt(origin.config, key)).find((key) => key !== null);

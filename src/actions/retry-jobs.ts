@@ -3,9 +3,9 @@ import type { JsonObject } from '../domain/job-spec.ts';
 import type { RequestedResources } from '../domain/resources.ts';
 import { RETRY_TAG } from '../domain/retry-decision.ts';
 import { RETRY_PRIORITY_BOOST } from '../domain/retry-policy.ts';
-import { TERMINAL_JOB_STATES, isTerminalJobState } from '../domain/states.ts';
+import { retryProblem, RETRYABLE_JOB_STATES } from '../domain/states.ts';
 import type { ActionContext } from './action-context.ts';
-import { changeJobs, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
+import { changeJobs, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
 import { badInput, MAX_TAGS, tagFaults, throwFaults } from './input-faults.ts';
 import { retryChangedJobs } from './retry-changed-jobs.ts';
 
@@ -23,11 +23,11 @@ export interface RetryJobsInput extends JobSelection {
 }
 
 /**
- * Puts ended jobs back into the queue; they go on from their newest complete checkpoint. With a changed configuration they
+ * Puts jobs that ended without completing back into the queue; they go on from their newest complete checkpoint. With a changed configuration they
  * stay as they are and new jobs are made from them, whose ids are answered. Throws as `changeJobs`.
  */
 export async function retryJobs(
-  context: Pick<ActionContext, 'database' | 'tokenName' | 'clusters' | 'limits'>, input: RetryJobsInput,
+  context: ChangeContext & Pick<ActionContext, 'limits'>, input: RetryJobsInput,
 ): Promise<JobChangeAnswer> {
   const priorityBoost = input.priorityBoost ?? RETRY_PRIORITY_BOOST;
   const boostIsFine = Number.isInteger(priorityBoost) && Math.abs(priorityBoost) <= PRIORITY_BOOST_LIMIT;
@@ -41,9 +41,10 @@ export async function retryJobs(
     return retryChangedJobs(context, input, { priorityBoost, tags, config: input.configChanges ?? {}, resources: input.resourceChanges ?? {} });
   }
   return changeJobs(context, input, {
-    states: TERMINAL_JOB_STATES,
+    states: RETRYABLE_JOB_STATES,
     decide(job) {
-      if (!isTerminalJobState(job.state)) return `has not ended: ${job.state}`;
+      const problem = retryProblem(job.state);
+      if (problem !== null) return problem;
       if (new Set([...job.tags, ...tags]).size > MAX_TAGS) return `would have more than ${MAX_TAGS} tags`;
       return { kind: 'RETRY', priorityBoost, tags };
     },

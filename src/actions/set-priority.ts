@@ -1,11 +1,10 @@
 import { priorityProblem } from '../domain/priority-rule.ts';
-import type { ActionContext } from './action-context.ts';
-import { changeJobs, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
+import { changeJobs, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
 import { badInput, throwFaults } from './input-faults.ts';
 
 /** Changes where jobs stand in our queue; what a cluster has already is ordered by its own scheduler. Throws as `changeJobs`. */
 export async function setPriority(
-  context: Pick<ActionContext, 'database' | 'tokenName'>, input: JobSelection & { priority: number },
+  context: ChangeContext, input: JobSelection & { priority: number },
 ): Promise<JobChangeAnswer> {
   const { priority } = input;
   const problem = priorityProblem(priority);

@@ -1,6 +1,5 @@
 import { JOB_STATES } from '../domain/states.ts';
-import type { ActionContext } from './action-context.ts';
-import { changeJobs, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
+import { changeJobs, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
 import { badInput, MAX_TAGS, tagFaults, throwFaults } from './input-faults.ts';
 
 export interface TagJobsInput extends JobSelection {
@@ -9,7 +8,7 @@ export interface TagJobsInput extends JobSelection {
 }
 
 /** Adds and removes tags, of jobs in any state. Throws as `changeJobs`. */
-export async function tagJobs(context: Pick<ActionContext, 'database' | 'tokenName'>, input: TagJobsInput): Promise<JobChangeAnswer> {
+export async function tagJobs(context: ChangeContext, input: TagJobsInput): Promise<JobChangeAnswer> {
   const add = [...new Set(input.add ?? [])];
   const remove = [...new Set(input.remove ?? [])];
   const both = add.filter((tag) => remove.includes(tag));

@@ -4,6 +4,9 @@ import { canonicalJson } from './fingerprint.ts';
 const MAX_JOB_NAME_LENGTH = 120;
 /** One long value must not crowd out the others. */
 const MAX_VALUE_LENGTH = 40;
+/** Digits of a decimal that are shown; 17 tell any two doubles apart. */
+const FEWEST_DIGITS = 4;
+const MOST_DIGITS = 17;
 
 /**
  * Short human names for jobs submitted together, such as `lr=0.1 depth=3 seed=2`: what differs between them, each key
@@ -11,11 +14,12 @@ const MAX_VALUE_LENGTH = 40;
  * differs (or there are no values) the name is `fallback`. Names are for people: two jobs may share one.
  */
 export function jobNames(jobs: readonly { axes: readonly ConfigLeaf[] }[], fallback: string): string[] {
-  const valuesOf = new Map<string, { values: Set<string>; jobCount: number }>();
+  const valuesOf = new Map<string, { values: Set<string>; numbers: Set<number>; jobCount: number }>();
   for (const { axes } of jobs) {
     for (const { key, value } of axes) {
-      const seen = valuesOf.get(key) ?? { values: new Set(), jobCount: 0 };
+      const seen = valuesOf.get(key) ?? { values: new Set(), numbers: new Set(), jobCount: 0 };
       seen.values.add(canonicalJson(value));
+      if (typeof value === 'number') seen.numbers.add(value);
       seen.jobCount += 1;
       valuesOf.set(key, seen);
     }
@@ -25,10 +29,11 @@ export function jobNames(jobs: readonly { axes: readonly ConfigLeaf[] }[], fallb
     return jobs.length === 1 || (seen !== undefined && (seen.values.size > 1 || seen.jobCount < jobs.length));
   });
   const labels = shortLabels(varying);
+  const digits = new Map(varying.map((key) => [key, digitsFor([...valuesOf.get(key)?.numbers ?? []])]));
   return jobs.map(({ axes }) => {
     const parts = axes.flatMap(({ key, value }) => {
       const label = labels.get(key);
-      return label === undefined ? [] : [`${singleLine(label)}=${shortValue(value)}`];
+      return label === undefined ? [] : [`${singleLine(label)}=${shortValue(value, digits.get(key) ?? FEWEST_DIGITS)}`];
     });
     return fit(parts) || cut(singleLine(fallback), MAX_JOB_NAME_LENGTH);
   });
@@ -49,8 +54,21 @@ function shortLabels(keys: readonly string[]): Map<string, string> {
   return labels;
 }
 
-function shortValue(value: ConfigLeaf['value']): string {
-  if (typeof value === 'number' && !Number.isInteger(value)) return String(Number(value.toPrecision(4)));
+/** As few digits as keep the different values of each key apart. */
+function digitsFor(values: readonly number[]): number {
+  const different = new Set(values).size;
+  for (let digits = FEWEST_DIGITS; digits < MOST_DIGITS; digits += 1) {
+    if (new Set(values.map((value) => rounded(value, digits))).size === different) return digits;
+  }
+  return MOST_DIGITS;
+}
+
+function rounded(value: number, digits: number): string {
+  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(digits)));
+}
+
+function shortValue(value: ConfigLeaf['value'], digits: number): string {
+  if (typeof value === 'number') return rounded(value, digits);
   return cut(singleLine(typeof value === 'string' ? value : JSON.stringify(value)), MAX_VALUE_LENGTH);
 }
 

@@ -23,6 +23,8 @@ export type JobState = (typeof JOB_STATES)[number];
 
 /** States in which nothing more will happen by itself. */
 export const TERMINAL_JOB_STATES = ['COMPLETED', 'FAILED', 'CANCELLED', 'LOST'] as const satisfies readonly JobState[];
+/** Ended without what was asked for: these can be tried again. A completed job keeps its results instead. */
+export const RETRYABLE_JOB_STATES = ['FAILED', 'CANCELLED', 'LOST'] as const satisfies readonly JobState[];
 /** States in which a cluster holds (or may hold) the job. */
 export const ACTIVE_JOB_STATES = ['SUBMITTING', 'PENDING', 'RUNNING'] as const satisfies readonly JobState[];
 /** Attempt states that a cluster may still change. */
@@ -32,6 +34,12 @@ export const ACTIVE_ATTEMPT_STATES = [
 
 export function isTerminalJobState(state: JobState): boolean {
   return (TERMINAL_JOB_STATES as readonly JobState[]).includes(state);
+}
+
+/** Why a job in this state is not tried again, or null when it can be. */
+export function retryProblem(state: JobState): string | null {
+  if (state === 'COMPLETED') return 'has completed; submit it with RUN_AGAIN to run it once more';
+  return (RETRYABLE_JOB_STATES as readonly JobState[]).includes(state) ? null : `has not ended: ${state}`;
 }
 
 export function isTerminalAttemptState(state: AttemptState): boolean {

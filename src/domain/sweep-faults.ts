@@ -32,7 +32,7 @@ function validateSize(space: SweepSpace, limits: SubmissionLimits, field: string
   const size = sweepSize(space);
   if (size > limits.maxJobsPerSweep) {
     const shown = Number.isFinite(size) ? size.toLocaleString('en-US') : 'more than 10^308';
-    const message = `stands for ${shown} jobs; the limit is ${limits.maxJobsPerSweep.toLocaleString('en-US')} a sweep. Drop axes or values, or draw at random`;
+    const message = `stands for ${shown} jobs; the limit is ${limits.maxJobsPerSweep.toLocaleString('en-US')} a sweep. ${space.random === undefined ? 'Drop axes or values, or draw at random' : 'Draw less often, or drop axes or values'}`;
     return [{ field, message, code: 'LIMIT_EXCEEDED' }];
   }
   const bytesOf = (value: unknown): number => Buffer.byteLength(JSON.stringify(value));

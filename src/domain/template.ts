@@ -102,6 +102,10 @@ function validateCommand({ command, config }: JobIdentity): UserFault[] {
   if (command[0] === '{overrides}' || expandText(command[0] ?? '', config, LONG_PATHS).includes('=')) {
     return [{ field: ['command', '0'], message: 'must be a program; a name with "=" in it would be taken for a variable', code: 'BAD_USER_INPUT' }];
   }
+  const words = command[0]?.trim().split(/\s+/) ?? [];
+  if (command.length === 1 && words.length > 1 && !/^[./~]/.test(words[0] ?? '')) {
+    return [{ field: ['command'], message: `is a program name with a space in it; write one element an argument: ${JSON.stringify(words)}`, code: 'BAD_USER_INPUT' }];
+  }
   return command.flatMap((element, index) => {
     const field = ['command', String(index)];
     const faults = element === '{overrides}' ? [] : validateText(element, field, config);

@@ -14,11 +14,15 @@ export const AFTER_DESCRIPTION = '`endCursor` of the page before; leave out for 
 
 /** A checked page request; an explicit null means the default. Throws UserError when `first` is out of bounds. */
 export function pageRequest(asked: number | null, after: string | null | undefined, defaultSize = DEFAULT_PAGE_SIZE): PageRequest {
-  const first = asked ?? defaultSize;
+  return { first: checkedFirst(asked ?? defaultSize, '; page on with `after`'), after: after ?? null };
+}
+
+/** The size of a list that has no further pages. Throws UserError when it is out of bounds; `hint` says what else would do. */
+export function checkedFirst(first: number, hint = ''): number {
   if (first < 1 || first > MAX_PAGE_SIZE) {
-    throw UserError.of('BAD_USER_INPUT', `must be from 1 to ${MAX_PAGE_SIZE}, not ${first}; page on with \`after\``, ['first']);
+    throw UserError.of('BAD_USER_INPUT', `must be from 1 to ${MAX_PAGE_SIZE}, not ${first}${hint}`, ['first']);
   }
-  return { first, after: after ?? null };
+  return first;
 }
 
 @Directive('@shareable')

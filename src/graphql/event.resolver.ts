@@ -46,7 +46,7 @@ export class EventSubscriptionResolver {
   @Subscription(() => ProgressType, {
     description: 'The progress of a sweep: at once, then after every change, at most four times a second, the last change always included.',
     subscribe: async ({ args: { sweepId }, context }: SubscribeCall<{ sweepId: string }>) => {
-      const id = await existingId('sweepId', sweepId, (ids) => sweepsById(context.database, ids));
+      const id = await existingId('sweep', sweepId, (ids) => sweepsById(context.database, ids));
       return new Changes(context.feed.subscribe({ filter: (event) => event.sweepId === id && event.kind === 'JOB_STATE_CHANGED' }), PROGRESS_INTERVAL_MS);
     },
   })
@@ -58,7 +58,7 @@ export class EventSubscriptionResolver {
   @Subscription(() => MetricAppendType, {
     description: 'Metric values of a job as they arrive.',
     subscribe: async ({ args: { jobId, keys }, context }: SubscribeCall<{ jobId: string; keys?: string[] | null }>) => {
-      const id = await existingId('jobId', jobId, (ids) => jobsById(context.database, ids));
+      const id = await existingId('job', jobId, (ids) => jobsById(context.database, ids));
       return context.feed.subscribe({ filter: (event) => bringsPoints(event, id, keys ?? null) });
     },
   })
@@ -163,8 +163,8 @@ function payloadOf<Kind extends EventKind>(event: LoggedEvent, kind: Kind): Even
   return event.kind === kind ? event.payload as unknown as EventPayloads[Kind] : null;
 }
 
-async function existingId(field: string, id: string, read: (ids: string[]) => Promise<({ id: string } | null)[]>): Promise<string> {
+async function existingId(noun: 'job' | 'sweep', id: string, read: (ids: string[]) => Promise<({ id: string } | null)[]>): Promise<string> {
   const [row] = await read(onlyUuids([id.toLowerCase()]));
-  if (!row) throw UserError.of('NOT_FOUND', `there is no such thing as ${id.slice(0, 100)}`, [field]);
+  if (!row) throw UserError.of('NOT_FOUND', `there is no ${noun} ${id.slice(0, 100)}`, [`${noun}Id`]);
   return row.id;
 }

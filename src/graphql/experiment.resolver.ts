@@ -4,7 +4,7 @@ import { countRows, readPage } from '../db/read/page.ts';
 import { isUuid } from '../db/read/uuid.ts';
 import type { Goal } from '../domain/job-spec.ts';
 import type { JobState } from '../domain/states.ts';
-import { AFTER_DESCRIPTION, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
+import { AFTER_DESCRIPTION, checkedFirst, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
 import type { GraphqlContext } from './context.ts';
 import { GoalEnum, JobStateEnum } from './enums.ts';
 import { ExperimentFilterInput } from './experiment.input.ts';
@@ -97,7 +97,7 @@ export class ExperimentResolver {
   @Directive('@listSize(slicingArguments: ["first"], requireOneSlicingArgument: false)')
   @FieldResolver(() => [LeaderboardRowType], { description: "Which configurations did best, by each job's best value of the metric." })
   leaderboard(
-    @Root() experiment: ExperimentRow, @Ctx() { loaders }: GraphqlContext,
+    @Root() experiment: ExperimentRow, @Ctx() { database, loaders }: GraphqlContext,
     @Arg('metric', () => String, { nullable: true, description: "The metric that counts; the experiment's objective when left out." }) metric: string | null,
     @Arg('goal', () => GoalEnum, { nullable: true, description: "Which way it is better; the objective's when left out." }) goal: Goal | null,
     @Arg('groupBy', () => [String], {
@@ -106,8 +106,8 @@ export class ExperimentResolver {
     @Arg('states', () => [JobStateEnum], { nullable: true, defaultValue: DEFAULT_STATES, description: 'Only jobs in these states count.' }) states: JobState[] | null,
     @Arg('first', () => Int, { nullable: true, defaultValue: DEFAULT_ROWS, description: FIRST_DESCRIPTION }) first: number | null,
   ) {
-    const options = { groupBy: groupBy ?? null, states: states ?? DEFAULT_STATES, first: pageRequest(first, null, DEFAULT_ROWS).first };
-    return leaderboardOf(loaders, experiment, { metric, goal }, options);
+    const options = { groupBy: groupBy ?? null, states: states ?? DEFAULT_STATES, first: checkedFirst(first ?? DEFAULT_ROWS) };
+    return leaderboardOf({ database, loaders }, experiment, { metric, goal }, options);
   }
 
   @Directive('@listSize(assumedSize: 100)')

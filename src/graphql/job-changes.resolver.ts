@@ -1,5 +1,6 @@
 import { Arg, Ctx, Directive, Field, FieldResolver, ID, Int, Mutation, ObjectType, Resolver, Root, type ClassType } from 'type-graphql';
 import { cancelJobs } from '../actions/cancel-jobs.ts';
+import type { JobChangeAnswer } from '../actions/change-jobs.ts';
 import { holdJobs } from '../actions/hold-jobs.ts';
 import { releaseJobs } from '../actions/release-jobs.ts';
 import { retryJobs, type RetryJobsInput as RetryJobs } from '../actions/retry-jobs.ts';
@@ -34,6 +35,7 @@ export class UnchangedJobResolver {
 interface ChangesPayload {
   jobs: object[] | null;
   changedCount: number;
+  matchedCount: number;
   unchanged: UnchangedJobType[];
 }
 
@@ -48,7 +50,10 @@ function payloadOf(name: string): ClassType<ChangesPayload & { userErrors: UserE
     @Field(() => Int, { description: 'How many changed, or would change in a dry run.' })
     changedCount!: number;
 
-    @Field(() => [UnchangedJobType], { description: 'Jobs that were meant and did not change, and why.' })
+    @Field(() => Int, { description: 'How many jobs the ids or the filter select, whether they changed or not.' })
+    matchedCount!: number;
+
+    @Field(() => [UnchangedJobType], { description: 'Jobs that were meant and did not change, and why; for a filter the first 100 (there are `matchedCount` less `changedCount` of them).' })
     unchanged!: UnchangedJobType[];
 
     @Field(() => [UserErrorType], { description: 'What is wrong with the input; nothing changed when there is any.' })
@@ -81,7 +86,7 @@ export class JobChangesResolver {
     return changed(loaders, async () => releaseJobs(actions, toSelection(input)));
   }
 
-  @Mutation(() => RetryJobsPayload, { description: 'Queues jobs that have ended once more: as new attempts, or with a changed configuration as new jobs made from them.' })
+  @Mutation(() => RetryJobsPayload, { description: 'Queues jobs that failed, were cancelled or got lost once more: as new attempts, or with a changed configuration as new jobs made from them. One that completed keeps its results.' })
   retryJobs(@Ctx() { actions, loaders }: GraphqlContext, @Arg('input', () => RetryJobsInput, { description: 'Which jobs.' }) input: RetryJobsInput) {
     return changed(loaders, async () => retryJobs(actions, toSelection(input) as RetryJobs));
   }
@@ -97,9 +102,9 @@ export class JobChangesResolver {
   }
 }
 
-function changed(loaders: Loaders, act: () => Promise<{ changedJobIds: string[]; unchanged: UnchangedJobType[] }>) {
-  return withUserErrors<ChangesPayload>({ jobs: null, changedCount: 0, unchanged: [] }, async () => {
-    const { changedJobIds, unchanged } = await act();
-    return { jobs: await existing(loaders.jobById, changedJobIds), changedCount: changedJobIds.length, unchanged };
+function changed(loaders: Loaders, act: () => Promise<JobChangeAnswer>) {
+  return withUserErrors<ChangesPayload>({ jobs: null, changedCount: 0, matchedCount: 0, unchanged: [] }, async () => {
+    const { changedJobIds, unchanged, matchedCount } = await act();
+    return { jobs: await existing(loaders.jobById, changedJobIds), changedCount: changedJobIds.length, matchedCount, unchanged };
   });
 }

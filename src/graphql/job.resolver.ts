@@ -5,6 +5,7 @@ import { isUuid } from '../db/read/uuid.ts';
 import type { CheckpointState } from '../domain/checkpoint-scan.ts';
 import type { Goal } from '../domain/job-spec.ts';
 import { explainUnconfigured } from '../domain/pending-reason.ts';
+import { retryProblem } from '../domain/states.ts';
 import { pendingReasonOf } from './attempt.resolver.ts';
 import { AttemptType } from './attempt.type.ts';
 import { CheckpointStateEnum, CheckpointType } from './checkpoint.type.ts';
@@ -21,7 +22,6 @@ import { clusterOf, type Loaders } from './loaders.ts';
 import { checkedMaxPoints, DEFAULT_POINTS, MAX_POINTS_DESCRIPTION, seriesView } from './metric-series.ts';
 import { MetricSeriesType } from './metric.type.ts';
 
-const RETRYABLE: ReadonlySet<string> = new Set(['FAILED', 'CANCELLED', 'LOST'] satisfies JobRow['state'][]);
 
 @Resolver(() => JobType)
 export class JobResolver {
@@ -56,7 +56,7 @@ export class JobResolver {
 
   @FieldResolver(() => Boolean, { description: 'Whether `retryJobs` would run it again.' })
   retryable(@Root() job: JobRow) {
-    return RETRYABLE.has(job.state);
+    return retryProblem(job.state) === null;
   }
 
   @FieldResolver(() => ClusterType, { description: 'Where it runs.' })

@@ -5,7 +5,7 @@ import type { ErrorCode } from '../domain/errors.ts';
 import type { Viewer } from './context.ts';
 
 export interface OperationLimits {
-  /** Deepest nesting of fields; introspection is not counted. */
+  /** Deepest nesting of fields; introspection, which validation bounds, is not counted. */
   maxDepth: number;
   /** Most objects and values an operation may ask for, counted with the sizes of its lists. */
   maxCost: number;
@@ -55,7 +55,7 @@ function costError(operation: OperationDefinitionNode, { schema, document, opera
   const context = new ValidationContext(schema, document, new TypeInfo(schema), (fault) => faults.push(fault));
   try {
     const counter = createComplexityRule({
-      maximumComplexity: Number.POSITIVE_INFINITY, variables: variables ?? {}, ...(operationName && { operationName }), estimators: [fieldCost],
+      maximumComplexity: Number.POSITIVE_INFINITY, variables: variables ?? {}, ...(operationName && { operationName }), estimators: [(args) => fieldCost(args, schema)],
     })(context);
     // It follows the fragments by itself; the library's own getComplexity walks the whole document to find this one node.
     counter.onOperationDefinitionEnter(operation);
@@ -71,12 +71,22 @@ function costError(operation: OperationDefinitionNode, { schema, document, opera
 }
 
 /** One for the field and, where it is a list, its fields once for each item. */
-function fieldCost({ field, args, childComplexity, type }: ComplexityEstimatorArgs): number {
+function fieldCost({ field, args, childComplexity, type }: ComplexityEstimatorArgs, schema: GraphQLSchema): number {
   if (field.name === '_entities') return 1 + childComplexity * lengthOf(args['representations']);
-  // Introspection is bounded by validation, and its answer by the schema. `__typename` is a value of each object like any other.
-  if (type.name.startsWith('__') || field.name === '__schema' || field.name === '__type') return 0;
+  if (type.name.startsWith('__')) return 1 + childComplexity * introspectedSize(field.name, schema);
   const listSize = field.astNode ? listSizeOf(field.astNode, args) : 1;
   return 1 + childComplexity * listSize;
+}
+
+/** How long the lists of introspection are on average, so that the whole schema once costs about what its answer has. */
+function introspectedSize(fieldName: string, schema: GraphQLSchema): number {
+  switch (fieldName) {
+    case 'types': return Object.keys(schema.getTypeMap()).length;
+    case 'directives': return schema.getDirectives().length;
+    case 'fields': return 4;
+    case 'inputFields': return 2;
+    default: return 1;
+  }
 }
 
 function listSizeOf(node: NonNullable<ComplexityEstimatorArgs['field']['astNode']>, args: Record<string, unknown>): number {

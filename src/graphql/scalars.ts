@@ -1,8 +1,8 @@
-/** The scalars of the schema. Numbers that JavaScript cannot hold exactly are refused, never rounded. */
+/** The scalars of the schema. A decimal is read as the nearest double; what has none, and an integer that would change, is refused. */
 import { GraphQLError, GraphQLScalarType, Kind, type ObjectValueNode, type ValueNode, valueFromASTUntyped } from 'graphql';
 import { GraphQLDateTime } from 'graphql-scalars';
-import { isSafeNumber } from 'lossless-json';
 import type { Json } from '../domain/job-spec.ts';
+import { numberProblem } from './number-text.ts';
 
 /** Above this, JSON.stringify writes an exponent, so the number was meant as floating point. */
 const INTEGER_NOTATION_LIMIT = 1e21;
@@ -12,8 +12,8 @@ const dateTime = GraphQLDateTime.toConfig();
 /** A moment. */
 export const DateTime = new GraphQLScalarType<Date, Date>({
   ...dateTime,
-  parseValue: (value) => inOurEra(dateTime.parseValue(value)),
-  parseLiteral: (node, variables) => inOurEra(dateTime.parseLiteral(node, variables)),
+  parseValue: (value) => moment(() => dateTime.parseValue(value)),
+  parseLiteral: (node, variables) => moment(() => dateTime.parseLiteral(node, variables)),
   name: 'DateTime',
   description: 'A moment as an ISO 8601 text with a time zone, such as `2026-01-31T12:00:00.000Z`. Always given in UTC.',
   specifiedByURL: 'https://scalars.graphql.org/andimarek/date-time',
@@ -35,12 +35,22 @@ export const Long = new GraphQLScalarType<number, number>({
 /** Any JSON value. */
 export const JSONValue = new GraphQLScalarType<Json, Json>({
   name: 'JSON',
-  description: 'Any JSON value. A number that a double does not hold exactly (an integer beyond 2^53, `1e-400`, more than 17 digits) is refused: '
+  description: 'Any JSON value. A decimal is read as the nearest 64-bit floating point number; an integer beyond 2^53 and what is too large or too small (`1e999`, `1e-400`) is refused: '
     + 'send it as a string.',
   serialize: (value) => value as Json,
   parseValue: (value) => checkedJson(value),
   parseLiteral: (node, variables) => jsonOfLiteral(node, variables ?? {}),
 });
+
+function moment(read: () => Date): Date {
+  let time: Date;
+  try {
+    time = read();
+  } catch (error) {
+    throw new GraphQLError(`${error instanceof Error ? error.message : String(error)} Write a moment as "2026-01-31T12:00:00Z" or "2026-01-31T12:00:00+01:00"`);
+  }
+  return inOurEra(time);
+}
 
 /** Postgres has no year 0 and writes the years before it in a way of its own. */
 function inOurEra(time: Date): Date {
@@ -55,8 +65,8 @@ function safeInteger(value: unknown, text = String(value)): number {
   return number;
 }
 
-function inexact(text: string): GraphQLError {
-  return new GraphQLError(`the number ${text.slice(0, 50)} cannot be kept exactly as a 64-bit floating point number; send it as a string: "${text.slice(0, 50)}"`);
+function refused(text: string, problem: string): GraphQLError {
+  return new GraphQLError(`the number ${text.slice(0, 50)} ${problem}; send it as a string: "${text.slice(0, 50)}"`);
 }
 
 /** A value from the variables: already parsed, so only what survived parsing can be checked. */
@@ -64,7 +74,8 @@ function checkedJson(value: unknown): Json {
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value;
   if (typeof value === 'number') {
     const isLostInteger = Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < INTEGER_NOTATION_LIMIT;
-    if (!Number.isFinite(value) || isLostInteger) throw inexact(String(value));
+    if (!Number.isFinite(value)) throw refused(String(value), 'is no JSON number');
+    if (isLostInteger) throw refused(String(value), 'is an integer beyond 2^53 - 1, which a double cannot hold exactly');
     return value;
   }
   if (Array.isArray(value)) return value.map(checkedJson);
@@ -77,9 +88,11 @@ function checkedJson(value: unknown): Json {
 function jsonOfLiteral(node: ValueNode, variables: Record<string, unknown>): Json {
   switch (node.kind) {
     case Kind.INT:
-    case Kind.FLOAT:
-      if (!isSafeNumber(node.value)) throw inexact(node.value);
-      return Number(node.value);
+    case Kind.FLOAT: {
+      const problem = numberProblem(node.value);
+      if (problem !== null) throw refused(node.value, problem);
+      return checkedJson(Number(node.value));
+    }
     case Kind.LIST: return node.values.map((item) => jsonOfLiteral(item, variables));
     case Kind.OBJECT: return objectOfLiteral(node, variables);
     case Kind.VARIABLE: return checkedJson(variables[node.name.value] ?? null);

@@ -163,5 +163,11 @@ function textMapFaults(value: Json | undefined, field: string[]): UserFault[] {
   if (value === undefined || value === null) return [];
   if (typeof value !== 'object' || Array.isArray(value)) return [{ field, code: 'BAD_USER_INPUT', message: 'must be an object of names and texts, such as {"NAME": "text"}' }];
   return Object.entries(value).flatMap(([name, text]) => (typeof text === 'string' ? []
-    : [{ field: [...field, name], code: 'BAD_USER_INPUT' as const, message: `must be a text; write ${JSON.stringify(JSON.stringify(text))}` }]));
+    : [{ field: [...field, name], code: 'BAD_USER_INPUT' as const, message: textInstead(name, text, field) }]));
+}
+
+/** A flag of sbatch is written as an empty text, where a variable takes the word. */
+function textInstead(name: string, value: Json, field: string[]): string {
+  if (field.at(-1) !== 'sbatchOptions' || typeof value !== 'boolean') return `must be a text; write ${JSON.stringify(JSON.stringify(value))}`;
+  return value ? `must be a text; an option without a value such as "${name}" is written ""` : 'must be a text; leave the option out to not set it';
 }

@@ -1,5 +1,6 @@
 import { Arg, Ctx, FieldResolver, Mutation, ObjectType, Field, Resolver, Root } from 'type-graphql';
 import { createExperiment } from '../actions/create-experiment.ts';
+import { duplicateHint } from '../actions/duplicates.ts';
 import { submitJob } from '../actions/submit-job.ts';
 import { submitSweep } from '../actions/submit-sweep.ts';
 import type { SubmissionAnswer, SubmitJobInput, SubmitSweepInput } from '../actions/submission.ts';
@@ -84,6 +85,11 @@ export class PlannedJobResolver {
 
 @Resolver(() => DuplicateJobType)
 export class DuplicateJobResolver {
+  @FieldResolver(() => String, { description: 'What to do about it, in words: a job that failed is run again by `retryJobs`, one that completed by RUN_AGAIN.' })
+  hint(@Root() duplicate: DuplicateJobType) {
+    return duplicateHint(duplicate);
+  }
+
   @FieldResolver(() => JobType, { nullable: true, description: 'The known job; null when the same job stands twice in this submission.' })
   existingJob(@Root() duplicate: DuplicateJobType, @Ctx() { loaders }: GraphqlContext) {
     return duplicate.existingJobId === null ? null : loaders.jobById.load(duplicate.existingJobId);

@@ -67,7 +67,7 @@ class SubmissionPayload {
   @Field(() => ExperimentType, { nullable: true, description: 'The experiment; null in a dry run that would make it, and when there are errors.' })
   experiment!: object | null;
 
-  @Field(() => [DuplicateJobType], { description: 'Jobs that are known already.' })
+  @Field(() => [DuplicateJobType], { description: 'Jobs that were not submitted because they are known already; each says what to do about it in `hint`.' })
   duplicates!: DuplicateJobType[];
 
   @Field(() => [RenderedScriptType], { description: 'In a dry run, the scripts that would be submitted; else empty.' })
@@ -91,7 +91,7 @@ export class SubmitJobPayload extends SubmissionPayload {
 
 @ObjectType('SubmitSweepPayload', { description: 'What became of a sweep submission.' })
 export class SubmitSweepPayload extends SubmissionPayload {
-  @Field(() => SweepType, { nullable: true, description: 'The sweep; null in a dry run, when nothing new was in it, and when there are errors.' })
+  @Field(() => SweepType, { nullable: true, description: 'The sweep. When nothing new was in it (see `duplicates`), the earlier one that has all of its jobs, or null when they are of several. Null in a dry run and when there are errors.' })
   sweep!: object | null;
 
   @Field(() => [PlannedJobType], { description: 'The new jobs, in the order of the space.' })

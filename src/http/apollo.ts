@@ -4,6 +4,7 @@ import type { ApolloServerPlugin } from '@apollo/server';
 import {
   ApolloServerPluginCacheControlDisabled, ApolloServerPluginInlineTraceDisabled, ApolloServerPluginLandingPageDisabled, ApolloServerPluginUsageReportingDisabled,
 } from '@apollo/server/plugin/disabled';
+import { GraphQLError } from 'graphql';
 import type { Logger } from 'pino';
 import type { GraphqlContext } from '../graphql/context.ts';
 import { formatGraphqlError } from '../graphql/errors.ts';
@@ -11,12 +12,15 @@ import type { HttpMetrics } from './metrics.ts';
 import { MAX_DOCUMENT_TOKENS } from './operations.ts';
 import type { Operations } from './operations.ts';
 
+const HOW_TO_SUBSCRIBE = 'subscriptions need Accept: text/event-stream or a WebSocket';
+
 function limitsPlugin(operations: Operations): ApolloServerPlugin<GraphqlContext> {
   return {
     async requestDidStart() {
       return {
-        async responseForOperation({ document, request, operationName, contextValue }) {
-          const errors = operations.check(document, { query: '', operationName, variables: request.variables ?? null }, contextValue.viewer);
+        async responseForOperation({ document, operation, request, operationName, contextValue }) {
+          const errors = operation?.operation === 'subscription' ? [new GraphQLError(HOW_TO_SUBSCRIBE, { extensions: { code: 'BAD_USER_INPUT' } })]
+            : operations.check(document, { query: '', operationName, variables: request.variables ?? null }, contextValue.viewer);
           if (errors.length === 0) return null;
           return { http: { status: 400, headers: new HeaderMap() }, body: { kind: 'single', singleResult: { errors: errors.map(operations.format) } } };
         },

@@ -67,8 +67,9 @@ function protocolServer({ authenticator, operations }: WebSocketOptions): Server
       const token = tokenOfInit(connection);
       if (token !== null) extra.caller = await authenticator.byToken(token);
       if (extra.caller) return true;
-      // The engine's own close with 4403 comes too late after this one.
-      if (token === null) extra.socket.close(CloseCode.Unauthorized, `Unauthorized: ${HOW_TO_SEND_A_TOKEN}`.slice(0, 123));
+      // The engine's own close with 4403 comes too late after these, and says less. A reason has 123 bytes at most.
+      if (token === null) extra.socket.close(CloseCode.Unauthorized, 'Unauthorized: send "Authorization: Bearer <token>", or {"token": "<token>"} in connection_init');
+      else extra.socket.close(CloseCode.Forbidden, 'Forbidden: the token is not known or was revoked');
       return false;
     },
     onSubscribe({ extra, subscriptions }, _id, payload) {

@@ -69,13 +69,16 @@ describe('cancelJobs', () => {
 
   test('twice is once', async () => {
     await cancelJobs(at.context, { ids: [idOf.RUNNING] });
-    expect(await cancelJobs(at.context, { ids: [idOf.RUNNING] })).toEqual({ changedJobIds: [], unchanged: [{ jobId: idOf.RUNNING, reason: 'was asked to end before' }] });
+    expect(await cancelJobs(at.context, { ids: [idOf.RUNNING] })).toEqual({ changedJobIds: [], unchanged: [{ jobId: idOf.RUNNING, reason: 'was asked to end before' }], matchedCount: 1 });
     expect(await newEvents()).toHaveLength(1);
   });
 
-  test('by filter passes over jobs that have ended', async () => {
+  test('by filter says why jobs that have ended stay as they are', async () => {
     const answer = await cancelJobs(at.context, { filter: { project: 'vision' } });
-    expect(byState(answer)).toEqual({ changed: ['HELD', 'QUEUED', 'SUBMITTING', 'PENDING', 'RUNNING'], unchanged: [] });
+    expect(byState(answer)).toEqual({ changed: ['HELD', 'QUEUED', 'SUBMITTING', 'PENDING', 'RUNNING'], unchanged: ['COMPLETED', 'FAILED', 'CANCELLED', 'LOST'] });
+    expect(answer.unchanged.find(({ jobId }) => jobId === idOf.LOST)?.reason).toBe('has ended: LOST');
+    expect(answer.matchedCount).toBe(9);
+    expect(await cancelJobs(at.context, { filter: { states: ['LOST'], tagsAll: ['none'] } })).toEqual({ changedJobIds: [], unchanged: [], matchedCount: 0 });
   });
 
   test('as a dry run says the same and changes nothing', async () => {
@@ -93,6 +96,18 @@ describe('a selection', () => {
       faults: [{ code: 'NOT_FOUND', message: `there is no job ${unknown}` }, { code: 'NOT_FOUND', message: 'there is no job no-id' }],
     });
     expect((await row('QUEUED'))['state']).toBe('QUEUED');
+  });
+
+  test('whose filter names what does not exist is refused', async () => {
+    const unknown = '01900000-0000-7000-8000-000000000000';
+    await expect(cancelJobs(at.context, { filter: { project: 'visoin', clusters: ['greene', 'green'], experimentIds: [unknown, 'no-id'], sweepIds: [unknown] } })).rejects.toMatchObject({
+      faults: [
+        { field: ['filter', 'project'], code: 'NOT_FOUND', message: 'there is no project "visoin"' },
+        { field: ['filter', 'experimentIds'], message: `there is no experiment ${unknown}` }, { field: ['filter', 'experimentIds'], message: 'there is no experiment no-id' },
+        { field: ['filter', 'sweepIds'], message: `there is no sweep ${unknown}` },
+        { field: ['filter', 'clusters'], message: 'there is no cluster "green"; there are greene, torch' },
+      ],
+    });
   });
 
   test('that names a job twice changes it once', async () => {
@@ -123,19 +138,26 @@ test('releaseJobs undoes both kinds of hold', async () => {
 });
 
 describe('retryJobs', () => {
-  test('puts every ended job back into the queue as if new, ahead of the others', async () => {
-    await at.db.pool.query(`insert into results (job_id, metrics, artifacts, finished_at) values ($1, '{}', '[]', now())`, [idOf.COMPLETED]);
+  test('puts what ended without completing back into the queue as if new, ahead of the others, and keeps what completed', async () => {
+    await at.db.pool.query(`insert into results (job_id, metrics, artifacts, finished_at) values ($1, '{}', '[]', now()), ($2, '{}', '[]', now())`, [idOf.COMPLETED, idOf.FAILED]);
     await at.db.pool.query('update jobs set cancel_requested = true, hold_requested = true, held_on_cluster = true where id = $1', [idOf.CANCELLED]);
     const answer = await retryJobs(at.context, { ids: all(), tags: ['oom'] });
-    expect(byState(answer)).toEqual({ changed: ['COMPLETED', 'FAILED', 'CANCELLED', 'LOST'], unchanged: ['HELD', 'QUEUED', 'SUBMITTING', 'PENDING', 'RUNNING'] });
-    for (const state of ['COMPLETED', 'FAILED', 'CANCELLED', 'LOST'] as const) {
+    expect(byState(answer)).toEqual({ changed: ['FAILED', 'CANCELLED', 'LOST'], unchanged: ['HELD', 'QUEUED', 'SUBMITTING', 'PENDING', 'RUNNING', 'COMPLETED'] });
+    expect(answer.unchanged.find(({ jobId }) => jobId === idOf.COMPLETED)?.reason).toBe('has completed; submit it with RUN_AGAIN to run it once more');
+    expect(await row('COMPLETED')).toMatchObject({ state: 'COMPLETED', finished_at: expect.any(Date) });
+    for (const state of ['FAILED', 'CANCELLED', 'LOST'] as const) {
       expect(await row(state)).toMatchObject({
         state: 'QUEUED', state_reason: null, priority: 150, tags: ['one', 'two', 'retry', 'oom'], attempt_count: 1, cancel_requested: false, hold_requested: false,
         held_on_cluster: false, started_at: null, finished_at: null, harvested_at: null,
       });
     }
-    expect((await at.db.pool.query('select 1 from results')).rowCount).toBe(0);
-    expect((await newEvents())[0]).toEqual({ job: 'COMPLETED', kind: 'JOB_STATE_CHANGED', payload: { from: 'COMPLETED', to: 'QUEUED', reason: 'retried by tester' } });
+    expect((await at.db.pool.query('select job_id from results')).rows).toEqual([{ job_id: idOf.COMPLETED }]);
+    expect((await newEvents())[0]).toEqual({ job: 'FAILED', kind: 'JOB_STATE_CHANGED', payload: { from: 'FAILED', to: 'QUEUED', reason: 'retried by tester' } });
+  });
+
+  test.each([{}, { dryRun: true }, { configChanges: { n: 77 } }, { resourceChanges: { cpus: 8 } }])('leaves completed jobs as they are with %j', async (how) => {
+    expect(byState(await retryJobs(at.context, { ids: [idOf.COMPLETED], ...how }))).toEqual({ changed: [], unchanged: ['COMPLETED'] });
+    expect(await newEvents()).toEqual([]);
   });
 
   test('keeps the priority within 0 to 1000', async () => {
@@ -147,7 +169,8 @@ describe('retryJobs', () => {
   });
 
   test('by filter retries what matches', async () => {
-    expect(byState(await retryJobs(at.context, { filter: { states: ['FAILED', 'RUNNING'] } }))).toEqual({ changed: ['FAILED'], unchanged: [] });
+    expect(byState(await retryJobs(at.context, { filter: { states: ['FAILED', 'RUNNING'] } }))).toEqual({ changed: ['FAILED'], unchanged: ['RUNNING'] });
+    expect(byState(await retryJobs(at.context, { filter: { states: ['COMPLETED', 'LOST'] }, resourceChanges: { cpus: 3 }, dryRun: true }))).toEqual({ changed: ['LOST'], unchanged: ['COMPLETED'] });
   });
 });
 
@@ -174,6 +197,15 @@ describe('tagJobs', () => {
     const many = Array.from({ length: 99 }, (_, index) => `t${index}`);
     expect((await tagJobs(at.context, { ids: [idOf.QUEUED], add: many })).unchanged[0]?.reason).toContain('more than 100 tags');
   });
+});
+
+test('a filter that selects many unchangeable jobs names the first hundred and counts them all', async () => {
+  const values = Array.from({ length: 150 }, (_, index) => index);
+  const { sweepId } = await submitSweep(at.context, smallSweep({ name: 'many', space: { grid: [{ key: 'a', values }] } }));
+  const answer = await retryJobs(at.context, { filter: { sweepIds: [sweepId ?? ''] } });
+  expect(answer).toMatchObject({ changedJobIds: [], matchedCount: 150 });
+  expect(answer.unchanged).toHaveLength(100);
+  expect(answer.unchanged[0]?.reason).toBe('has not ended: QUEUED');
 });
 
 test('10,000 jobs change in a few statements and seconds', async () => {

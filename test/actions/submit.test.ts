@@ -57,7 +57,7 @@ describe('a submission', () => {
   test('keeps the objective that an experiment has, and sets one where there is none', async () => {
     await createExperiment(at.context, { project: 'vision', name: 'baseline' });
     await submitJob(at.context, job({ objective: { metric: 'acc', goal: 'MAX' } }));
-    await submitJob(at.context, job({ config: { lr: 0.2 }, objective: { metric: 'loss', goal: 'MIN' } }));
+    await submitJob(at.context, job({ config: { lr: 0.2 } }));
     expect((await at.db.pool.query('select objective_metric from experiments')).rows).toEqual([{ objective_metric: 'acc' }]);
   });
 
@@ -232,7 +232,7 @@ describe('bad input', () => {
       priorityRules: [{ key: 'lr', priority: 5 }],
     })));
     expect(faults.map((fault) => fault.field).sort()).toEqual([
-      'cluster', 'command.1', 'experiment', 'idempotencyKey', 'name', 'objective.metric', 'priority', 'priorityRules.0', 'project', 'resources.gpus',
+      'cluster', 'command.1', 'experiment', 'idempotencyKey', 'name', 'objective.metric', 'priority', 'priorityRules.0', 'priorityRules.0.key', 'project', 'resources.gpus',
       'resources.sbatchOptions.job-name', 'tagKeys.0', 'tags.0', 'tags.1',
     ]);
     expect(faults.find((fault) => fault.field === 'cluster')?.message).toBe('there is no cluster "moon"; there are greene, torch');
@@ -268,6 +268,13 @@ describe('bad input', () => {
     expect(await faultsOf(submitJob(at.context, job({ resources: { gpus: 1, gpuType: 'h100', timeLimitMinutes: 3000 } })))).toMatchObject([
       { field: 'resources.gpuType' }, { field: 'resources.timeLimitMinutes' }]);
     expect(await faultsOf(submitJob(at.context, job({ resources: { gpus: 1, partition: 'cpu' } })))).toMatchObject([{ field: 'resources.gpus' }]);
+    expect(await faultsOf(submitJob(at.context, job({ resources: { gpus: 5, cpus: 9, memoryMiB: 1001 } })))).toMatchObject([
+      { field: 'resources.gpus', message: '5 on each of 1 nodes come to 5; partition gpu has 4' },
+      { field: 'resources.cpus', message: '9 on each of 1 nodes come to 9; partition gpu has 8 on 1 nodes' },
+      { field: 'resources.memoryMiB', message: '1001 is more than the 1000 MiB of the largest node of partition gpu' }]);
+    expect(await faultsOf(submitJob(at.context, job({ resources: { nodes: 2, partition: 'gpu,cpu' } })))).toMatchObject([
+      { field: 'resources.nodes', message: '2 is more than the 1 nodes of partition gpu, cpu' }]);
+    expect((await submitJob(at.context, job({ config: { two: 1 }, resources: { gpus: 1, partition: 'gpu,cpu' } }))).jobs).toHaveLength(1);
     expect((await submitJob(at.context, job({ resources: { gpus: 1, gpuType: 'rtx8000', partition: 'gpu' } }))).jobs).toHaveLength(1);
     expect((await submitJob(at.context, job({ cluster: 'torch', config: { other: 1 }, resources: { partition: 'anything' } }))).jobs).toHaveLength(1);
   });

@@ -9,6 +9,10 @@ describe('job names', () => {
     expect(jobNames(jobs, 'sweep')).toEqual(['lr=0.1 seed=1', 'lr=0.1 seed=2', 'lr=0.3333 seed=1', 'lr=0.3333 seed=2']);
   });
 
+  it('tell values apart that differ in late digits only', () => {
+    expect(jobNames(expandSweep({ grid: [{ key: 'a', values: [0.123411, 0.123412, 0.5] }] }), 'sweep')).toEqual(['a=0.123411', 'a=0.123412', 'a=0.5']);
+  });
+
   it('use as many parts of a key as it takes to tell it from the others', () => {
     const jobs = expandSweep({ grid: [{ key: 'gen.optim.lr', values: [1, 2] }, { key: 'disc.optim.lr', values: [3, 4] }, { key: 'lr', values: [5, 6] }] });
     expect(jobNames(jobs, 'sweep')[0]).toBe('gen.optim.lr=1 disc.optim.lr=3 lr=5');

@@ -108,3 +108,12 @@ describe('validating a template', () => {
     expect(faults({ command: ['x'], config })).toEqual([expect.stringMatching(/^command: .*limit is 1500000/)]);
   });
 });
+
+describe('a whole command line in one element', () => {
+  const faultsOf = (command: string[]) => validateTemplate({ command, config: {}, environment: {}, workingDirectory: null, codeVersion: null });
+
+  it('is answered with its words, while a path may hold a space', () => {
+    expect(faultsOf([' python  train.py --fast '])).toMatchObject([{ field: ['command'], message: expect.stringContaining('["python","train.py","--fast"]') }]);
+    expect(faultsOf(['/opt/my tools/run'])).toEqual([]);
+  });
+});

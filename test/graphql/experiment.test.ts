@@ -60,6 +60,13 @@ describe('a leaderboard', () => {
     expect(shownErrors(result)).toEqual([{ code: 'LIMIT_EXCEEDED', message: 'groupBy: names 101 keys; the limit is 100' }]);
   });
 
+  it('of a metric or by a key that no job has is refused, with what there is', async () => {
+    const id = await seedBoard();
+    const refused = async (variables: object) => shownErrors(await fixture.run(BOARD, { id: [id], states: ['COMPLETED'], ...variables }));
+    expect(await refused({ metric: 'los', goal: 'MIN' })).toMatchObject([{ message: expect.stringContaining('no job has a metric "los"; there are loss') }]);
+    expect(await refused({ groupBy: ['seed', 'optim.lrr'] })).toMatchObject([{ message: expect.stringContaining('"optim.lrr"') }]);
+  });
+
   it('shows every job by itself without groups, also where configurations are equal', async () => {
     const rows = await board(await seedBoard(), { first: 3 });
     expect(rows.map((row) => [row.rank, row.job.name, row.n, row.standardDeviation])).toEqual([[1, 'b1', 1, null], [2, 'a2', 1, null], [3, 'a1', 1, null]]);
@@ -76,7 +83,10 @@ describe('a leaderboard', () => {
   });
 
   it('groups jobs that lack a key under null', async () => {
-    expect((await board(await seedBoard(), { groupBy: ['nothing'] })).map((row) => [row.config, row.n])).toEqual([[{ nothing: null }, 4]]);
+    const id = await seedBoard();
+    // It has no metric, so that no row has its value.
+    await seedJobs(fixture.db, id, [{ name: 'other', state: 'COMPLETED', config: { rare: 1 } }]);
+    expect((await board(id, { groupBy: ['rare'] })).map((row) => [row.config, row.n])).toEqual([[{ rare: null }, 4]]);
   });
 
   it('has to be told what best means where the experiment does not say', async () => {

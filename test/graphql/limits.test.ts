@@ -44,6 +44,8 @@ describe('depth', () => {
 
   it('lets tools introspect', () => {
     expect(check(getIntrospectionQuery({ descriptions: true, inputValueDeprecation: true, specifiedByUrl: true }))).toEqual([]);
+    const aliases = Array.from({ length: 300 }, (_, index) => `a${index}: __schema { types { fields { args { type { name } } } } }`);
+    expect(check(`{ ${aliases.join(' ')} }`)).toMatchObject([{ code: 'LIMIT_EXCEEDED', message: expect.stringContaining('over the limit') }]);
   });
 });
 

@@ -92,6 +92,14 @@ describe('submitJob', () => {
     });
 });
 
+describe('sbatch options that are no texts', () => {
+  it.each([[true, 'an option without a value such as "exclusive" is written ""'], [false, 'leave the option out'], [2, 'write "2"']])('%j is answered with what to write', async (value, words) => {
+    const input = { ...TEMPLATE, experiment: 'flags', config: {}, resources: { sbatchOptions: { exclusive: value } } };
+    const { data } = await fixture.run('mutation ($input: SubmitJobInput!) { submitJob(input: $input) { userErrors { field message } } }', { input });
+    expect(data.submitJob.userErrors).toEqual([{ field: ['resources', 'sbatchOptions', 'exclusive'], message: expect.stringContaining(words) }]);
+  });
+});
+
 describe('createExperiment', () => {
   it('makes one once', async () => {
     const query = 'mutation ($input: CreateExperimentInput!) { createExperiment(input: $input) { experiment { name tags objective { metric goal } } userErrors { field code } } }';

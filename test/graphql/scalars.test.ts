@@ -36,15 +36,15 @@ describe('JSON', () => {
   });
 
   it.each([
-    ['0.1', 0.1], ['1e-7', 1e-7], ['-12', -12], ['9007199254740991', 9007199254740991], ['1.50', 1.5], ['"x"', 'x'], ['true', true], ['null', null],
+    ['0.1', 0.1], ['1e-7', 1e-7], ['-12', -12], ['9007199254740991', 9007199254740991], ['1.50', 1.5], ['0.10000000000000000555', 0.1], ['3.14159265358979323846264338', Math.PI], ['"x"', 'x'], ['true', true], ['null', null],
     ['[1, [null]]', [1, [null]]], ['{a: {b: 1}}', { a: { b: 1 } }], ['{__proto__: {x: 1}, a: 2}', JSON.parse('{"__proto__":{"x":1},"a":2}')],
   ])('carries the literal %s', (text, value) => {
     expect(JSON.stringify(literal('json', text))).toBe(JSON.stringify(value));
   });
 
-  it.each(['1e-400', '1e400', '9007199254740993', '9223372036854775808', '0.10000000000000000555', '-1e-330', '{a: [1e-400]}'])(
+  it.each(['1e-400', '1e400', '9007199254740993', '9223372036854775808', '-1e-330', '{a: [1e-400]}'])(
     'refuses the literal %s rather than rounding it', (text) => {
-      expect(literal('json', text)).toMatch(/cannot be kept exactly .* send it as a string/);
+      expect(literal('json', text)).toMatch(/(double|2\^53).*; send it as a string/);
     });
 
   it.each([2 ** 63, -(2 ** 53), { a: [2 ** 60] }])('refuses the integer %j that lost its last digits on the way', (value) => {
@@ -83,6 +83,6 @@ describe('DateTime', () => {
   });
 
   it.each(['"yesterday"', '"2026-02-30T00:00:00Z"', '"2026-01-01"', '5'])('refuses %s', (text) => {
-    expect(literal('time', text)).toEqual(expect.stringMatching(/DateTime|date/i));
+    expect(literal('time', text)).toEqual(expect.stringMatching(/2026-01-31T12:00:00Z/));
   });
 });

@@ -124,11 +124,20 @@ describe('operations', () => {
   it('nested too deeply for the stack are refused in words', async () => {
     const deep = (depth: number, inside: string) => `${'['.repeat(depth)}${inside}${']'.repeat(depth)}`;
     const query = 'query($v:JSON){echo(value:$v)}';
-    for (const body of [
-      JSON.stringify({ query: `{ echo(value: ${deep(4_900, '1')}) }` }), `{"query":"${query}","variables":{"v":${deep(20_000, '1e400')}}}`,
-    ]) {
-      expect((await http.post(body)).json.errors).toMatchObject([{ message: expect.stringContaining('nested too deeply'), extensions: { code: 'LIMIT_EXCEEDED' } }]);
+    const document = await http.post({ query: `{ echo(value: ${deep(4_900, '1')}) }` });
+    expect(document.json.errors).toMatchObject([{ message: expect.stringContaining('nested too deeply'), extensions: { code: 'LIMIT_EXCEEDED' } }]);
+    for (const inside of ['1', '1e400']) {
+      const { status, json } = await http.post(`{"query":"${query}","variables":{"v":${deep(20_000, inside)}}}`);
+      expect(status).toBe(400);
+      expect(json.errors).toMatchObject([{ message: expect.stringMatching(/nested too deeply .* 100 levels/), extensions: { code: 'BAD_USER_INPUT' } }]);
     }
+    expect((await http.post(`{"query":"${query}","variables":{"v":${deep(90, '1')}}}`)).json.errors).toBeUndefined();
+  });
+
+  it('that subscribe over plain HTTP are told what they need', async () => {
+    const { status, json } = await http.post({ query: 'subscription { ticks(count: 1) }' });
+    expect(status).toBe(400);
+    expect(json.errors).toMatchObject([{ message: 'subscriptions need Accept: text/event-stream or a WebSocket', extensions: { code: 'BAD_USER_INPUT' } }]);
   });
 
   it('with a document of too many words are refused', async () => {

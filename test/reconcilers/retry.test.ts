@@ -143,7 +143,7 @@ describe('a failure that was not the job\'s fault', () => {
 
   test('gets more memory, up to what the partition has', async () => {
     await at.db.pool.query(`insert into clusters (name, kind, reachable, partitions, updated_at) values ('greene', 'SLURM', true, $1, now())`,
-      [JSON.stringify([{ name: 'gpu', isDefault: true, availability: 'up', timeLimitMinutes: 100, nodeCount: 1, idleNodeCount: 1, cpuCount: 1, idleCpuCount: 1, memoryMiBPerNode: 1200, gpus: [] }])]);
+      [JSON.stringify([{ name: 'gpu', isDefault: true, availability: 'up', timeLimitMinutes: 100, nodeCount: 1, idleNodeCount: 1, cpuCount: 8, idleCpuCount: 8, memoryMiBPerNode: 1200, gpus: [] }])]);
     const jobId = await submit({ ...policy({ failureClass: 'HOST_OUT_OF_MEMORY' }), resources: { memoryMiB: 1000 } });
     await fail(jobId, { state: 'OUT_OF_MEMORY' });
     await retry();
@@ -220,7 +220,7 @@ describe('a retry by hand with changes', () => {
     await fail(old);
     const answer = await retryJobs(at.context, { ids: [old], configChanges: { 'optim.lr': 0.1, batch_size: 8 } });
     const [made] = await retriesOf(old);
-    expect(answer).toEqual({ changedJobIds: [made!['id']], unchanged: [] });
+    expect(answer).toEqual({ changedJobIds: [made!['id']], unchanged: [], matchedCount: 1 });
     expect(made).toMatchObject({ config: { batch_size: 8, seed: 1, optim: { lr: 0.1 } }, state: 'QUEUED', tags: ['retry'], priority: 150, not_before: null });
     expect(await jobRow(old)).toMatchObject({ state: 'FAILED' });
     expect((await retryJobs(at.context, { ids: [old], configChanges: { 'optim.lr': 0.1, batch_size: 8 } })).unchanged).toMatchObject([{ reason: expect.stringContaining('exists already') }]);
@@ -229,8 +229,19 @@ describe('a retry by hand with changes', () => {
   test('of the resources only makes new attempts', async () => {
     const old = await submit({ resources: { memoryMiB: 1000, cpus: 4 } });
     await fail(old);
-    expect(await retryJobs(at.context, { ids: [old], resourceChanges: { memoryMiB: 2000 } })).toEqual({ changedJobIds: [old], unchanged: [] });
+    expect(await retryJobs(at.context, { ids: [old], resourceChanges: { memoryMiB: 2000 } })).toEqual({ changedJobIds: [old], unchanged: [], matchedCount: 1 });
     expect(await jobRow(old)).toMatchObject({ state: 'QUEUED', resources: { memoryMiB: 2000, cpus: 4 }, attempt_count: 1 });
+  });
+
+  test('of the resources mend what the cluster refused, within what its partitions have', async () => {
+    await at.db.pool.query(`insert into clusters (name, kind, reachable, partitions, updated_at) values ('greene', 'SLURM', true, $1, now())`, [JSON.stringify([
+      { name: 'cpu', isDefault: true, availability: 'up', timeLimitMinutes: 60, nodeCount: 1, idleNodeCount: 1, cpuCount: 8, idleCpuCount: 8, memoryMiBPerNode: 1000, gpus: [] }])]);
+    const old = await submit({ resources: { account: 'nobody', memoryMiB: 500, timeLimitMinutes: 10 } });
+    await fail(old, { state: 'TIMEOUT' });
+    const tooMuch = await retryJobs(at.context, { ids: [old], resourceChanges: { memoryMiB: 4000 } });
+    expect(tooMuch.unchanged).toEqual([{ jobId: old, reason: 'resourceChanges.memoryMiB: 4000 is more than the 1000 MiB of the largest node of partition cpu' }]);
+    expect((await retryJobs(at.context, { ids: [old], resourceChanges: { account: 'lab', timeLimitMinutes: 60 } })).changedJobIds).toEqual([old]);
+    expect(await jobRow(old)).toMatchObject({ state: 'QUEUED', resources: { account: 'lab', memoryMiB: 500, timeLimitMinutes: 60 } });
   });
 
   test('says what cannot be done, and does nothing in a dry run', async () => {
@@ -238,7 +249,7 @@ describe('a retry by hand with changes', () => {
     const waiting = await submit({ config: { batch_size: 1 } });
     await fail(old);
     const dry = await retryJobs(at.context, { ids: [old, waiting], configChanges: { seed: 9 }, dryRun: true });
-    expect(dry).toEqual({ changedJobIds: [old], unchanged: [{ jobId: waiting, reason: 'has not ended: QUEUED' }] });
+    expect(dry).toEqual({ changedJobIds: [old], unchanged: [{ jobId: waiting, reason: 'has not ended: QUEUED' }], matchedCount: 2 });
     expect(await retriesOf(old)).toEqual([]);
     expect((await retryJobs(at.context, { ids: [old], configChanges: { 'seed.x': 9 } })).unchanged).toMatchObject([{ reason: expect.stringContaining('"seed" is a plain value') }]);
     expect((await retryJobs(at.context, { ids: [old], resourceChanges: { cpus: -1 } })).unchanged).toMatchObject([{ reason: expect.stringContaining('CPU cores') }]);

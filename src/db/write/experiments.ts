@@ -23,16 +23,17 @@ export async function insertExperiment(transaction: Transaction, experiment: New
   return inserted[0]?.id ?? null;
 }
 
-/** The id of the experiment; an objective is set on one that has none. Throws when there is no such experiment. */
-export async function joinExperiment(transaction: Transaction, project: string, name: string, objective: Objective | null): Promise<string> {
-  const [found] = await transaction.select({ id: experiments.id }).from(experiments)
+/** The id of the experiment and the objective it had; an objective is set on one that has none. Throws when there is no such experiment. */
+export async function joinExperiment(transaction: Transaction, project: string, name: string, objective: Objective | null): Promise<{ experimentId: string; had: Objective | null }> {
+  const [found] = await transaction.select({ id: experiments.id, metric: experiments.objectiveMetric, goal: experiments.objectiveGoal }).from(experiments)
     .where(and(eq(experiments.project, project), eq(experiments.name, name)));
   if (found === undefined) throw new Error('an experiment that was there a moment ago is gone');
   if (objective !== null) {
     await transaction.update(experiments).set({ objectiveMetric: objective.metric, objectiveGoal: objective.goal })
       .where(and(eq(experiments.id, found.id), isNull(experiments.objectiveMetric)));
   }
-  return found.id;
+  const { id, metric, goal } = found;
+  return { experimentId: id, had: metric === null || goal === null ? null : { metric, goal } };
 }
 
 export interface NewSweep {

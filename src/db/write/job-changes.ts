@@ -52,6 +52,16 @@ export async function lockChangeableJobs(transaction: Transaction, selection: Ch
   return transaction.select(columns).from(jobs).where(conditionOf(selection)).orderBy(asc(jobs.id)).limit(limit).for('no key update');
 }
 
+/** How many jobs the filter selects that are in none of these states, and the first of them by id. */
+export async function readPassedOverJobs(
+  reader: Reader, selection: { filter: JobFilter; states: readonly JobState[] }, limit: number,
+): Promise<{ jobs: ChangeableJob[]; count: number }> {
+  const otherState = sql`not (${textIn(jobs.state, selection.states)})`;
+  const rows = await reader.select({ ...columns, count: sql<number>`(count(*) over ())::int` }).from(jobs)
+    .where(and(jobFilterCondition(selection.filter), otherState)).orderBy(asc(jobs.id)).limit(limit);
+  return { jobs: rows.map(({ count: _, ...job }) => job), count: rows[0]?.count ?? 0 };
+}
+
 function conditionOf(selection: ChangeSelection): SQL | undefined {
   return 'ids' in selection ? uuidIn(jobs.id, selection.ids) : and(jobFilterCondition(selection.filter), textIn(jobs.state, selection.states));
 }
