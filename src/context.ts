@@ -13,6 +13,7 @@ import { migrateDatabase } from './db/migrate.ts';
 import { readMaxArraySize } from './db/read/clusters.ts';
 import { buildSubgraph } from './graphql/build-schema.ts';
 import { createHttpServer } from './http/server.ts';
+import { armCrashPoint } from './reconcilers/crash-point.ts';
 import { startReconcilers, type Reconcilers } from './reconcilers/start.ts';
 import type { Logger } from './logger.ts';
 
@@ -29,6 +30,7 @@ export interface RunningServer {
 
 /** Starts everything, in order. Whatever was started is stopped again when a later step fails. */
 export async function startServer(config: Config, logger: Logger): Promise<RunningServer> {
+  armCrashPoint(config.crashAt);
   const started: (() => Promise<void>)[] = [];
   const stop = async (): Promise<void> => {
     for (const stopOne of started.splice(0).reverse()) await stopOne();

@@ -2,6 +2,7 @@
 import { homedir, userInfo } from 'node:os';
 import { z } from 'zod';
 import type { UserFault } from './domain/errors.ts';
+import { CRASH_POINTS, type CrashPoint } from './reconcilers/crash-point.ts';
 import { oneOf, origin, parseReporting, postgresUrl, text, unknownName, wholeNumber } from './config-fields.ts';
 
 export const ROLES = ['api', 'reconcile'] as const;
@@ -24,6 +25,7 @@ const VARIABLES = {
   EXPGRAPH_ROLES: z.preprocess(list, z.array(oneOf(ROLES)).min(1)),
   EXPGRAPH_LOG_LEVEL: oneOf(LOG_LEVELS),
   EXPGRAPH_ALLOWED_ORIGINS: z.preprocess(list, z.array(origin())),
+  EXPGRAPH_CRASH_AT: oneOf(CRASH_POINTS),
   DATABASE_URL: postgresUrl(),
 };
 /** Read by clients of the server, which often share its environment. */
@@ -40,6 +42,7 @@ export interface Environment {
   logLevel: LogLevel | null;
   allowedOrigins: string[] | null;
   databaseUrl: string | null;
+  crashAt: CrashPoint | null;
   homeDirectory: string;
   /** `$XDG_DATA_HOME`, or null. */
   dataHome: string | null;
@@ -81,6 +84,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv): Environment {
     logLevel: values.EXPGRAPH_LOG_LEVEL ?? null,
     allowedOrigins: values.EXPGRAPH_ALLOWED_ORIGINS ?? null,
     databaseUrl: values.DATABASE_URL ?? null,
+    crashAt: values.EXPGRAPH_CRASH_AT ?? null,
     homeDirectory: env['HOME'] || homedir(),
     dataHome: env['XDG_DATA_HOME'] || null,
     userName: userName(env),

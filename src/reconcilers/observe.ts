@@ -11,6 +11,7 @@ import { appendEvents } from '../db/write/events.ts';
 import { transact } from '../db/transaction.ts';
 import { decideAttemptChange } from '../domain/attempt-change.ts';
 import { isTerminalAttemptState } from '../domain/states.ts';
+import { crashPoint } from './crash-point.ts';
 import { gatherHarvest, type Harvest, type HarvestTarget } from './harvest.ts';
 import { hasNews, storeHarvest, type HarvestedAttempt } from './harvest-store.ts';
 import { keyOf, resolveOpenBatches } from './open-batches.ts';
@@ -95,11 +96,16 @@ async function commit(
   }).filter(({ changed, harvested }) => changed !== null || (harvested !== null && hasNews(harvested, now())));
   for (let start = 0; start < findings.length; start += COMMIT_CHUNK) {
     const chunk = findings.slice(start, start + COMMIT_CHUNK);
+    const ends = chunk.some(({ changed }) => changed !== null && isTerminalAttemptState(changed.change.state));
+    crashPoint('harvest-before-commit');
+    if (ends) crashPoint('end-before-commit');
     await transact(database, async (transaction) => {
       const moved = await applyAttemptChanges(transaction, chunk.flatMap(({ changed }) => changed ?? []));
       const stored = await storeHarvest(transaction, chunk.flatMap(({ harvested }) => harvested ?? []), now());
       await appendEvents(transaction, [...stored, ...moved]);
     });
+    crashPoint('harvest-after-commit');
+    if (ends) crashPoint('end-after-commit');
   }
   return findings.length;
 }

@@ -70,7 +70,7 @@ describe.skipIf(rigUnavailableReason() !== null)('a submission whose answer is l
       project: 'chaos', experiment: 'ambiguous', name: fault, command: ['sh', '-c', `echo "$EXPGRAPH_JOB_ID" >> ${root}/executions; sleep 1`],
       space: { seeds: { values: Array.from({ length: JOBS }, (_, seed) => seed) } }, resources: { partition: 'gpu', account: 'cds', memoryMiB: 50, cpus: 1, timeLimitMinutes: 5 },
     });
-    const started = startClusterReconciler(db.database, cluster, logger);
+    const started = startClusterReconciler(db.database, cluster, { failureRules: [], retryPolicy: [] }, logger);
     reconciler = started;
     feed.onEvents((events) => events.forEach((event) => started.onEvent(event)));
     await meanwhile();
