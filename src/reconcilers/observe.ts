@@ -15,6 +15,7 @@ import { crashPoint } from './crash-point.ts';
 import { gatherHarvest, type Harvest, type HarvestTarget } from './harvest.ts';
 import { hasNews, storeHarvest, type HarvestedAttempt } from './harvest-store.ts';
 import { keyOf, resolveOpenBatches } from './open-batches.ts';
+import { followRequeues } from './requeues.ts';
 
 /** Attempts whose facts are committed in one transaction: bounds how long the event log stays locked. */
 const COMMIT_CHUNK = 100;
@@ -39,7 +40,7 @@ export async function observeCluster(dependencies: ObserveDependencies, active: 
   const settling = await readSettlingAttempts(database, cluster.settings.name);
   if (tracked.length === 0 && settling.length === 0) return 0;
   const observations = await observe(dependencies, tracked);
-  const known = await resolveOpenBatches(dependencies, tracked, observations);
+  const known = await followRequeues(dependencies, await resolveOpenBatches(dependencies, tracked, observations), observations);
   const settled = (row: TrackedAttemptRow): boolean => dependencies.now().getTime() - (row.jobFinishedAt?.getTime() ?? 0) > SETTLE_SECONDS * 1000;
   const targets = [
     ...known.filter((row) => mayHaveFiles(row, observations.get(keyOf(row))))

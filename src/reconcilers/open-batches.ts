@@ -74,7 +74,7 @@ async function resolveOne(
 
 /** The ids of tasks that have started, from their start guards: what the queue has forgotten and accounting does not say has left these. */
 async function readGuards(cluster: Cluster, rows: TrackedAttemptRow[]): Promise<Map<number, string>> {
-  const contents = await cluster.transport.read(rows.map((row) => ({ path: ownerPath(row.jobDirectory, row.attemptNumber, 0), offsetBytes: 0, maxBytes: 200 })));
+  const contents = await cluster.transport.read(rows.map((row) => ({ path: ownerPath(row.jobDirectory, row.attemptNumber), offsetBytes: 0, maxBytes: 200 })));
   return new Map(rows.flatMap((row, index) => {
     const id = /^slurm (\d+(?:_\d+)?)$/m.exec(contents[index]?.toString('utf8') ?? '')?.[1];
     return id === undefined ? [] : [[row.taskIndex, id] as const];
