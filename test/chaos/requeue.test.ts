@@ -25,10 +25,12 @@ describe.skipIf(rigUnavailableReason() !== null)('a requeued job', () => {
   const executed = async (count: number): Promise<void> => { await vi.waitFor(async () => expect(await site.executions()).toHaveLength(count), { timeout: 60_000, interval: 100 }); };
 
   async function requeueAndRelease(slurmJobId: string): Promise<void> {
-    // A node does not launch a job again that it ended within the same second ("already killed, do not launch").
-    await vi.waitFor(async () => expect(await site.slurm('squeue', '-h', '-r', '-j', slurmJobId, '-o', '%M')).toMatch(/^0:0[3-9]/), { timeout: 30_000, interval: 200 });
     await site.slurm('scontrol', 'requeue', slurmJobId);
-    await vi.waitFor(async () => expect(await site.slurm('squeue', '-h', '-r', '-j', slurmJobId, '-o', '%T %r')).toContain('PENDING BeginTime'), { timeout: 30_000, interval: 100 });
+    // A node does not launch a job again within the second in which it ended it ("already killed, do not launch").
+    await vi.waitFor(async () => {
+      const [, at] = /^PENDING BeginTime (\S+)/.exec(await site.slurm('squeue', '-h', '-r', '-j', slurmJobId, '-o', '%T %r %V')) ?? [];
+      expect(Date.now() - Date.parse(`${at ?? ''}Z`)).toBeGreaterThan(3_000);
+    }, { timeout: 30_000, interval: 200 });
     await site.slurm('scontrol', 'update', `jobid=${slurmJobId}`, 'StartTime=now');
   }
 
