@@ -9,6 +9,8 @@ export interface Tally {
   /** Submissions recorded, by their state. */
   submissions: Record<string, number>;
   states: Record<string, number>;
+  /** Why jobs did not complete, in the server's words. */
+  reasons: Record<string, number>;
   /** Jobs that are LOST, or that completed without ever having run. */
   lost: string[];
   /** Attempts that ran more than once. */
@@ -30,6 +32,7 @@ export interface Witnesses {
 interface LastAttempt {
   id: string;
   state: string;
+  state_reason: string | null;
   number: number;
   attempt_state: string;
   slurm_job_id: string | null;
@@ -37,7 +40,7 @@ interface LastAttempt {
 
 export async function tally({ query, events, executed, sacct }: Witnesses): Promise<Tally> {
   const { rows } = await query<LastAttempt>(`
-    select j.id, j.state, a.number, a.state as attempt_state, a.slurm_job_id from jobs j left join attempts a on a.job_id = j.id and a.number = j.attempt_count order by j.id`);
+    select j.id, j.state, j.state_reason, a.number, a.state as attempt_state, a.slurm_job_id from jobs j left join attempts a on a.job_id = j.id and a.number = j.attempt_count order by j.id`);
   const { rows: batches } = await query<{ state: string }>('select state from batches');
   const told = new Map((await sacct(rows.flatMap(({ slurm_job_id }) => slurm_job_id ?? []))).trim().split('\n').map((line) => {
     const [slurmJobId = '', state = ''] = line.split('|');
@@ -47,6 +50,7 @@ export async function tally({ query, events, executed, sacct }: Witnesses): Prom
   return {
     jobs: rows.length, executions: executed.length, submissions: Object.fromEntries(countBy(batches.map(({ state }) => state))),
     states: Object.fromEntries(countBy(rows.map(({ state }) => state))),
+    reasons: Object.fromEntries(countBy(rows.filter(({ state }) => state !== 'COMPLETED').map((row) => row.state_reason ?? 'none'))),
     lost: rows.filter((row) => row.state === 'LOST' || (row.state === 'COMPLETED' && !runs.has(`${row.id} ${row.number}`))).map(({ id, state }) => `${id} is ${state}`),
     doubled: [...runs].filter(([, count]) => count > 1).map(([attempt, count]) => `${attempt} ran ${count} times`),
     wrong: rows.filter((row) => told.get(row.slurm_job_id ?? '') !== row.attempt_state)
