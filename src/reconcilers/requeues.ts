@@ -9,6 +9,7 @@ import type { TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
 import { applyAttemptChanges } from '../db/write/attempts.ts';
 import { appendEvents } from '../db/write/events.ts';
 import { openNextRun } from '../db/write/requeues.ts';
+import { transact } from '../db/transaction.ts';
 import { decideAttemptChange } from '../domain/attempt-change.ts';
 import { keyOf } from './open-batches.ts';
 
@@ -29,7 +30,7 @@ export async function followRequeues(
 async function closeAndOpen(database: Database, row: TrackedAttemptRow, ended: EarlierRun): Promise<TrackedAttemptRow> {
   const change = decideAttemptChange(row, { ...ended, slurmJobId: row.slurmJobId ?? '', estimatedStartAt: null }, null, 0);
   const reason = `requeued: ${change?.reason ?? 'put back into the queue'}`;
-  await database.transaction(async (transaction) => {
+  await transact(database, async (transaction) => {
     const opened = await openNextRun(transaction, row, reason);
     // After the next one is open the job no longer follows this attempt: it does not end with it.
     const closed = opened.length === 0 || change === null ? [] : await applyAttemptChanges(transaction, [{ ...row, from: row.state, change }]);
