@@ -11,6 +11,7 @@ import { readConfigFile } from './config-file.ts';
 import type { ConfigFile } from './config-file.ts';
 import { ROLES, readEnvironment } from './environment.ts';
 import type { Environment, LogLevel, Role } from './environment.ts';
+import type { CrashPoint } from './reconcilers/crash-point.ts';
 
 const DEFAULT_FILE_NAME = 'expgraph.yaml';
 const DEFAULT_CLUSTER_NAME = 'local';
@@ -27,6 +28,8 @@ export interface Config {
   allowedOrigins: readonly string[];
   roles: readonly Role[];
   logLevel: LogLevel;
+  /** Where this process is to die, to test what a crash leaves behind; null in real life. */
+  crashAt: CrashPoint | null;
   /** A null `url` means the embedded PostgreSQL in `dataDirectory`. */
   database: { url: string | null; maxConnections: number };
   dataDirectory: string;
@@ -128,6 +131,7 @@ export function readConfig(sources: ConfigSources): Config {
     allowedOrigins: environment.allowedOrigins ?? file.server.allowedOrigins ?? [],
     roles: environment.roles ?? file.server.roles ?? ROLES,
     logLevel: environment.logLevel ?? 'info',
+    crashAt: environment.crashAt,
     database: { url: databaseUrl, maxConnections: file.database.maxConnections },
     dataDirectory,
     limits: { maxJobsPerSweep: file.limits.maxJobsPerSweep, maxConfigBytes: file.limits.maxConfigBytes },

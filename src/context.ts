@@ -14,6 +14,7 @@ import { migrateDatabase } from './db/migrate.ts';
 import { readMaxArraySize } from './db/read/clusters.ts';
 import { buildSubgraph } from './graphql/build-schema.ts';
 import { createHttpServer } from './http/server.ts';
+import { armCrashPoint } from './reconcilers/crash-point.ts';
 import { startReconcilers, type Reconcilers } from './reconcilers/start.ts';
 import type { Logger } from './logger.ts';
 
@@ -41,6 +42,7 @@ export interface StartOptions {
 export async function startServer(
   config: Config, logger: Logger, { signal, newToken }: StartOptions = { signal: new AbortController().signal, newToken: false },
 ): Promise<RunningServer> {
+  armCrashPoint(config.crashAt);
   const started: (() => Promise<void>)[] = [];
   const stop = async (): Promise<void> => {
     for (const stopOne of started.splice(0).reverse()) await stopOne();

@@ -3,6 +3,7 @@ import { homedir, userInfo } from 'node:os';
 import { z } from 'zod';
 import type { UserFault } from './domain/errors.ts';
 import { nonEmptyListOf, oneOf, origin, parseReporting, postgresUrl, text, unknownName, wholeNumber } from './config-fields.ts';
+import { CRASH_POINTS, type CrashPoint } from './reconcilers/crash-point.ts';
 
 export const ROLES = ['api', 'reconcile'] as const;
 /** `api` answers requests; `reconcile` makes the clusters match the database. */
@@ -25,6 +26,7 @@ const VARIABLES = {
   EXPGRAPH_ROLES: z.preprocess(list, rolesList()),
   EXPGRAPH_LOG_LEVEL: oneOf(LOG_LEVELS),
   EXPGRAPH_ALLOWED_ORIGINS: z.preprocess(list, z.array(origin())),
+  EXPGRAPH_CRASH_AT: oneOf(CRASH_POINTS),
   DATABASE_URL: postgresUrl(),
 };
 /** For clients of the server, which often share its environment. The server reads neither, and recommends neither. */
@@ -41,6 +43,7 @@ export interface Environment {
   logLevel: LogLevel | null;
   allowedOrigins: string[] | null;
   databaseUrl: string | null;
+  crashAt: CrashPoint | null;
   homeDirectory: string;
   /** `$XDG_DATA_HOME`, or null. */
   dataHome: string | null;
@@ -83,6 +86,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv): Environment {
     logLevel: values.EXPGRAPH_LOG_LEVEL ?? null,
     allowedOrigins: values.EXPGRAPH_ALLOWED_ORIGINS ?? null,
     databaseUrl: values.DATABASE_URL ?? null,
+    crashAt: values.EXPGRAPH_CRASH_AT ?? null,
     homeDirectory: env['HOME'] || homedir(),
     dataHome: env['XDG_DATA_HOME'] || null,
     userName: userName(env),

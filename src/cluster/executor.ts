@@ -44,7 +44,14 @@ export interface TrackedAttempt {
   attemptNumber: number;
   submittedAt: Date;
   timeLimitMinutes: number | null;
+  /** When this run was first seen to have started, or null. */
+  startedAt: Date | null;
+  /** How often its job was requeued before this run. */
+  restart: number;
 }
+
+/** How a run ended before the scheduler put its job back into the queue. */
+export type EarlierRun = Omit<Observation, 'token' | 'taskIndex' | 'slurmJobId' | 'estimatedStartAt' | 'earlierRuns'>;
 
 /** What was seen of one attempt. Absence is not an observation. */
 export interface Observation {
@@ -63,6 +70,8 @@ export interface Observation {
   finishedAt: Date | null;
   elapsedSeconds: number | null;
   maxRssBytes: number | null;
+  /** Runs of the same job before a requeue, oldest first; what is observed is the run after them. */
+  earlierRuns: EarlierRun[];
 }
 
 export interface ObservationReport {

@@ -195,7 +195,7 @@ export function describeReason(state: AttemptState, seen: SeenAttempt, known: Pi
     case 'CONFIGURING':
     case 'SUSPENDED': return word;
     case 'FAILED': return describeFailure(seen, word);
-    case 'CANCELLED': return word === null ? 'cancelled' : `cancelled: ${word}`;
+    case 'CANCELLED': return word === null ? 'cancelled' : word === 'requeued' ? word : `cancelled: ${word}`;
     case 'TIMEOUT': return known.timeLimitMinutes === null ? 'the time limit was reached' : `the time limit of ${known.timeLimitMinutes} min was reached`;
     case 'OUT_OF_MEMORY': return 'the memory limit of the job was exceeded';
     case 'NODE_FAIL': return `node ${node} failed`;

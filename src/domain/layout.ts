@@ -4,7 +4,8 @@
  *   <root>/<project>/<experiment>/<jobId>/            job directory
  *     config.json metrics.jsonl events.jsonl result.json error.txt checkpoints/ artifacts/
  *     logs/attempt-<n>.out|.err                       links to the batch's log files
- *     attempts/<n>/started-r<restart>/owner           start guard: who runs this attempt
+ *     attempts/<n>/started/owner                      start guard: who runs this attempt; after the r-th requeue of a
+ *                                                     job that was submitted as attempt n this is attempts/<n+r>
  *     attempts/<n>/exit.json                          exit record, written last
  *   <root>/.expgraph/batches/<token>/                 logs of a batch; on the local executor its script.sh, too
  *   <root>/.expgraph/local/<id>.cancelled|.timed-out  on the local executor: what it did to a process
@@ -20,7 +21,7 @@ export const CHECKPOINTS_DIRECTORY = 'checkpoints';
 export const ARTIFACTS_DIRECTORY = 'artifacts';
 export const ATTEMPTS_DIRECTORY = 'attempts';
 export const EXIT_RECORD_FILE = 'exit.json';
-export const START_GUARD_PREFIX = 'started-r';
+export const START_GUARD_DIRECTORY = 'started';
 export const OWNER_FILE = 'owner';
 
 /** The directory of one job. Project and experiment are slugged; the id keeps two alike apart. */
@@ -60,19 +61,19 @@ export function attemptDirectory(job: string, attemptNumber: number): string {
   return `${job}/${ATTEMPTS_DIRECTORY}/${attemptNumber}`;
 }
 
-/** The record of how an attempt ended. After a requeue it is that of the newest run: see its `restart`. */
+/** The record of how an attempt ended. */
 export function exitRecordPath(job: string, attemptNumber: number): string {
   return `${attemptDirectory(job, attemptNumber)}/${EXIT_RECORD_FILE}`;
 }
 
 /** Made with `mkdir` by the execution that runs the attempt; a second one finds it taken. */
-export function startGuardDirectory(job: string, attemptNumber: number, restart: number): string {
-  return `${attemptDirectory(job, attemptNumber)}/${START_GUARD_PREFIX}${restart}`;
+export function startGuardDirectory(job: string, attemptNumber: number): string {
+  return `${attemptDirectory(job, attemptNumber)}/${START_GUARD_DIRECTORY}`;
 }
 
 /** Who holds the guard: `slurm 123_4` or `pid 4711`. */
-export function ownerPath(job: string, attemptNumber: number, restart: number): string {
-  return `${startGuardDirectory(job, attemptNumber, restart)}/${OWNER_FILE}`;
+export function ownerPath(job: string, attemptNumber: number): string {
+  return `${startGuardDirectory(job, attemptNumber)}/${OWNER_FILE}`;
 }
 
 export function batchDirectory(rootDirectory: string, token: string): string {

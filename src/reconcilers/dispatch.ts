@@ -15,6 +15,7 @@ import type { NewEvent } from '../domain/events.ts';
 import { attemptLogPaths } from '../domain/layout.ts';
 import { renderBatchScript } from '../domain/script/batch-script.ts';
 import { loggedError } from './logged-error.ts';
+import { crashPoint } from './crash-point.ts';
 
 /** Most jobs claimed in one go: bounds the transaction and the memory of the scripts. */
 const CLAIM_LIMIT = 2_000;
@@ -73,6 +74,7 @@ async function claimIn(transaction: Transaction, { cluster, inFlight, maxArraySi
   const byJob = new Map(queued.map((job) => [job.jobId, job]));
   const recorded: RecordedBatch[] = [];
   const events: NewEvent[] = [];
+  crashPoint('dispatch-before-record');
   const { batches, unfit } = planScripts(queued, { settings, maxArraySize: maxArraySize() });
   for (const { job, reason } of unfit) events.push(...await failQueuedJob(transaction, job.jobId, reason));
   for (const { spec, script } of batches) {
@@ -148,9 +150,12 @@ async function submitOne(dependencies: DispatchDependencies, { batchId, spec, sc
   const { cluster, logger } = dependencies;
   const about = { batch: spec.token, tasks: spec.tasks.length };
   try {
+    crashPoint('dispatch-after-record');
     const submitted = await cluster.executor.submit(spec, script);
+    crashPoint('dispatch-after-sbatch');
     await store(dependencies, (transaction) => markBatchSubmitted(
       transaction, batchId, submitted.slurmJobId, submitted.answer, submittedTasks(cluster, spec, submitted)));
+    crashPoint('dispatch-after-commit');
     logger.info({ ...about, slurmJobId: submitted.slurmJobId }, 'batch submitted');
     return null;
   } catch (error) {

@@ -7,14 +7,15 @@ import type { Cluster, Observation } from '../cluster/executor.ts';
 import type { Database } from '../db/database.ts';
 import { readSettlingAttempts, type TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
 import { applyAttemptChanges, type ChangedAttempt } from '../db/write/attempts.ts';
-import { markBatchSubmitted, returnBatchToQueue } from '../db/write/dispatch.ts';
 import { appendEvents } from '../db/write/events.ts';
 import { transact } from '../db/transaction.ts';
 import { decideAttemptChange } from '../domain/attempt-change.ts';
 import { isTerminalAttemptState } from '../domain/states.ts';
-import { submittedTask } from './dispatch.ts';
+import { crashPoint } from './crash-point.ts';
 import { gatherHarvest, type Harvest, type HarvestTarget } from './harvest.ts';
 import { hasNews, storeHarvest, type HarvestedAttempt } from './harvest-store.ts';
+import { keyOf, resolveOpenBatches } from './open-batches.ts';
+import { followRequeues } from './requeues.ts';
 
 /** Attempts whose facts are committed in one transaction: bounds how long the event log stays locked. */
 const COMMIT_CHUNK = 100;
@@ -39,7 +40,7 @@ export async function observeCluster(dependencies: ObserveDependencies, active: 
   const settling = await readSettlingAttempts(database, cluster.settings.name);
   if (tracked.length === 0 && settling.length === 0) return 0;
   const observations = await observe(dependencies, tracked);
-  const known = await resolveOpenBatches(dependencies, tracked, observations);
+  const known = await followRequeues(dependencies, await resolveOpenBatches(dependencies, tracked, observations), observations);
   const settled = (row: TrackedAttemptRow): boolean => dependencies.now().getTime() - (row.jobFinishedAt?.getTime() ?? 0) > SETTLE_SECONDS * 1000;
   const targets = [
     ...known.filter((row) => mayHaveFiles(row, observations.get(keyOf(row))))
@@ -49,8 +50,6 @@ export async function observeCluster(dependencies: ObserveDependencies, active: 
   const harvests = await gatherHarvest({ database, cluster, now: dependencies.now() }, targets);
   return commit(dependencies, known, targets, observations, harvests);
 }
-
-const keyOf = (row: { token: string; taskIndex: number }): string => `${row.token} ${row.taskIndex}`;
 
 /** A pending attempt has written nothing yet; one that the scheduler no longer mentions may have ended and left its record. */
 function mayHaveFiles(row: TrackedAttemptRow, seen: Observation | undefined): boolean {
@@ -72,39 +71,6 @@ async function observe({ cluster, lastSeen, logger, now }: ObserveDependencies, 
   for (const key of lastSeen.keys()) if (!tracing.has(key)) lastSeen.delete(key);
   for (const key of tracing) if (observations.has(key) || !lastSeen.has(key) || report.isIncomplete === true) lastSeen.set(key, time);
   return observations;
-}
-
-/**
- * A batch whose answer was lost is looked up by its token: found, it is adopted; not found after the grace period, its jobs
- * go back to the queue. Answers the attempts that are known to be on the cluster.
- */
-async function resolveOpenBatches(
-  { database, cluster, lastSeen, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[], observations: Map<string, Observation>,
-): Promise<TrackedAttemptRow[]> {
-  const open = new Map<string, TrackedAttemptRow[]>();
-  for (const row of tracked) if (row.state === 'SUBMITTING') open.set(row.batchId, [...open.get(row.batchId) ?? [], row]);
-  const adopted = new Map<string, string>();
-  for (const [batchId, rows] of open) {
-    const about = { batch: rows[0]!.token };
-    const seen = rows.flatMap((row) => observations.get(keyOf(row)) ?? []);
-    if (seen.length > 0) {
-      const slurmJobId = cluster.settings.kind === 'SLURM' ? seen[0]!.slurmJobId.split('_')[0]! : null;
-      const tasks = seen.map((observation) => submittedTask(cluster, observation.token, observation.slurmJobId, observation.taskIndex));
-      await transact(database, async (transaction) => appendEvents(transaction, await markBatchSubmitted(transaction, batchId, slurmJobId, null, tasks)));
-      for (const observation of seen) adopted.set(keyOf(observation), observation.slurmJobId);
-      logger.info({ ...about, slurmJobId }, 'batch adopted: it had been submitted after all');
-    // Not from the submission itself: sbatch may have been waited for until long after, or a process have ended meanwhile.
-    } else if (now().getTime() - (lastSeen.get(keyOf(rows[0]!)) ?? now().getTime()) > cluster.settings.submitGraceSeconds * 1000) {
-      const why = `no trace of it on the cluster ${cluster.settings.submitGraceSeconds} s after the submission broke off`;
-      await transact(database, async (transaction) => appendEvents(transaction, await returnBatchToQueue(transaction, batchId, why, null)));
-      logger.warn(about, 'batch returned to the queue: it was never submitted');
-    }
-  }
-  return tracked.flatMap((row): TrackedAttemptRow[] => {
-    if (row.state !== 'SUBMITTING') return [row];
-    const slurmJobId = adopted.get(keyOf(row));
-    return slurmJobId === undefined ? [] : [{ ...row, state: 'PENDING', slurmJobId }];
-  });
 }
 
 /** What one round came to for one attempt. */
@@ -131,11 +97,16 @@ async function commit(
   }).filter(({ changed, harvested }) => changed !== null || (harvested !== null && hasNews(harvested, now())));
   for (let start = 0; start < findings.length; start += COMMIT_CHUNK) {
     const chunk = findings.slice(start, start + COMMIT_CHUNK);
+    const ends = chunk.some(({ changed }) => changed !== null && isTerminalAttemptState(changed.change.state));
+    crashPoint('harvest-before-commit');
+    if (ends) crashPoint('end-before-commit');
     await transact(database, async (transaction) => {
       const moved = await applyAttemptChanges(transaction, chunk.flatMap(({ changed }) => changed ?? []));
       const stored = await storeHarvest(transaction, chunk.flatMap(({ harvested }) => harvested ?? []), now());
       await appendEvents(transaction, [...stored, ...moved]);
     });
+    crashPoint('harvest-after-commit');
+    if (ends) crashPoint('end-after-commit');
   }
   return findings.length;
 }

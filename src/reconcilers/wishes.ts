@@ -6,6 +6,7 @@ import type { Database } from '../db/database.ts';
 import type { TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
 import { transact } from '../db/transaction.ts';
 import { markHeldOnCluster } from '../db/write/attempts.ts';
+import { crashPoint } from './crash-point.ts';
 
 /** A cancel that has shown no effect is sent again after this. */
 const CANCEL_AGAIN_AFTER_MS = 30_000;
@@ -25,7 +26,9 @@ export async function carryOutWishes({ database, cluster, cancelledAt, logger, n
   const time = now().getTime();
   const due = rows.filter((row) => row.cancelRequested && time - (cancelledAt.get(row.slurmJobId!) ?? 0) > CANCEL_AGAIN_AFTER_MS);
   if (due.length > 0) {
+    crashPoint('cancel-before');
     const isTold = await tell(logger, () => cluster.executor.cancel(due.map((row) => row.slurmJobId!)));
+    crashPoint('cancel-after');
     if (isTold) for (const row of due) cancelledAt.set(row.slurmJobId!, time);
   }
   const present = new Set(rows.map((row) => row.slurmJobId));

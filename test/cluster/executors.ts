@@ -84,6 +84,7 @@ export function trackedAttempts(batch: BatchSpec, submitted: Submitted | null): 
   return batch.tasks.map((task, taskIndex) => ({
     token: batch.token, taskIndex, taskCount: batch.tasks.length, slurmJobId: submitted?.taskSlurmJobIds[taskIndex] ?? null,
     jobDirectory: task.jobDirectory, attemptNumber: task.attemptNumber, submittedAt: new Date(), timeLimitMinutes: batch.resources.timeLimitMinutes,
+    startedAt: null, restart: 0,
   }));
 }
 

@@ -8,7 +8,7 @@ describe('the layout on a cluster', () => {
 
   it('keeps what an attempt leaves apart from other attempts and runs', () => {
     expect(exitRecordPath('/j', 2)).toBe('/j/attempts/2/exit.json');
-    expect(ownerPath('/j', 2, 1)).toBe('/j/attempts/2/started-r1/owner');
+    expect(ownerPath('/j', 2)).toBe('/j/attempts/2/started/owner');
     expect(localMarkPath('/r', '12.34', 'cancelled')).toBe('/r/.expgraph/local/12.34.cancelled');
   });
 

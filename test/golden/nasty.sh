@@ -116,6 +116,8 @@ export PATH="${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 if [ -z "$HOME" ]; then unset HOME; HOME=~; export HOME; fi
 expgraph_host=${SLURMD_NODENAME:-$HOSTNAME}
 expgraph_restart=${SLURM_RESTART_COUNT:-0}
+# Each run after a requeue is an attempt of its own: the numbers go on from the one that was submitted.
+expgraph_attempt=$((expgraph_attempt + expgraph_restart))
 if [ -n "$expgraph_slurm_id" ]; then
   expgraph_owner="slurm $expgraph_slurm_id"
   expgraph_slurm_json="\"$expgraph_slurm_id\""
@@ -127,7 +129,7 @@ else
   expgraph_pass_term=1
 fi
 expgraph_attempt_dir=$expgraph_job_dir/attempts/$expgraph_attempt
-expgraph_guard=$expgraph_attempt_dir/started-r$expgraph_restart
+expgraph_guard=$expgraph_attempt_dir/started
 expgraph_working_dir=${expgraph_working_dir:-$expgraph_job_dir}
 expgraph_child=
 expgraph_pending=

@@ -60,7 +60,7 @@ export async function fakeCluster(name: string): Promise<FakeCluster> {
 }
 
 const nothingKnown: Omit<Observation, 'token' | 'taskIndex' | 'slurmJobId'> = {
-  state: 'RUNNING', reason: null, nodeList: null, exitCode: null, signal: null, estimatedStartAt: null, startedAt: null, finishedAt: null, elapsedSeconds: null, maxRssBytes: null,
+  state: 'RUNNING', reason: null, nodeList: null, exitCode: null, signal: null, estimatedStartAt: null, startedAt: null, finishedAt: null, elapsedSeconds: null, maxRssBytes: null, earlierRuns: [],
 };
 
 export async function putFile(path: string, text: string): Promise<void> {

@@ -12,7 +12,7 @@ import { promisify } from 'node:util';
 import { buildRig, removeRig, type Report, type Rig, type RigCluster } from './build.ts';
 import { withLock } from './lock.ts';
 import { installPackages, rigUnavailableReason, unixUser } from './packages.ts';
-import { isAlive, readRecord, readRecords, recordDeliberateStop } from './processes.ts';
+import { endAll, isAlive, readRecord, readRecords, recordDeliberateStop, startDaemon } from './processes.ts';
 import { crashNode, startNodeDaemon, untilNodesUp } from './slurm-cluster.ts';
 import { crashSshDaemon, startSshDaemon } from './sshd.ts';
 
@@ -99,6 +99,19 @@ export async function stopSshd(rig: Rig, cluster: string): Promise<void> {
 /** Opens the door again, on the same port with the same host key. */
 export async function startSshd(rig: Rig, cluster: string): Promise<void> {
   await startSshDaemon(rig.directory, cluster, rigCluster(rig, cluster).sshPort);
+}
+
+/** Stops a daemon in good order: `slurmctld.alpha`, `slurmdbd`. */
+export async function stopDaemon(rig: Rig, name: string): Promise<void> {
+  const record = readRecord(rig.directory, name);
+  recordDeliberateStop(rig.directory, record);
+  await endAll([record.process]);
+}
+
+/** Starts a stopped daemon again as it was. */
+export function restartDaemon(rig: Rig, name: string): void {
+  const { argv, environment } = readRecord(rig.directory, name);
+  startDaemon(rig.directory, { name, argv, environment });
 }
 
 export interface SlurmOptions {

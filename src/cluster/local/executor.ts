@@ -87,7 +87,7 @@ class LocalExecutor implements Executor {
     const id = attempt.slurmJobId ?? await this.#findByOwner(attempt, processes);
     const identity = id === null ? null : parseProcessId(id);
     if (id === null || identity === null) return null;
-    const startedAt = await modifiedAt(ownerPath(attempt.jobDirectory, attempt.attemptNumber, 0));
+    const startedAt = await modifiedAt(ownerPath(attempt.jobDirectory, attempt.attemptNumber));
     const alive = processes.get(identity.pid)?.startTicks === identity.startTicks;
     const groupPids = [...processes.values()].filter(({ groupId }) => groupId === identity.pid).map(({ pid }) => pid);
     if (alive) {
@@ -99,14 +99,14 @@ class LocalExecutor implements Executor {
     }
     const seen = {
       token: attempt.token, taskIndex: attempt.taskIndex, slurmJobId: id, nodeList: hostname(),
-      maxRssBytes: this.#peakBytes.get(id) || null, estimatedStartAt: null,
+      maxRssBytes: this.#peakBytes.get(id) || null, estimatedStartAt: null, earlierRuns: [],
     };
     if (alive) return { ...seen, state: 'RUNNING', reason: null, exitCode: null, signal: null, startedAt, finishedAt: null, elapsedSeconds: null };
     return { ...seen, ...await this.#readEnd(id, attempt, startedAt) };
   }
 
   /** The process was dead before this is read, and a script writes its record before it ends: no record now is none ever. */
-  async #readEnd(id: string, attempt: TrackedAttempt, guardTakenAt: Date | null): Promise<Omit<Observation, 'token' | 'taskIndex' | 'slurmJobId' | 'nodeList' | 'maxRssBytes' | 'estimatedStartAt'>> {
+  async #readEnd(id: string, attempt: TrackedAttempt, guardTakenAt: Date | null): Promise<Omit<Observation, 'token' | 'taskIndex' | 'slurmJobId' | 'nodeList' | 'maxRssBytes' | 'estimatedStartAt' | 'earlierRuns'>> {
     const [text, cancelledAt, timedOutAt] = await Promise.all([
       readFile(exitRecordPath(attempt.jobDirectory, attempt.attemptNumber), 'utf8').catch(() => ''),
       modifiedAt(localMarkPath(this.#root, id, 'cancelled')), modifiedAt(localMarkPath(this.#root, id, 'timed-out')),
@@ -141,7 +141,7 @@ class LocalExecutor implements Executor {
 
   /** The attempt's process by the owner file of its start guard; null when it never took the guard. */
   async #findByOwner({ token, jobDirectory, attemptNumber }: TrackedAttempt, processes: Map<number, ProcessRow>): Promise<string | null> {
-    const owner = await readFile(ownerPath(jobDirectory, attemptNumber, 0), 'utf8').catch(() => '');
+    const owner = await readFile(ownerPath(jobDirectory, attemptNumber), 'utf8').catch(() => '');
     const pid = Number(/^pid (\d+)$/m.exec(owner)?.[1]);
     if (Number.isNaN(pid)) return null;
     const row = processes.get(pid);

@@ -10,6 +10,7 @@ import {
 import { taskSlurmJobId } from './job-ids.ts';
 import { countStates, parseConfig, parsePartitions } from './parse-cluster.ts';
 import { parseAccounting, parseQueue, type JobRow, type Listing } from './parse.ts';
+import { endOf, mayBeRerun, mustBeRerun, runsBefore, untoldRuns, type Sighting } from './requeued.ts';
 import { readSubmitAnswer } from './submit-answer.ts';
 
 /** How far the cluster's clock may be behind ours when a submission is looked up by its time. */
@@ -60,16 +61,39 @@ class SlurmExecutor implements Executor {
     const tracked = new TrackedTasks(attempts);
     const queue = parseQueue(await this.#text(queueCommand(await this.#userName())), tracked.isWanted);
     const listed = tracked.match(queue.rows, () => true);
-    const active = listed.filter(({ state }) => !isTerminalAttemptState(state));
-    const seen = new Set(active.map(keyOf));
+    const inQueue = listed.filter(({ state }) => !isTerminalAttemptState(state));
+    const seen = new Set(inQueue.map(keyOf));
+    const { active, problems } = await this.#tellReruns(inQueue, new Map(attempts.map((attempt) => [keyOf(attempt), attempt])));
     const accounting = await this.#accounting(attempts.filter((attempt) => !seen.has(keyOf(attempt))), new Set(listed.map(keyOf)));
     const accounted = new Set(accounting.observations.map(keyOf));
     const ended = listed.filter((observation) => !seen.has(keyOf(observation)) && !accounted.has(keyOf(observation)));
     return {
       observations: [...active, ...accounting.observations, ...this.#awaitAccounting(ended, new Set(attempts.map(keyOf)))],
-      problems: [...queue.problems, ...accounting.problems],
+      problems: [...queue.problems, ...problems, ...accounting.problems],
       isIncomplete: accounting.isIncomplete === true,
     };
+  }
+
+  /** Completes what the queue says of jobs that were put back into it with how their earlier runs ended. */
+  async #tellReruns(inQueue: Sighting[], attempts: Map<string, TrackedAttempt>): Promise<{ active: Sighting[]; problems: string[] }> {
+    const attemptOf = (seen: Sighting): TrackedAttempt => attempts.get(keyOf(seen))!;
+    const suspects = inQueue.filter((seen) => mayBeRerun(attemptOf(seen), seen));
+    if (suspects.length === 0) return { active: inQueue, problems: [] };
+    const tracked = new TrackedTasks(suspects.map(attemptOf));
+    const { rows, problems } = await this.#list(accountingByIdCommands(suspects.map(({ slurmJobId }) => slurmJobId)), tracked);
+    const now = Date.now();
+    const active = inQueue.flatMap((seen): Sighting[] => {
+      if (!suspects.includes(seen)) return [seen];
+      const attempt = attemptOf(seen);
+      const row = rows.find(({ baseId, jobName, taskIndexes }) => jobName === seen.token && seen.slurmJobId.split('_')[0] === baseId && (taskIndexes === null || taskIndexes.includes(seen.taskIndex)));
+      const earlierRuns = row === undefined ? [] : runsBefore(seen, row);
+      if (earlierRuns.length > attempt.restart) return [{ ...seen, earlierRuns }];
+      if (!mustBeRerun(attempt, seen)) return [seen];
+      const since = this.#endSeenAt.get(keyOf(seen)) ?? now;
+      this.#endSeenAt.set(keyOf(seen), since);
+      return now - since >= ACCOUNTING_WAIT_MS ? [{ ...seen, earlierRuns: untoldRuns(attempt) }] : [];
+    });
+    return { active, problems };
   }
 
   /**
@@ -185,8 +209,8 @@ class TrackedTasks {
   readonly isWanted = (jobName: string): boolean => this.#byToken.has(jobName);
 
   /** @param bareIdMeansAll whether a row of an array's bare id speaks of each of its tasks here, or of none */
-  match(rows: JobRow[], isEvidence: (row: JobRow) => boolean, bareIdMeansAll = false): Observation[] {
-    const found = new Map<string, Observation>();
+  match(rows: JobRow[], isEvidence: (row: JobRow) => boolean, bareIdMeansAll = false): Sighting[] {
+    const found = new Map<string, Sighting>();
     // A row of a task's own outranks one that speaks of the tasks still waiting when it was written.
     const byPrecision = [...rows].sort((a, b) => precision(a) - precision(b));
     for (const row of byPrecision) {
@@ -203,16 +227,16 @@ class TrackedTasks {
     return attempts.filter(({ taskCount }) => taskCount === 1 || bareIdMeansAll).map(({ taskIndex }) => taskIndex);
   }
 
-  #observe(row: JobRow, taskIndex: number): Observation | null {
+  #observe(row: JobRow, taskIndex: number): Sighting | null {
     const attempt = this.#byToken.get(row.jobName)?.get(taskIndex);
     if (attempt === undefined) return null;
     const slurmJobId = taskSlurmJobId(row.baseId, taskIndex, attempt.taskCount);
     // The same name under another id is a second submission, which the start guard keeps from running.
     if (attempt.slurmJobId !== null && attempt.slurmJobId !== slurmJobId) return null;
-    const { state, reason, nodeList, exitCode, signal, estimatedStartAt, startedAt, finishedAt, elapsedSeconds, maxRssBytes } = row;
+    const { state, reason, nodeList, exitCode, signal, estimatedStartAt, startedAt, finishedAt, elapsedSeconds, maxRssBytes, submittedAt } = row;
     return {
       token: row.jobName, taskIndex, slurmJobId, state, reason, nodeList, exitCode, signal,
-      estimatedStartAt, startedAt, finishedAt, elapsedSeconds, maxRssBytes,
+      estimatedStartAt, startedAt, finishedAt, elapsedSeconds, maxRssBytes, submittedAt, earlierRuns: row.earlierRuns.map(endOf),
     };
   }
 }

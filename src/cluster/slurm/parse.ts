@@ -22,6 +22,10 @@ export interface JobRow {
   finishedAt: Date | null;
   elapsedSeconds: number | null;
   maxRssBytes: number | null;
+  /** When it was submitted or, after a requeue, put back into the queue. */
+  submittedAt: Date | null;
+  /** Accounting's rows of the runs before a requeue, oldest first. */
+  earlierRuns: JobRow[];
 }
 
 export interface Listing {
@@ -29,6 +33,8 @@ export interface Listing {
   problems: string[];
 }
 
+/** Why a run ended that was put back into the queue, where SLURM gives no other reason (NODE_FAIL, PREEMPTED). */
+export const REQUEUED_REASON = 'requeued';
 /** States before the start: squeue's start time is then a forecast. */
 const WAITING: readonly AttemptState[] = ['PENDING', 'CONFIGURING'];
 
@@ -36,7 +42,7 @@ const WAITING: readonly AttemptState[] = ['PENDING', 'CONFIGURING'];
 export function parseQueue(text: string, isWanted: (jobName: string) => boolean): Listing {
   const listing: Listing = { rows: [], problems: [] };
   for (const line of lines(text)) {
-    const [id = '', stateWord = '', reason = '', nodes = '', start = '', , , used = '', ...name] = line.split('|');
+    const [id = '', stateWord = '', reason = '', nodes = '', start = '', submit = '', , used = '', ...name] = line.split('|');
     if (name.length === 0) {
       listing.problems.push(`squeue: cannot read the row ${JSON.stringify(line)}`);
       continue;
@@ -55,45 +61,49 @@ export function parseQueue(text: string, isWanted: (jobName: string) => boolean)
       estimatedStartAt: state === 'PENDING' ? parseMoment(start) : null,
       // A job that never had a node never started, though a moment may be given.
       startedAt: WAITING.includes(state) || nodeList === null ? null : parseMoment(start),
-      finishedAt: null, elapsedSeconds: isTerminalAttemptState(state) ? parseSeconds(used) : null, maxRssBytes: null,
+      finishedAt: null, elapsedSeconds: isTerminalAttemptState(state) ? parseSeconds(used) : null, maxRssBytes: null, submittedAt: parseMoment(submit), earlierRuns: [],
     });
   }
   return listing;
 }
 
-interface AccountingRun {
-  row: JobRow;
-  submittedAt: number;
-}
-
 /**
- * Reads sacct's answer to ACCOUNTING_FIELDS. A job that was requeued has a row for each run: the newest one stands.
- * The rows of its steps follow a run's own row and say how much memory it took.
+ * Reads sacct's answer to ACCOUNTING_FIELDS. A job that was requeued has a row for each run: the newest one stands, with those
+ * before it. The rows of its steps follow a run's own row and say how much memory it took.
  */
 export function parseAccounting(text: string, isWanted: (jobName: string) => boolean): Listing {
   const problems: string[] = [];
-  const newest = new Map<string, AccountingRun>();
-  let run: AccountingRun | null = null;
+  const runsById = new Map<string, JobRow[]>();
+  let run: JobRow | null = null;
   for (const line of lines(text)) {
     const fields = line.split('|');
     const [id = '', jobName = ''] = fields;
     if (fields.length < 12) {
       problems.push(`sacct: cannot read the row ${JSON.stringify(line)}`);
     } else if (id.includes('.')) {
-      if (run !== null && id.startsWith(`${idOf(run.row)}.`)) run.row.maxRssBytes = larger(run.row.maxRssBytes, parseBytes(fields[10] ?? ''));
+      if (run !== null && id.startsWith(`${idOf(run)}.`)) run.maxRssBytes = larger(run.maxRssBytes, parseBytes(fields[10] ?? ''));
     } else {
       run = isWanted(jobName) ? readRun(fields, line, problems) : null;
-      const known = newest.get(id);
-      if (run !== null && (known === undefined || run.submittedAt >= known.submittedAt)) newest.set(id, run);
+      if (run !== null) runsById.set(id, [...runsById.get(id) ?? [], run]);
     }
   }
-  return { rows: [...newest.values()].map(({ row }) => row), problems };
+  return { rows: [...runsById.values()].map(newestRun), problems };
 }
 
-function readRun(fields: string[], line: string, problems: string[]): AccountingRun | null {
+function newestRun(runs: JobRow[]): JobRow {
+  const inOrder = [...runs].sort((a, b) => (a.submittedAt?.getTime() ?? 0) - (b.submittedAt?.getTime() ?? 0));
+  const newest = inOrder.at(-1)!;
+  // It waits again, of which accounting has no row before it starts.
+  if (newest.reason === REQUEUED_REASON) return { ...newest, state: 'PENDING', reason: null, nodeList: null, startedAt: null, finishedAt: null, elapsedSeconds: null, maxRssBytes: null, earlierRuns: inOrder };
+  return { ...newest, earlierRuns: inOrder.slice(0, -1) };
+}
+
+function readRun(fields: string[], line: string, problems: string[]): JobRow | null {
   const [id = '', jobName = '', stateWord = '', exit = '', , reason = '', nodes = '', start = '', end = '', elapsed = '', , submit = ''] = fields;
   const listed = parseListedId(id);
-  const state = attemptStateOf(stateWord);
+  // Of a run that is over: the job itself is not.
+  const wasRequeued = /^REQUEUED\b/.test(stateWord) && parseMoment(end) !== null;
+  const state = wasRequeued ? 'CANCELLED' : attemptStateOf(stateWord);
   if (listed === null || state === null) {
     problems.push(unknown('sacct', listed === null ? 'id' : 'state', listed === null ? id : stateWord, line));
     return null;
@@ -101,16 +111,13 @@ function readRun(fields: string[], line: string, problems: string[]): Accounting
   const nodeList = parseWord(nodes);
   const ended = isTerminalAttemptState(state);
   return {
-    submittedAt: parseMoment(submit)?.getTime() ?? 0,
-    row: {
-      ...listed, jobName, state, reason: cancelledBy(stateWord) ?? parseWord(reason), nodeList,
-      ...(ended ? parseExitCode(exit) : { exitCode: null, signal: null }),
-      estimatedStartAt: null,
-      startedAt: nodeList === null ? null : parseMoment(start),
-      finishedAt: ended ? parseMoment(end) : null,
-      elapsedSeconds: ended && /^\d+$/.test(elapsed) ? Number(elapsed) : null,
-      maxRssBytes: null,
-    },
+    ...listed, jobName, state, reason: wasRequeued ? REQUEUED_REASON : cancelledBy(stateWord) ?? parseWord(reason), nodeList,
+    ...(ended && !wasRequeued ? parseExitCode(exit) : { exitCode: null, signal: null }),
+    estimatedStartAt: null,
+    startedAt: nodeList === null ? null : parseMoment(start),
+    finishedAt: ended ? parseMoment(end) : null,
+    elapsedSeconds: ended && /^\d+$/.test(elapsed) ? Number(elapsed) : null,
+    maxRssBytes: null, submittedAt: parseMoment(submit), earlierRuns: [],
   };
 }
 

@@ -15,6 +15,7 @@ export interface TrackedAttemptRow {
   attemptNumber: number;
   experimentId: string;
   sweepId: string | null;
+  restart: number;
   state: AttemptState;
   reason: string | null;
   token: string;
@@ -44,6 +45,7 @@ const columns = {
   attemptNumber: attempts.number,
   experimentId: jobs.experimentId,
   sweepId: jobs.sweepId,
+  restart: attempts.restart,
   state: attempts.state,
   reason: attempts.reason,
   token: batches.token,

@@ -14,6 +14,8 @@ export const attempts = pgTable('attempts', {
   batchId: uuid('batch_id').notNull().references(() => batches.id),
   /** Index of the array task inside the batch; 0 for a batch of one. */
   taskIndex: integer('task_index').notNull(),
+  /** How often SLURM had put the job back into its queue before this attempt: attempts of one submission share its id. */
+  restart: integer('restart').notNull().default(0),
   state: text('state').$type<AttemptState>().notNull(),
   reason: text('reason'),
   /** `123` or `123_4`; on the local executor `pid.startTicks`. */
@@ -40,7 +42,7 @@ export const attempts = pgTable('attempts', {
 }, (table) => [
   primaryKey({ columns: [table.jobId, table.number] }),
   unique('attempts_id').on(table.id),
-  unique('attempts_batch_task').on(table.batchId, table.taskIndex),
+  unique('attempts_batch_task').on(table.batchId, table.taskIndex, table.restart),
   index('attempts_active').on(table.cluster)
     .where(sql`state in ('SUBMITTING', 'PENDING', 'CONFIGURING', 'RUNNING', 'SUSPENDED', 'COMPLETING')`),
   index('attempts_slurm_job').on(table.cluster, table.slurmJobId),

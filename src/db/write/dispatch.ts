@@ -171,11 +171,13 @@ export async function markBatchRefused(transaction: Transaction, batchId: string
 /**
  * Nothing of the batch runs and nothing will: its jobs go back to the queue (or end as CANCELLED where that was asked for
  * meanwhile). The attempts never happened, so their numbers are given out again: the start guard of the same number keeps a
- * submission that turns up after all from running twice.
+ * submission that turns up after all from running twice. On the local machine some tasks of a batch may run: those stay.
  */
 export async function returnBatchToQueue(transaction: Transaction, batchId: string, error: string, answer: string | null): Promise<NewEvent[]> {
   await transaction.execute(sql`
-    update batches set state = 'ABANDONED', error = ${error}, answer = ${answer}, answered_at = now() where id = ${batchId}`);
+    update batches set error = ${error}, answer = coalesce(${answer}, answer), answered_at = now(),
+      state = case when exists (select 1 from attempts where batch_id = ${batchId} and state <> 'SUBMITTING') then 'SUBMITTED' else 'ABANDONED' end
+    where id = ${batchId}`);
   const { rows } = await transaction.execute<AttemptStep & { state: JobState }>(sql`
     with attempt as (delete from attempts where batch_id = ${batchId} and state = 'SUBMITTING' returning job_id, number)
     update jobs set attempt_count = attempt.number - 1,

@@ -88,4 +88,5 @@ describe.skipIf(rigUnavailableReason() !== null)('the SLURM executor', () => {
 
 const trackedOne = {
   token: 'eg-x', taskIndex: 0, taskCount: 1, slurmJobId: '1', jobDirectory: '/nowhere', attemptNumber: 1, submittedAt: new Date(), timeLimitMinutes: null,
+  startedAt: null, restart: 0,
 };

@@ -12,7 +12,7 @@ function executorWithSacct(sacct: ExecResult): ReturnType<typeof openSlurmExecut
 }
 
 const attempt: TrackedAttempt = {
-  token: 'eg-abc', taskIndex: 0, taskCount: 1, slurmJobId: null, jobDirectory: '/scratch/j', attemptNumber: 1, submittedAt: new Date(), timeLimitMinutes: null,
+  token: 'eg-abc', taskIndex: 0, taskCount: 1, slurmJobId: null, jobDirectory: '/scratch/j', attemptNumber: 1, submittedAt: new Date(), timeLimitMinutes: null, startedAt: null, restart: 0,
 };
 
 test('says that absence means nothing when sacct fails', async () => {

@@ -72,6 +72,17 @@ describe('sacct', () => {
     expect({ rows: rows.map(short), problems }).toEqual({ rows: expected, problems: [] });
   });
 
+  it.each([
+    ['sacct-requeue.txt', ['CANCELLED requeued']],
+    ['sacct-requeued-pending.txt', ['CANCELLED requeued']],
+    ['sacct-node-requeue.txt', ['NODE_FAIL null']],
+    ['sacct-done.txt', []],
+  ])('tells how the runs before a requeue ended: %s', (name, expected) => {
+    const { earlierRuns } = accounting(name).rows[0]!;
+    expect(earlierRuns.map(({ state, reason }) => `${state} ${reason}`)).toEqual(expected);
+    for (const run of earlierRuns) expect(run).toMatchObject({ startedAt: expect.any(Date), finishedAt: expect.any(Date), elapsedSeconds: expect.any(Number) });
+  });
+
   it('takes the newest run of a job that was requeued, with the memory of that run', () => {
     const [run, ...others] = accounting('sacct-requeue.txt').rows;
     const [, , first] = /\|REQUEUED\|.*?\|a\d\|([^|]+)\|([^|]+)\|/.exec(recorded('sacct-requeue.txt')) ?? [];

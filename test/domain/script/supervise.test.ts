@@ -39,7 +39,7 @@ function start(batch: BatchSpec, environment: Record<string, string> = {}, logNa
 
 const run = (batch: BatchSpec, environment?: Record<string, string>, logName?: string): Promise<Run> => start(batch, environment, logName).ended;
 const readJson = (path: string): Record<string, any> => JSON.parse(readFileSync(path, 'utf8')) as Record<string, any>;
-const recordOf = (task: TaskSpec): Record<string, any> => readJson(exitRecordPath(task.jobDirectory, task.attemptNumber));
+const recordOf = (task: TaskSpec, attempt = task.attemptNumber): Record<string, any> => readJson(exitRecordPath(task.jobDirectory, attempt));
 
 async function untilExists(path: string): Promise<void> {
   mkdirSync(join(path, '..'), { recursive: true });
@@ -97,11 +97,12 @@ describe('a script that runs', () => {
   it('records how it ended', async () => {
     const task = taskOf(root, 'a', { attemptNumber: 2 });
     await run(batchOf(root, [task]), { SLURM_JOB_ID: '12', SLURM_RESTART_COUNT: '1', SLURMD_NODENAME: 'n1' }, '12');
-    const record = recordOf(task);
-    expect(record).toMatchObject({ attempt: 2, exitCode: 0, signal: null, host: 'n1', slurmJobId: '12', restart: 1 });
+    // Submitted as attempt 2, requeued once.
+    const record = recordOf(task, 3);
+    expect(record).toMatchObject({ attempt: 3, exitCode: 0, signal: null, host: 'n1', slurmJobId: '12', restart: 1 });
     expect(parseExitRecord(JSON.stringify(record))?.startedAt?.toISOString()).toBe(record['startedAt']);
     expect(Math.abs(Date.now() - Date.parse(record['finishedAt']))).toBeLessThan(60_000);
-    expect(readFileSync(`${task.jobDirectory}/attempts/2/started-r1/owner`, 'utf8')).toBe('slurm 12\n');
+    expect(readFileSync(`${task.jobDirectory}/attempts/3/started/owner`, 'utf8')).toBe('slurm 12\n');
     const events = readFileSync(`${task.jobDirectory}/events.jsonl`, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as { event: string });
     expect(events.map(({ event }) => event)).toEqual(['started', 'finished']);
     expect(existsSync(`${task.jobDirectory}/error.txt`)).toBe(false);
@@ -150,13 +151,14 @@ describe('a script that runs', () => {
     const task = taskOf(root, 'a', { identity: identityOf({ command }) });
     await run(batchOf(root, [task]), { SLURM_JOB_ID: '9' }, '9');
     await run(batchOf(root, [task]), { SLURM_JOB_ID: '9', SLURM_RESTART_COUNT: '1' }, '9');
-    expect(recordOf(task)).toMatchObject({ exitCode: 0, restart: 1 });
-    expect(readdirSync(`${task.jobDirectory}/attempts/1/started-r1`).sort()).toEqual(['owner', 'previous-error.txt', 'previous-exit.json', 'previous-result.json']);
+    expect(recordOf(task)).toMatchObject({ attempt: 1, exitCode: 4, restart: 0 });
+    expect(recordOf(task, 2)).toMatchObject({ attempt: 2, exitCode: 0, restart: 1 });
+    expect(readdirSync(`${task.jobDirectory}/attempts/2/started`).sort()).toEqual(['owner', 'previous-error.txt', 'previous-result.json']);
     expect(existsSync(`${task.jobDirectory}/error.txt`)).toBe(false);
     expect(readFileSync(`${task.jobDirectory}/metrics.jsonl`, 'utf8')).toBe('{"step": 1, \n');
-    const retry = { ...task, attemptNumber: 2 };
+    const retry = { ...task, attemptNumber: 3 };
     await run(batchOf(root, [retry], { token: 'eg-2' }), { SLURM_JOB_ID: '10' }, '10');
-    expect(recordOf(retry)).toMatchObject({ attempt: 2, exitCode: 0, restart: 0 });
+    expect(recordOf(retry)).toMatchObject({ attempt: 3, exitCode: 0, restart: 0 });
   });
 });
 

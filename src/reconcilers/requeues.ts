@@ -1,0 +1,43 @@
+/**
+ * A requeue (by hand, after a node failed, by preemption) is a new attempt under the same id. The attempt that was under way is
+ * closed with what ended it, and the next one opened; the script of the job counts in the same way (attempt + restart).
+ */
+import type { Logger } from 'pino';
+import type { EarlierRun, Observation } from '../cluster/executor.ts';
+import type { Database } from '../db/database.ts';
+import type { TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
+import { applyAttemptChanges } from '../db/write/attempts.ts';
+import { appendEvents } from '../db/write/events.ts';
+import { openNextRun } from '../db/write/requeues.ts';
+import { transact } from '../db/transaction.ts';
+import { decideAttemptChange } from '../domain/attempt-change.ts';
+import { keyOf } from './open-batches.ts';
+
+/** Answers the same attempts, with the newest run in the place of one that was requeued. */
+export async function followRequeues(
+  { database, logger }: { database: Database; logger: Logger }, tracked: TrackedAttemptRow[], observations: ReadonlyMap<string, Observation>,
+): Promise<TrackedAttemptRow[]> {
+  const followed: TrackedAttemptRow[] = [];
+  for (const row of tracked) {
+    let newest = row;
+    for (const ended of observations.get(keyOf(row))?.earlierRuns.slice(row.restart) ?? []) newest = await closeAndOpen(database, newest, ended);
+    if (newest !== row) logger.info({ job: row.jobId, slurmJobId: row.slurmJobId, attempt: newest.attemptNumber }, 'requeued: a new attempt');
+    followed.push(newest);
+  }
+  return followed;
+}
+
+async function closeAndOpen(database: Database, row: TrackedAttemptRow, ended: EarlierRun): Promise<TrackedAttemptRow> {
+  const change = decideAttemptChange(row, { ...ended, slurmJobId: row.slurmJobId ?? '', estimatedStartAt: null }, null, 0);
+  const reason = `requeued: ${change?.reason ?? 'put back into the queue'}`;
+  await transact(database, async (transaction) => {
+    const opened = await openNextRun(transaction, row, reason);
+    // After the next one is open the job no longer follows this attempt: it does not end with it.
+    const closed = opened.length === 0 || change === null ? [] : await applyAttemptChanges(transaction, [{ ...row, from: row.state, change }]);
+    await appendEvents(transaction, [...closed, ...opened]);
+  });
+  return {
+    ...row, attemptNumber: row.attemptNumber + 1, restart: row.restart + 1, state: 'PENDING', reason: null, nodeList: null, startedAt: null, estimatedStartAt: null,
+    submittedAt: new Date(),
+  };
+}
