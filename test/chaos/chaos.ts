@@ -92,7 +92,7 @@ async function playRound(scene: Scene, fault: Fault, key: string, executions: st
   await fault.before?.(scene);
   const seconds = (1 + 2 * random()).toFixed(1);
   const input = {
-    project: 'chaos', experiment: 'bench', name: key, idempotencyKey: key, space: { base: { key }, seeds: { values: Array.from({ length: JOBS_A_ROUND }, (_, seed) => seed) } },
+    project: 'chaos', experiment: 'bench', name: key, idempotencyKey: key, space: { base: { key, round: fault.name }, seeds: { values: Array.from({ length: JOBS_A_ROUND }, (_, seed) => seed) } },
     command: ['sh', '-c', 'echo "$EXPGRAPH_JOB_ID $EXPGRAPH_ATTEMPT" >> "$1"; sleep "$2"', 'sh', executions, seconds],
   };
   // As a careful client does it: asked again with the same key until there is an answer.

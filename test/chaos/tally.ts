@@ -9,7 +9,7 @@ export interface Tally {
   /** Submissions recorded, by their state. */
   submissions: Record<string, number>;
   states: Record<string, number>;
-  /** Why jobs did not complete, in the server's words. */
+  /** Why jobs did not complete: their round, the server's words and what the job itself left behind. */
   reasons: Record<string, number>;
   /** Jobs that are LOST, or that completed without ever having run. */
   lost: string[];
@@ -33,6 +33,8 @@ interface LastAttempt {
   id: string;
   state: string;
   state_reason: string | null;
+  round: string;
+  error_text: string | null;
   number: number;
   attempt_state: string;
   slurm_job_id: string | null;
@@ -40,7 +42,7 @@ interface LastAttempt {
 
 export async function tally({ query, events, executed, sacct }: Witnesses): Promise<Tally> {
   const { rows } = await query<LastAttempt>(`
-    select j.id, j.state, j.state_reason, a.number, a.state as attempt_state, a.slurm_job_id from jobs j left join attempts a on a.job_id = j.id and a.number = j.attempt_count order by j.id`);
+    select j.id, j.state, j.state_reason, j.config->>'round' as round, coalesce(nullif(a.error_text, ''), a.stderr_tail) as error_text, a.number, a.state as attempt_state, a.slurm_job_id from jobs j left join attempts a on a.job_id = j.id and a.number = j.attempt_count order by j.id`);
   const { rows: batches } = await query<{ state: string }>('select state from batches');
   const told = new Map((await sacct(rows.flatMap(({ slurm_job_id }) => slurm_job_id ?? []))).trim().split('\n').map((line) => {
     const [slurmJobId = '', state = ''] = line.split('|');
@@ -50,13 +52,17 @@ export async function tally({ query, events, executed, sacct }: Witnesses): Prom
   return {
     jobs: rows.length, executions: executed.length, submissions: Object.fromEntries(countBy(batches.map(({ state }) => state))),
     states: Object.fromEntries(countBy(rows.map(({ state }) => state))),
-    reasons: Object.fromEntries(countBy(rows.filter(({ state }) => state !== 'COMPLETED').map((row) => row.state_reason ?? 'none'))),
+    reasons: Object.fromEntries(countBy(rows.filter(({ state }) => state !== 'COMPLETED').map(whyNot))),
     lost: rows.filter((row) => row.state === 'LOST' || (row.state === 'COMPLETED' && !runs.has(`${row.id} ${row.number}`))).map(({ id, state }) => `${id} is ${state}`),
     doubled: [...runs].filter(([, count]) => count > 1).map(([attempt, count]) => `${attempt} ran ${count} times`),
     wrong: rows.filter((row) => told.get(row.slurm_job_id ?? '') !== row.attempt_state)
       .map((row) => `${row.id} (${row.slurm_job_id}) is ${row.attempt_state}, SLURM says ${told.get(row.slurm_job_id ?? '')}`),
     missedEvents: await missing(query, events),
   };
+}
+
+function whyNot({ round, state_reason, error_text }: LastAttempt): string {
+  return [round, state_reason, error_text?.split('\n')[0]].join('; ');
 }
 
 async function missing(query: pg.Pool['query'], events: StateEvent[]): Promise<string[]> {

@@ -5,6 +5,7 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { CrashPoint } from '../../src/reconcilers/crash-point.ts';
 import { openTestClient, type TestClient } from '../support/graphql-client.ts';
 
@@ -65,7 +66,7 @@ export async function openVictim(databaseUrl: string, configText: string): Promi
       const address = /at (\S+)/.exec(String(line?.[0]))?.[1];
       if (address === undefined && child.signalCode !== 'SIGKILL') throw new Error(`the server did not start: ${errors}`);
       const client = openTestClient(address ?? 'http://127.0.0.1:1/graphql', (await readFile(join(folder, 'token'), 'utf8')).trim());
-      life = { child, client, ended, following: address === undefined ? Promise.resolve() : follow(client, events) };
+      life = { child, client, ended, following: address === undefined ? Promise.resolve() : follow(client, events, () => child.exitCode !== null || child.signalCode !== null) };
     },
     request(query, variables) {
       if (life === null) throw new Error('the server does not run');
@@ -84,13 +85,20 @@ export async function openVictim(databaseUrl: string, configText: string): Promi
   };
 }
 
-/** Ends, without an error, when the server does. */
-async function follow(client: TestClient, events: StateEvent[]): Promise<void> {
-  try {
-    for await (const { data } of client.ws.iterate<{ jobEvents: StateEvent }>({ query: EVENTS, variables: { after: events.at(-1)?.cursor ?? '0' } })) {
-      if (data) events.push(data.jobEvents);
+/**
+ * As a careful client: an event that came with errors (its job could not be read while the database was away) does not count,
+ * and is asked for again by the cursor before it. Ends, without an error, with the server.
+ */
+async function follow(client: TestClient, events: StateEvent[], hasEnded: () => boolean): Promise<void> {
+  while (!hasEnded()) {
+    try {
+      for await (const { data, errors } of client.ws.iterate<{ jobEvents: StateEvent }>({ query: EVENTS, variables: { after: events.at(-1)?.cursor ?? '0' } })) {
+        if (errors || !data) break;
+        events.push(data.jobEvents);
+      }
+    } catch {
+      // The connection was lost with the server, or the stream ended with a coded error: on to the next try.
     }
-  } catch {
-    // The connection was lost with the server.
+    await delay(100);
   }
 }
