@@ -23,6 +23,32 @@ export interface ExecResult {
   stderr: Buffer;
 }
 
+/** How a stream ended. */
+export interface StreamEnd {
+  /** Null when the command was ended by a signal, and when its end was not seen. */
+  exitCode: number | null;
+  signal: string | null;
+  /** The last of what it wrote to standard error. */
+  stderr: string;
+  /** Why the end of the command itself was not seen: the connection was lost, or our side closed the stream. Else null. */
+  lost: string | null;
+}
+
+/**
+ * A command that runs for as long as it is wanted. The command must end by itself when its standard input ends: that is all it
+ * learns when our process is killed or the connection drops.
+ */
+export interface CommandStream {
+  /** Standard output as it comes; what is not taken holds the command back. Ends with the stream, however that ends. To be read once. */
+  stdout: AsyncIterable<Buffer>;
+  /** Resolves when more may be written. Rejects with TransportError `interrupted` when the stream has ended. */
+  write(text: string): Promise<void>;
+  /** Always resolves. */
+  ended: Promise<StreamEnd>;
+  /** Ends the command's input, then the command (TERM, soon after KILL); resolves when it is over. */
+  close(): Promise<void>;
+}
+
 export interface FileEntry {
   path: string;
   kind: 'file' | 'directory' | 'link' | 'other';
@@ -58,6 +84,12 @@ export interface Transport {
    * As a shell says it: exit code 127 for a command that does not exist, 126 for one that may not be run. All of argv is at most 120 KiB.
    */
   exec(argv: string[], options?: ExecOptions): Promise<ExecResult>;
+  /**
+   * Starts a long-running command under the same rules as `exec`, of which one runs at a time: RangeError while another does. It takes one
+   * of the channels for as long as it lasts and never the last one: where there is no second, this rejects with TransportError `unreachable`,
+   * and a stream that turns out to hold the only channel that the machine opens is ended (`lost` says so).
+   */
+  stream(argv: string[]): Promise<CommandStream>;
   /** Writes a file whole or not at all (a sibling temporary file, then a rename), making its directory. FileError when the machine cannot. */
   put(path: string, content: Buffer): Promise<void>;
   /** Reads many ranges in O(1) round trips; null where the file does not exist or cannot be read. Shorter at the end of a file. */

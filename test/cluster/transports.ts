@@ -13,26 +13,33 @@ export interface OpenedTransport {
   transport: Transport;
   /** Where the machine's user may write; gone after `remove`. */
   folder: string;
+  /** How a process of its own opens the same: what it imports as `opened`, and the expression that opens it. */
+  inAnotherProcess: { module: string; expression: string };
   /** Closes the transport and stops what stands behind it. */
   remove(): Promise<void>;
 }
 
+const moduleUrl = (name: string) => new URL(`../../src/cluster/transport/${name}.ts`, import.meta.url).href;
+
 async function openLocal(): Promise<OpenedTransport> {
   const transport = openLocalTransport();
   const folder = await mkdtemp(join(tmpdir(), 'expgraph-transport-'));
-  return { transport, folder, remove: async () => { await transport.close(); await rm(folder, { recursive: true, force: true }); } };
+  const inAnotherProcess = { module: moduleUrl('local'), expression: 'opened.openLocalTransport()' };
+  return { transport, folder, inAnotherProcess, remove: async () => { await transport.close(); await rm(folder, { recursive: true, force: true }); } };
 }
 
 async function openSsh(): Promise<OpenedTransport> {
   const sshd = await startSshd();
   const { host, port, user, identityFile, knownHostsFile } = sshd;
-  const transport = openSshTransport({
+  const settings = {
     host, port, user, identityFile, agentSocket: null, knownHostsFiles: [knownHostsFile], jumps: [], connectTimeoutSeconds: 10, maxChannels: 8,
-  });
+  };
+  const transport = openSshTransport(settings);
   const folder = await mkdtemp(join(tmpdir(), 'expgraph-transport-'));
   const id = (flag: string) => Number(execFileSync('id', [flag, user], { encoding: 'utf8' }));
   await chown(folder, id('-u'), id('-g'));
-  return { transport, folder, remove: async () => { await transport.close(); await sshd.remove(); await rm(folder, { recursive: true, force: true }); } };
+  const inAnotherProcess = { module: moduleUrl('ssh'), expression: `opened.openSshTransport(${JSON.stringify(settings)})` };
+  return { transport, folder, inAnotherProcess, remove: async () => { await transport.close(); await sshd.remove(); await rm(folder, { recursive: true, force: true }); } };
 }
 
 const noSshd = sshdUnavailableReason();

@@ -8,6 +8,11 @@ export class ChannelLine {
     this.#limit = limit;
   }
 
+  /** Places that are taken. */
+  get activeCount(): number {
+    return this.#activeCount;
+  }
+
   /** Waits for a free place; answers the function that gives it back (a second call of which does nothing). */
   async enter(): Promise<() => void> {
     if (this.#activeCount >= this.#limit) await new Promise<void>((resolve) => this.#waiting.push(resolve));

@@ -48,3 +48,17 @@ export class OutputCollector {
     return { exitCode, signal, stdout: Buffer.concat(this.#chunks.stdout), stderr: Buffer.concat(this.#chunks.stderr) };
   }
 }
+
+/** The last of a text that comes in pieces. */
+export class TextTail {
+  static readonly #LIMIT = 4096;
+  #text = '';
+
+  add(chunk: Buffer): void {
+    this.#text = (this.#text + chunk.toString('utf8')).slice(-TextTail.#LIMIT);
+  }
+
+  text(): string {
+    return this.#text;
+  }
+}

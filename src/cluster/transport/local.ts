@@ -1,15 +1,15 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { DEFAULT_TIMEOUT_MS, TransportError } from '../transport.ts';
-import type { ExecOptions, ExecResult, Transport } from '../transport.ts';
+import type { CommandStream, ExecOptions, ExecResult, Transport } from '../transport.ts';
 import { KILL_GRACE_MS, OutputCollector, commandLine } from './command.ts';
+import { commandEnvironment } from './local-environment.ts';
 import { listFiles, putFile, readRanges } from './local-files.ts';
-
-/** What the server itself was started with (database password, paths of its own) is nothing a job should find in its environment. */
-const OWN_VARIABLES = /^(EXPGRAPH_.*|DATABASE_URL|PGPASSWORD)$/;
+import { startLocalStream } from './local-stream.ts';
 
 /** A transport to this machine: child processes and its file system. */
 export function openLocalTransport(): Transport {
   const running = new Set<RunningCommand>();
+  let streaming: CommandStream | null = null;
   let closed = false;
   const assertOpen = (): void => {
     if (closed) throw new TransportError('unreachable', 'the transport is closed');
@@ -21,6 +21,15 @@ export function openLocalTransport(): Transport {
       const command = new RunningCommand(argv, options);
       running.add(command);
       return command.result.finally(() => running.delete(command));
+    },
+    async stream(argv) {
+      assertOpen();
+      commandLine(argv);
+      if (streaming !== null) throw new RangeError('a stream is open already');
+      const stream = startLocalStream(argv);
+      streaming = stream;
+      void stream.ended.then(() => { streaming = null; });
+      return stream;
     },
     async put(path, content) {
       assertOpen();
@@ -37,6 +46,7 @@ export function openLocalTransport(): Transport {
     async close() {
       closed = true;
       for (const command of running) command.end('interrupted', 'the transport was closed');
+      await streaming?.close();
     },
   };
 }
@@ -48,9 +58,7 @@ class RunningCommand {
   #reject: (error: Error) => void = () => undefined;
 
   constructor(argv: string[], options: ExecOptions) {
-    // oxlint-disable-next-line node/no-process-env -- handed on to the command, never read for settings
-    const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !OWN_VARIABLES.test(name)));
-    this.#child = spawn(argv[0] as string, argv.slice(1), { cwd: '/', env: environment, detached: true, stdio: 'pipe' });
+    this.#child = spawn(argv[0] as string, argv.slice(1), { cwd: '/', env: commandEnvironment(), detached: true, stdio: 'pipe' });
     this.result = new Promise<ExecResult>((resolve, reject) => {
       this.#reject = reject;
       this.#collect(argv, options, resolve);

@@ -83,7 +83,7 @@ function collect(channel: ClientChannel, output: OutputCollector, onClose: (exit
 }
 
 /** TERM, soon after KILL, then the channel is closed from our side whatever became of the command. */
-function endChannel(client: Client, channel: ClientChannel): void {
+export function endChannel(client: Client, channel: ClientChannel): void {
   sendSignal(client, channel, 'TERM');
   const timer = setTimeout(() => {
     sendSignal(client, channel, 'KILL');
