@@ -1,0 +1,199 @@
+/**
+ * What runs on the machine while it is watched: Python's standard library only, sent with the command, nothing installed and nothing
+ * written. It reads from standard input, one JSON object a line: `{"add": [[id, jobDirectory, attemptNumber], ...]}`, `{"remove": [id, ...]}`,
+ * `{}` (we are still here). It says, likewise: `{"hello": version}`, `{"changed": [[id, [what, ...]], ...]}`, `{"beat": {...}}`, `{"fault": words}`.
+ *
+ * It ends with its standard input. Where that does not end (a machine in between has died) it ends when it has heard nothing for LEASE
+ * seconds, by an alarm, which also ends a write that nobody takes. What a job already has when it is added counts as changed.
+ *
+ * inotify does not see what other nodes write to a shared file system, so it looks: one stat a round for a job that has not started, four
+ * for one that has, and now and then the entries of `checkpoints/`. The pause between rounds grows with their cost.
+ */
+import {
+  ATTEMPTS_DIRECTORY, CHECKPOINTS_DIRECTORY, EVENTS_FILE, EXIT_RECORD_FILE, METRICS_FILE, OWNER_FILE, START_GUARD_PREFIX,
+} from '../../domain/layout.ts';
+
+/** What may change about a job. */
+export const CHANGE_KINDS = ['started', 'exit', 'metrics', 'notes', 'checkpoints'] as const;
+export type ChangeKind = (typeof CHANGE_KINDS)[number];
+
+/** Seconds after which the program, having heard nothing, ends by itself. */
+export const LEASE_SECONDS = 90;
+/** Seconds between two signs of life of the program. */
+export const BEAT_SECONDS = 10;
+
+export const WATCH_PROGRAM = String.raw`# expgraph watch: tells its server which training jobs wrote something; reads only, ends with its connection.
+import sys
+if sys.version_info < (3, 5):
+    print('{"fault": "python3 is version %d.%d, 3.5 is the least that can be used"}' % sys.version_info[:2])
+    sys.exit(3)
+import json, os, resource, select, signal, time
+
+LEASE, BEAT = ${LEASE_SECONDS}, ${BEAT_SECONDS}
+# A round may take 3 % of one core, and a quarter of the time of a slow file system.
+LEAST_PAUSE, MOST_PAUSE, CPU_SHARE, TIME_SHARE = 0.2, 5.0, 0.03, 0.25
+DEEP_EVERY, QUIET = 2.0, 2.5
+MOST_ENTRIES, MOST_LINE, JOBS_A_LINE = 200, 1 << 20, 500
+
+
+def say(message):
+    data = (json.dumps(message) + '\n').encode()
+    while data:
+        data = data[os.write(1, data):]
+
+
+def stamp(path):
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return (found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def entries(path, depth, left):
+    listing = []
+    try:
+        with os.scandir(path) as found:
+            for entry in found:
+                if len(listing) >= left:
+                    break
+                known = entry.stat(follow_symlinks=False)
+                listing.append((entry.name, known.st_size, known.st_mtime_ns))
+                if depth > 1 and entry.is_dir(follow_symlinks=False):
+                    listing += entries(entry.path, depth - 1, left - len(listing))
+    except OSError:
+        pass
+    return sorted(listing)
+
+
+class Job(object):
+    __slots__ = ('attempt', 'exit_path', 'metrics_path', 'notes_path', 'checkpoints_path',
+                 'present', 'owners', 'exit', 'metrics', 'notes', 'checkpoints', 'entries', 'quiet_at')
+
+    def __init__(self, directory, number):
+        base = directory.encode() + b'/'
+        self.attempt = base + b'${ATTEMPTS_DIRECTORY}/%d' % number
+        self.exit_path = self.attempt + b'/${EXIT_RECORD_FILE}'
+        self.metrics_path, self.notes_path = base + b'${METRICS_FILE}', base + b'${EVENTS_FILE}'
+        self.checkpoints_path = base + b'${CHECKPOINTS_DIRECTORY}'
+        self.present, self.owners, self.entries, self.quiet_at = False, set(), [], None
+        self.exit = self.metrics = self.notes = self.checkpoints = None
+
+    def starts(self):
+        """Whether a start guard has an owner that was not seen before."""
+        new = set()
+        try:
+            for name in os.listdir(self.attempt):
+                if name.startswith(b'${START_GUARD_PREFIX}') and name not in self.owners and stamp(self.attempt + b'/' + name + b'/${OWNER_FILE}'):
+                    new.add(name)
+        except OSError:
+            pass
+        self.owners |= new
+        return bool(new)
+
+    def look(self, now, deep):
+        if not self.present:
+            self.present = stamp(self.attempt) is not None
+            if not self.present:
+                return []
+        what = []
+        if (deep or not self.owners) and self.starts():
+            what.append('started')
+        seen = stamp(self.exit_path)
+        if seen != self.exit:
+            self.exit = seen
+            if seen:
+                what.append('exit')
+        seen = stamp(self.metrics_path)
+        if seen != self.metrics:
+            self.metrics = seen
+            what.append('metrics')
+        seen = stamp(self.notes_path)
+        if seen != self.notes:
+            self.notes = seen
+            what.append('notes')
+        seen = stamp(self.checkpoints_path)
+        if deep or seen != self.checkpoints:
+            self.checkpoints = seen
+            listing = entries(self.checkpoints_path, 2, MOST_ENTRIES)
+            if listing != self.entries:
+                self.entries, self.quiet_at = listing, now + QUIET
+                what.append('checkpoints')
+            elif self.quiet_at and now > self.quiet_at:
+                # Only one that is left alone for a while is whole.
+                self.quiet_at = None
+                what.append('checkpoints')
+        return what
+
+
+class Watch(object):
+    def __init__(self):
+        self.jobs, self.round, self.pause, self.scan_cpu = {}, 0, LEAST_PAUSE, 0.0
+
+    def obey(self, message):
+        for key, directory, number in message.get('add', ()):
+            self.jobs[key] = Job(directory, number)
+        for key in message.get('remove', ()):
+            self.jobs.pop(key, None)
+
+    def look(self):
+        wall, cpu = time.monotonic(), time.process_time()
+        self.round += 1
+        slices = max(1, int(DEEP_EVERY / self.pause))
+        changed = []
+        for index, (key, job) in enumerate(self.jobs.items()):
+            what = job.look(wall, (index + self.round) % slices == 0)
+            if what:
+                changed.append([key, what])
+        for at in range(0, len(changed), JOBS_A_LINE):
+            say({'changed': changed[at:at + JOBS_A_LINE]})
+        self.scan_cpu = time.process_time() - cpu
+        self.pause = min(MOST_PAUSE, max(LEAST_PAUSE, self.scan_cpu / CPU_SHARE, (time.monotonic() - wall) / TIME_SHARE))
+
+    def beat(self):
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        say({'beat': {'jobs': len(self.jobs), 'pauseMs': round(self.pause * 1000), 'roundCpuMs': round(self.scan_cpu * 1000, 1),
+                      'cpuSeconds': round(used.ru_utime + used.ru_stime, 2), 'maxRssKiB': used.ru_maxrss}})
+
+
+def run():
+    watch, text, now = Watch(), b'', time.monotonic()
+    look_at = beat_at = now
+    while True:
+        if select.select([0], [], [], max(0.0, min(look_at, beat_at) - now))[0]:
+            data = os.read(0, 1 << 16)
+            if not data:
+                return
+            signal.alarm(LEASE)
+            lines = (text + data).split(b'\n')
+            text = lines.pop()
+            if len(text) > MOST_LINE:
+                raise ValueError('a line is too long')
+            for line in lines:
+                watch.obey(json.loads(line.decode()))
+        now = time.monotonic()
+        if now >= look_at:
+            watch.look()
+            now = time.monotonic()
+            look_at = now + watch.pause
+        if now >= beat_at:
+            watch.beat()
+            beat_at = now + BEAT
+
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+signal.alarm(LEASE)
+try:
+    os.nice(10)
+except OSError:
+    pass
+try:
+    say({'hello': '%d.%d.%d' % sys.version_info[:3]})
+    run()
+except Exception as error:
+    say({'fault': '%s: %s' % (type(error).__name__, error)})
+    sys.exit(1)
+`;
+
+/** -I and -S: neither the account's Python settings nor files beside it have a say, and it starts faster. */
+export const WATCH_COMMAND = ['python3', '-I', '-S', '-u', '-c', WATCH_PROGRAM];

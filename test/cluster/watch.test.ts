@@ -1,0 +1,193 @@
+/** The push: what jobs write is told at once, over one channel that leaves nothing behind. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdir, readdir, rename, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { Transport } from '../../src/cluster/transport.ts';
+import { openSshTransport } from '../../src/cluster/transport/ssh.ts';
+import { openWatch, type Watch, type WatchStatus } from '../../src/cluster/watch/open-watch.ts';
+import { WATCH_COMMAND, WATCH_PROGRAM } from '../../src/cluster/watch/program.ts';
+import { checkpointsDirectory, eventsPath, exitRecordPath, metricsPath, ownerPath } from '../../src/domain/layout.ts';
+import { until } from '../rig/processes.ts';
+import { startSshd, sshdUnavailableReason, type TestSshd } from '../support/sshd.ts';
+import { TRANSPORTS, type OpenedTransport } from './transports.ts';
+
+const silent = { info: () => undefined, warn: () => undefined };
+
+/** A watch with all that it told. */
+class Follower {
+  readonly watch: Watch;
+  readonly told: string[] = [];
+  readonly statuses: WatchStatus[] = [];
+
+  constructor(transport: Transport) {
+    this.watch = openWatch(transport, silent);
+    this.watch.onStatus((status) => this.statuses.push(status));
+    this.watch.onChange((changes) => {
+      for (const { jobDirectory, what } of changes) for (const kind of what) this.told.push(`${jobDirectory.split('/').at(-1)} ${kind}`);
+    });
+  }
+
+  async tells(...changes: string[]): Promise<void> {
+    await until(`${changes.join(', ')} (told: ${this.told.join(', ')})`, 10_000, () => changes.every((change) => this.told.includes(change)));
+    this.told.length = 0;
+  }
+
+  becomes(state: 'LIVE' | 'POLLING'): Promise<void> {
+    return until(`the watch to be ${state}`, 15_000, () => this.watch.status().state === state);
+  }
+}
+
+async function write(path: string, text = 'x\n'): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(`${path}.new`, text);
+  await rename(`${path}.new`, path);
+}
+
+describe.each(TRANSPORTS.filter(({ skip }) => !skip))('a watch over the $name transport', ({ open }) => {
+  let opened: OpenedTransport;
+  let follower: Follower;
+  const job = (name: string) => join(opened.folder, name);
+
+  beforeAll(async () => {
+    opened = await open();
+    await chmod(opened.folder, 0o755);
+    follower = new Follower(opened.transport);
+    await follower.becomes('LIVE');
+  });
+  afterAll(async () => {
+    await follower.watch.close();
+    await opened.remove();
+  });
+
+  it('tells the start, every kind of writing and the end of a job', async () => {
+    follower.watch.setJobs([{ jobDirectory: job('a'), attemptNumber: 1 }]);
+    await write(ownerPath(job('a'), 1, 0));
+    await follower.tells('a started');
+    await write(metricsPath(job('a')));
+    await follower.tells('a metrics');
+    await write(eventsPath(job('a')));
+    await follower.tells('a notes');
+    await write(`${checkpointsDirectory(job('a'))}/last.ckpt`);
+    await follower.tells('a checkpoints');
+    await write(exitRecordPath(job('a'), 1), '{}');
+    await follower.tells('a exit');
+  });
+
+  it('tells a checkpoint again once it is left alone, and one that grows inside a folder', async () => {
+    await write(`${checkpointsDirectory(job('a'))}/step-2/weights.pt`);
+    await follower.tells('a checkpoints');
+    await follower.tells('a checkpoints');
+    await writeFile(`${checkpointsDirectory(job('a'))}/step-2/weights.pt`, 'grown');
+    await follower.tells('a checkpoints');
+  });
+
+  it('tells what a job already has when it is added, and nothing of one that was removed or of another attempt', async () => {
+    for (const name of ['b', 'c']) {
+      await write(ownerPath(job(name), 2, 0));
+      await write(metricsPath(job(name)));
+    }
+    follower.watch.setJobs([{ jobDirectory: job('b'), attemptNumber: 2 }, { jobDirectory: job('c'), attemptNumber: 3 }]);
+    await follower.tells('b started', 'b metrics');
+    await write(metricsPath(job('a')), 'more\n');
+    await write(ownerPath(job('c'), 2, 1));
+    await write(metricsPath(job('b')), 'more\n');
+    await until('metrics of b', 10_000, () => follower.told.includes('b metrics'));
+    expect(follower.told).toEqual(['b metrics']);
+  });
+
+  it('writes nothing', async () => {
+    expect((await readdir(opened.folder)).sort()).toEqual(['a', 'b', 'c']);
+    expect((await readdir(job('c'))).sort()).toEqual(['attempts', 'metrics.jsonl']);
+  });
+});
+
+const noSshd = sshdUnavailableReason();
+
+describe.skipIf(noSshd !== null)('a watch whose channel fails', () => {
+  const cleanUp: (() => Promise<void>)[] = [];
+  afterEach(async () => {
+    for (const undo of cleanUp.splice(0).reverse()) await undo();
+  });
+
+  async function follow(configLines: string[] = []): Promise<{ sshd: TestSshd; follower: Follower; transport: Transport }> {
+    const sshd = await startSshd({ configLines });
+    const { host, port, user, identityFile, knownHostsFile } = sshd;
+    const transport = openSshTransport({
+      host, port, user, identityFile, agentSocket: null, knownHostsFiles: [knownHostsFile], jumps: [], connectTimeoutSeconds: 5, maxChannels: 8,
+    });
+    const follower = new Follower(transport);
+    cleanUp.push(() => sshd.remove(), () => transport.close(), () => follower.watch.close());
+    return { sshd, follower, transport };
+  }
+
+  const programsOf = async (transport: Transport): Promise<string[]> => {
+    const { stdout } = await transport.exec(['sh', '-c', 'ps -u "$(id -un)" -o pid=,ppid=,args= | grep -v grep | grep -e "-I -S -u -c # expgraph watch" | grep -v "bash -c" || true']);
+    return stdout.toString().split('\n').filter((line) => line !== '').map((line) => line.trim().split(/\s+/)[0] ?? '');
+  };
+
+  it('says so, comes back when sshd does, and then tells what was missed', async () => {
+    const { sshd, follower } = await follow();
+    await follower.becomes('LIVE');
+    const jobDirectory = join(sshd.folder, 'job');
+    follower.watch.setJobs([{ jobDirectory, attemptNumber: 1 }]);
+    await write(ownerPath(jobDirectory, 1, 0));
+    await follower.tells('job started');
+    await sshd.stop();
+    await follower.becomes('POLLING');
+    expect(follower.watch.status().reason).toMatch(/connection/);
+    await write(exitRecordPath(jobDirectory, 1), '{}');
+    await sshd.start();
+    await follower.becomes('LIVE');
+    await follower.tells('job started', 'job exit');
+  }, 40_000);
+
+  it('comes back after the program was killed', async () => {
+    const { follower, transport } = await follow();
+    await follower.becomes('LIVE');
+    const [pid] = await programsOf(transport);
+    await transport.exec(['kill', '-KILL', pid ?? '']);
+    await follower.becomes('POLLING');
+    expect(follower.watch.status().reason).toBe('the watch program ended (signal SIGKILL)');
+    await follower.becomes('LIVE');
+  }, 30_000);
+
+  it('says that there is no python3', async () => {
+    const { follower } = await follow(['SetEnv PATH=/nowhere']);
+    await until('the reason', 10_000, () => follower.statuses.length > 0);
+    expect(follower.statuses).toEqual([{ state: 'POLLING', reason: 'there is no python3 on the machine that is watched' }]);
+  });
+
+  it('says that sshd allows no further channel', async () => {
+    const { follower, transport } = await follow(['MaxSessions 1']);
+    await follower.becomes('LIVE');
+    expect((await transport.exec(['echo', 'still here'])).stdout.toString()).toBe('still here\n');
+    await follower.becomes('POLLING');
+    expect(follower.watch.status().reason).toContain('one channel only');
+  }, 20_000);
+});
+
+describe('the program of the watch', () => {
+  it('fits into one argument and says what it is in the list of processes', () => {
+    expect(Buffer.byteLength(WATCH_PROGRAM)).toBeLessThan(16 * 1024);
+    expect(WATCH_PROGRAM).toMatch(/^# expgraph watch/);
+  });
+
+  it('ends by itself when its input stays open but nothing is heard', async () => {
+    const [program = '', ...rest] = WATCH_COMMAND;
+    const hasty = rest.with(-1, WATCH_PROGRAM.replace(/^LEASE, BEAT = \d+/m, 'LEASE, BEAT = 1'));
+    const child = spawn(program, hasty, { stdio: ['pipe', 'ignore', 'inherit'] });
+    expect(await once(child, 'close')).toEqual([null, 'SIGALRM']);
+  });
+
+  it('says what went wrong before it ends', async () => {
+    const [program = '', ...rest] = WATCH_COMMAND;
+    const child = spawn(program, rest, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const said: string[] = [];
+    child.stdout.on('data', (chunk: Buffer) => said.push(chunk.toString()));
+    child.stdin.write('not json\n');
+    expect(await once(child, 'close')).toEqual([1, null]);
+    expect(said.join('')).toMatch(/\{"fault": "JSONDecodeError: /);
+  });
+});
