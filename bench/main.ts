@@ -1,16 +1,17 @@
 /** `npm run bench -- NAME`: prints figures and, last, one line of JSON. Exit code 1 when the goal was missed. */
 import { benchChaos } from './chaos.ts';
 import { benchGraphql } from './graphql.ts';
+import { benchLatency } from './latency.ts';
 import type { BenchResult } from './result.ts';
 import { benchStartup } from './startup.ts';
 import { benchSubmit } from './submit.ts';
 
-const BENCHES: Record<string, () => Promise<BenchResult>> = { chaos: benchChaos, graphql: benchGraphql, startup: benchStartup, submit: benchSubmit };
+const BENCHES: Record<string, () => Promise<BenchResult>> = { chaos: benchChaos, graphql: benchGraphql, latency: benchLatency, startup: benchStartup, submit: benchSubmit };
 
 const name = process.argv[2] ?? '';
 const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;
 if (bench === undefined) {
-  console.error(`usage: npm run bench -- NAME\nNAME is one of ${Object.keys(BENCHES).join(', ')}`);
+  console.error(`usage: npm run bench -- NAME [--jobs N]\nNAME is one of ${Object.keys(BENCHES).join(', ')}`);
   process.exitCode = 2;
 } else {
   const result = await bench();

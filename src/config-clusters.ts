@@ -28,7 +28,7 @@ export function defaultLocalCluster(name: string, dataDirectory: string): Cluste
     name, kind: 'LOCAL', rootDirectory: join(dataDirectory, 'jobs'), defaultResources: {},
     maxActiveJobs: availableParallelism(), setupScript: null,
     pollSecondsMin: POLL_SECONDS.local.min, pollSecondsMax: POLL_SECONDS.local.max,
-    submitGraceSeconds: 30, ssh: null,
+    watch: true, submitGraceSeconds: 30, ssh: null,
   };
 }
 
@@ -77,6 +77,7 @@ export function clusterSettings(name: string, section: ClusterSection, surroundi
     maxActiveJobs: section.maxActiveJobs ?? (section.kind === 'slurm' ? SLURM_MAX_ACTIVE_JOBS : availableParallelism()),
     setupScript: section.setupScript ?? null,
     pollSecondsMin: poll.min, pollSecondsMax: poll.max,
+    watch: section.watch,
     submitGraceSeconds: section.submitGraceSeconds,
     ssh: section.kind === 'slurm' ? resolveSsh(name, section, surroundings) : null,
   };

@@ -69,6 +69,7 @@ const cluster = section({
   maxActiveJobs: wholeNumber(1, 1_000_000).optional(),
   setupScript: z.string({ error: () => 'must be text: shell lines that run before every command' }).optional(),
   pollSeconds: section({ min: positiveNumber(3600).optional(), max: positiveNumber(3600).optional() }).prefault({}),
+  watch: z.boolean({ error: () => 'must be true or false' }).default(true),
   submitGraceSeconds: positiveNumber(3600).default(30),
 });
 

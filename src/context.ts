@@ -13,6 +13,7 @@ import { makeFolder } from './db/make-folder.ts';
 import { migrateDatabase } from './db/migrate.ts';
 import { readMaxArraySize } from './db/read/clusters.ts';
 import { buildSubgraph } from './graphql/build-schema.ts';
+import { registerCommandCounts } from './http/metrics.ts';
 import { createHttpServer } from './http/server.ts';
 import { armCrashPoint } from './reconcilers/crash-point.ts';
 import { startReconcilers, type Reconcilers } from './reconcilers/start.ts';
@@ -61,8 +62,9 @@ export async function startServer(
     signal.throwIfAborted();
     const feed = await openFeed(connection, logger);
     started.push(() => feed.close());
-    const reconcilers = config.roles.includes('reconcile') ? reconcile(config, url, connection, feed, logger, started) : null;
-    const address = config.roles.includes('api') ? await serve(config, connection, feed, reconcilers, logger, started) : null;
+    const registry = new Registry();
+    const reconcilers = config.roles.includes('reconcile') ? reconcile(config, url, connection, feed, registry, logger, started) : null;
+    const address = config.roles.includes('api') ? await serve(config, connection, feed, reconcilers, registry, logger, started) : null;
     return { url: address, tokenFile, isTokenFileMissing, madeToken, stop };
   } catch (error) {
     await stop();
@@ -91,10 +93,11 @@ async function databaseUrl(config: Config, logger: Logger, signal: AbortSignal, 
 }
 
 function reconcile(
-  config: Config, url: string, { database }: Connection, feed: Feed, logger: Logger, started: (() => Promise<void>)[],
+  config: Config, url: string, { database }: Connection, feed: Feed, registry: Registry, logger: Logger, started: (() => Promise<void>)[],
 ): Reconcilers {
   const clusters = [...config.clusters.values()].map((settings) => openCluster(settings, logger));
   started.push(async () => { await Promise.all(clusters.map((cluster) => cluster.close())); });
+  registerCommandCounts(registry, new Map(clusters.map(({ settings, commandCounts }) => [settings.name, commandCounts])));
   const { failureRules, retryPolicy } = config;
   const reconcilers = startReconcilers({
     database, databaseUrl: url, clusters, policies: { failureRules, retryPolicy }, onEvents: (listener) => feed.onEvents(listener), logger,
@@ -118,7 +121,8 @@ async function keepToken(path: string, token: string): Promise<void> {
 }
 
 async function serve(
-  config: Config, { database, pool }: Connection, feed: Feed, reconcilers: Reconcilers | null, logger: Logger, started: (() => Promise<void>)[],
+  config: Config, { database, pool }: Connection, feed: Feed, reconcilers: Reconcilers | null, registry: Registry, logger: Logger,
+  started: (() => Promise<void>)[],
 ): Promise<string> {
   const actionContext = (tokenName: string): ActionContext => ({
     database, clusters: config.clusters, defaultCluster: config.defaultCluster, limits: config.limits, tokenName,
@@ -128,7 +132,7 @@ async function serve(
   const server = await createHttpServer({
     host, port, allowedOrigins, maxRequestBytes, queryLimits, database, feed, actionContext, logger, failureRules: config.failureRules,
     schema: buildSubgraph(),
-    registry: new Registry(),
+    registry,
     readinessChecks: {
       database: async () => { await pool.query('select 1'); return null; },
       ...(reconcilers === null ? {} : { reconcilers: async () => reconcilers.problem() }),

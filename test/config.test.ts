@@ -80,7 +80,7 @@ clusters:
     expect(config.defaultCluster).toBe('torch');
     expect(config.clusters.get('torch')).toMatchObject({
       name: 'torch', kind: 'SLURM', rootDirectory: '/scratch/ab123/expgraph', maxActiveJobs: 2000, setupScript: 'module load cuda\n',
-      pollSecondsMin: 2, pollSecondsMax: 60, submitGraceSeconds: 30,
+      pollSecondsMin: 2, pollSecondsMax: 60, watch: true, submitGraceSeconds: 30,
       defaultResources: { partition: 'gpu', account: 'cds', cpus: 6, memoryMiB: 20_000, timeLimitMinutes: 2820, gpus: 1, gpuType: 'rtx8000' },
       ssh: { host: '127.0.0.1', port: 2222, user: 'ab123', identityFile: join(home, '.ssh', 'id_torch'), knownHostsFiles: [join(home, 'keys', 'known_hosts')], jumps: [], maxChannels: 4 },
     });

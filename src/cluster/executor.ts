@@ -130,5 +130,7 @@ export interface Cluster {
   settings: ClusterSettings;
   executor: Executor;
   transport: Transport;
+  /** How often each command of the scheduler (`squeue`, ...) was run since the cluster was opened. */
+  commandCounts: ReadonlyMap<string, number>;
   close(): Promise<void>;
 }

@@ -2,6 +2,12 @@
  * Decides what the evidence about one attempt changes. Evidence is what the scheduler says (`seen`) and the exit record that
  * the job's own script wrote. A terminal state needs one of the two; absence is never evidence, only a reason to call an
  * attempt LOST after a stated time, which later evidence overrules.
+ *
+ * An exit record is there before the scheduler knows of the end. Exit code 0 of a command that nobody told to end is COMPLETED at
+ * once. Any other end waits for the scheduler, which alone can say TIMEOUT, CANCELLED, OUT_OF_MEMORY or PREEMPTED. While an ended job
+ * settles, the scheduler is asked once more: its word fills in what the record lacks and, where the two differ (memory ran out in
+ * a child of a command that ended well; the node failed before the job was over), it stands. So the order in which the
+ * two arrive makes no difference to how a job ends.
  */
 import { advanceAttempt, isTerminalAttemptState, type AttemptState } from './states.ts';
 
@@ -15,6 +21,11 @@ export interface KnownAttempt {
   startedAt: Date | null;
   timeLimitMinutes: number | null;
   cancelRequested: boolean;
+}
+
+/** An attempt that has ended, and what is known of its end. */
+export interface EndedAttempt extends KnownAttempt {
+  maxRssBytes: number | null;
 }
 
 /** What the scheduler said of it. */
@@ -38,8 +49,16 @@ export interface ExitRecord {
   attempt: number;
   exitCode: number | null;
   signal: number | null;
+  /** The job was told to end (TERM) before its command ended. */
+  terminated: boolean;
   startedAt: Date | null;
   finishedAt: Date | null;
+  host: string | null;
+}
+
+/** What shows that a job's script has begun to run: its own start guard. */
+export interface StartRecord {
+  startedAt: Date;
   host: string | null;
 }
 
@@ -80,6 +99,7 @@ export function parseExitRecord(text: string): ExitRecord | null {
     attempt: record['attempt'],
     exitCode: whole(record['exitCode']),
     signal: whole(record['signal']),
+    terminated: record['terminated'] === true,
     startedAt: parseMoment(record['startedAt']),
     finishedAt: parseMoment(record['finishedAt']),
     host: typeof record['host'] === 'string' ? record['host'] : null,
@@ -93,22 +113,50 @@ function parseMoment(value: unknown): Date | null {
 }
 
 /**
- * What `seen` and `exitRecord` change about `known`; null when nothing.
- * `absentSeconds` says for how long the scheduler has not mentioned the attempt (0 when it did).
+ * What the evidence changes about `known`; null when nothing.
+ * `absentSeconds` says for how long the scheduler has not mentioned the attempt (0 when it did); null when it was not asked.
  */
 export function decideAttemptChange(
-  known: KnownAttempt, seen: SeenAttempt | null, exitRecord: ExitRecord | null, absentSeconds: number,
+  known: KnownAttempt, seen: SeenAttempt | null, exitRecord: ExitRecord | null, absentSeconds: number | null, start: StartRecord | null = null,
 ): AttemptChange | null {
-  const evidence = seen ?? (exitRecord === null ? null : seenFromExitRecord(known, exitRecord));
+  const evidence = strongest(known, seen, exitRecord, absentSeconds !== null, start);
   if (evidence === null) {
-    if (absentSeconds < LOST_AFTER_SECONDS || known.state === 'SUBMITTING') return null;
+    if (absentSeconds === null || absentSeconds < LOST_AFTER_SECONDS || known.state === 'SUBMITTING') return null;
     return lost(known, absentSeconds);
   }
-  const state = advanceAttempt(known.state, evidence.state);
+  const change = changeTo(advanceAttempt(known.state, evidence.state), known, evidence, exitRecord);
+  return isSame(known, change) ? null : change;
+}
+
+/**
+ * What the scheduler's word changes about an attempt that has ended already; null when nothing, or when the scheduler does not
+ * know of the end.
+ */
+export function confirmEnd(known: EndedAttempt, seen: SeenAttempt, exitRecord: ExitRecord | null): AttemptChange | null {
+  if (!isTerminalAttemptState(seen.state)) return null;
+  const change = changeTo(seen.state, known, seen, exitRecord);
+  return isSame(known, change) && known.maxRssBytes === change.maxRssBytes ? null : change;
+}
+
+function strongest(known: KnownAttempt, seen: SeenAttempt | null, record: ExitRecord | null, isAsked: boolean, start: StartRecord | null): SeenAttempt | null {
+  if (seen !== null && isTerminalAttemptState(seen.state)) return seen;
+  if (record !== null && (isPlainSuccess(known, record) || (seen === null && isAsked))) return seenFromExitRecord(known, record);
+  return start !== null && isWaiting(known.state) && (seen === null || isWaiting(seen.state)) ? seenFromStart(known, start) : seen;
+}
+
+function isWaiting(state: AttemptState): boolean {
+  return state === 'PENDING' || state === 'CONFIGURING';
+}
+
+function isPlainSuccess({ cancelRequested }: KnownAttempt, record: ExitRecord): boolean {
+  return record.exitCode === 0 && !record.terminated && !cancelRequested;
+}
+
+function changeTo(state: AttemptState, known: KnownAttempt, evidence: SeenAttempt, exitRecord: ExitRecord | null): AttemptChange {
   const ended = isTerminalAttemptState(state);
   const startedAt = evidence.startedAt ?? exitRecord?.startedAt ?? known.startedAt;
   const finishedAt = ended ? evidence.finishedAt ?? exitRecord?.finishedAt ?? null : null;
-  const change: AttemptChange = {
+  return {
     state,
     reason: state === evidence.state ? describeReason(state, { ...evidence, ...exitOf(exitRecord) }, known) : known.reason,
     slurmJobId: evidence.slurmJobId,
@@ -122,7 +170,6 @@ export function decideAttemptChange(
     elapsedSeconds: ended ? evidence.elapsedSeconds ?? secondsBetween(startedAt, finishedAt) : null,
     maxRssBytes: evidence.maxRssBytes,
   };
-  return isSame(known, change) ? null : change;
 }
 
 function exitOf(record: ExitRecord | null): Partial<Pick<SeenAttempt, 'exitCode' | 'signal'>> {
@@ -162,6 +209,13 @@ function seenFromExitRecord(known: KnownAttempt, record: ExitRecord): SeenAttemp
     finishedAt: record.finishedAt,
     elapsedSeconds: secondsBetween(record.startedAt, record.finishedAt),
     maxRssBytes: null,
+  };
+}
+
+function seenFromStart(known: KnownAttempt, { startedAt, host }: StartRecord): SeenAttempt {
+  return {
+    slurmJobId: known.slurmJobId ?? '', state: 'RUNNING', reason: null, nodeList: host, exitCode: null, signal: null,
+    startedAt, estimatedStartAt: null, finishedAt: null, elapsedSeconds: null, maxRssBytes: null,
   };
 }
 

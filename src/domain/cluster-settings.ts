@@ -37,6 +37,8 @@ export interface ClusterSettings {
   /** How often the queue is asked, in seconds: at the least while things change, at the most when idle. */
   pollSecondsMin: number;
   pollSecondsMax: number;
+  /** Whether a small program may run on the machine for as long as we are connected, to tell at once what jobs write. Else everything is polled. */
+  watch: boolean;
   /** How long a just-submitted batch may be invisible before it counts as never submitted. */
   submitGraceSeconds: number;
   /** Null: the SLURM commands run on this machine. */

@@ -1,6 +1,6 @@
 import { Directive, Field, Int, ObjectType } from 'type-graphql';
 import type { ClusterKind } from '../domain/cluster-settings.ts';
-import { ClusterKindEnum } from './enums.ts';
+import { ClusterKindEnum, WatchStateEnum } from './enums.ts';
 import { DateTime } from './scalars.ts';
 
 @ObjectType('GpuCount', { description: 'GPUs of one type in a partition.' })
@@ -65,6 +65,12 @@ export class ClusterType {
 
   @Field(() => String, { nullable: true, description: 'What went wrong when it last did not answer, or that it is not in the configuration of this server.' })
   lastError!: string | null;
+
+  @Field(() => WatchStateEnum, { description: 'Whether what its jobs do is pushed to us or polled.' })
+  watch!: 'LIVE' | 'POLLING';
+
+  @Field(() => String, { nullable: true, description: 'Why it is polled; null while it is watched live.' })
+  watchReason!: string | null;
 
   @Field(() => [PartitionType], { nullable: true, description: 'Its partitions; null while it has not told.' })
   partitions!: PartitionType[] | null;

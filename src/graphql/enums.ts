@@ -63,6 +63,11 @@ export const ClusterKindEnum = registered('ClusterKind', 'What runs the jobs of 
   LOCAL: 'Processes on the machine of the server.',
 }));
 
+export const WatchStateEnum = registered('WatchState', 'How we learn what the jobs of a cluster do.', enumOf<'LIVE' | 'POLLING'>({
+  LIVE: 'It is pushed to us at once; polling is the backstop.',
+  POLLING: 'We ask now and then.',
+}));
+
 export const EventKindEnum = registered('EventKind', 'What an event tells.', enumOf<EventKind>({
   EXPERIMENT_CREATED: 'An experiment was created.',
   SWEEP_CREATED: 'A sweep was submitted; its jobs follow as events of their own.',

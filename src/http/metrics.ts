@@ -30,3 +30,15 @@ export function createHttpMetrics(registry: Registry): HttpMetrics {
     }),
   };
 }
+
+/** Shows how often each scheduler command was run on each cluster; `counts` are read whenever the metrics are. */
+export function registerCommandCounts(registry: Registry, counts: ReadonlyMap<string, ReadonlyMap<string, number>>): void {
+  registry.registerMetric(new Counter({
+    name: 'expgraph_cluster_commands_total', help: 'Commands of the scheduler run on a cluster since the server was started.',
+    labelNames: ['cluster', 'command'], registers: [],
+    collect() {
+      this.reset();
+      for (const [cluster, commands] of counts) for (const [command, count] of commands) this.inc({ cluster, command }, count);
+    },
+  }));
+}

@@ -1,15 +1,16 @@
 /** Reads what jobs wrote into their directories: in two round trips for all of them, only what is new, in bounded pieces. */
 import type { Cluster } from '../cluster/executor.ts';
-import type { FileEntry } from '../cluster/transport.ts';
+import type { FileEntry, Transport } from '../cluster/transport.ts';
 import type { Database } from '../db/database.ts';
 import { readHarvestState, type CheckpointRow, type HarvestState } from '../db/read/harvest-state.ts';
 import type { TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
 import type { FileCursor } from '../db/write/harvest.ts';
-import { parseExitRecord, type ExitRecord } from '../domain/attempt-change.ts';
+import { parseExitRecord, type ExitRecord, type StartRecord } from '../domain/attempt-change.ts';
 import { LOG_TAIL_BYTES, planLines, planTail, SMALL_FILE_BYTES, type PlannedRead } from '../domain/harvest-plan.ts';
-import { batchDirectory, errorPath, eventsPath, exitRecordPath, metricsPath, resultPath } from '../domain/layout.ts';
+import { batchDirectory, errorPath, eventsPath, exitRecordPath, metricsPath, ownerPath, resultPath } from '../domain/layout.ts';
 import { listDirectories } from './harvest-list.ts';
 import { readMetricLines, readNoteLines, type LinesRead } from './harvest-lines.ts';
+import { readStart } from './harvest-start.ts';
 
 /** Deep enough for the files of a checkpoint directory; what lies deeper is not counted into its size. */
 const LIST_DEPTH = 4;
@@ -23,11 +24,15 @@ export interface HarvestTarget extends TrackedAttemptRow {
   ended: boolean;
   /** This is the last look: an unfinished last line counts as a line. */
   closing: boolean;
+  /** The log files are wanted, too: those of all tasks of a batch lie in one folder, which must then be listed whole. */
+  withLogs: boolean;
 }
 
 /** What was found of one job. */
 export interface Harvest {
   exitRecord: ExitRecord | null;
+  /** That the job's script has begun to run; looked for only while the attempt still waits. */
+  start: StartRecord | null;
   metrics: LinesRead | null;
   notes: LinesRead | null;
   cursors: FileCursor[];
@@ -45,22 +50,30 @@ export interface Harvest {
   hasMore: boolean;
 }
 
-type Role = 'metrics' | 'notes' | 'stdout' | 'stderr' | 'error' | 'exit' | 'result';
+type Role = 'metrics' | 'notes' | 'stdout' | 'stderr' | 'error' | 'exit' | 'result' | 'owner';
 interface Reading extends PlannedRead {
   jobId: string;
   role: Role;
 }
 
+export interface HarvestDependencies {
+  database: Database;
+  cluster: Cluster;
+  files: Pick<Transport, 'list' | 'read'>;
+  now: Date;
+}
+
 export async function gatherHarvest(
-  { database, cluster, now }: { database: Database; cluster: Cluster; now: Date }, targets: HarvestTarget[],
+  { database, cluster, files: machine, now }: HarvestDependencies, targets: HarvestTarget[],
 ): Promise<Map<string, Harvest>> {
   if (targets.length === 0) return new Map();
   const state = await readHarvestState(database, targets.map((target) => target.jobId));
-  const directories = new Set(targets.flatMap((target) => [target.jobDirectory, batchDirectory(cluster.settings.rootDirectory, target.token)]));
-  const { entries, truncated } = await listDirectories(cluster.transport, [...directories], { maxDepth: LIST_DEPTH, maxEntries: LIST_MAX_ENTRIES });
+  const directories = new Set(targets.map((target) => target.jobDirectory));
+  for (const { token, withLogs } of targets) if (withLogs) directories.add(batchDirectory(cluster.settings.rootDirectory, token));
+  const { entries, truncated } = await listDirectories(machine, [...directories], { maxDepth: LIST_DEPTH, maxEntries: LIST_MAX_ENTRIES });
   const files = new Map(entries.filter((entry) => entry.kind === 'file').map((entry) => [entry.path, entry]));
   const { readings, postponed } = planReadings(targets, files, state);
-  const contents = await cluster.transport.read(readings.map(({ path, offsetBytes, maxBytes }) => ({ path, offsetBytes, maxBytes })));
+  const contents = await machine.read(readings.map(({ path, offsetBytes, maxBytes }) => ({ path, offsetBytes, maxBytes })));
   const byJob = entriesByJob(targets, entries);
   const harvests = new Map(targets.map(({ jobId, jobDirectory }) => [jobId, emptyHarvest({
     entries: byJob.get(jobId) ?? [], truncated: truncated.has(jobDirectory), knownCheckpoints: state.checkpoints.get(jobId) ?? [], hasMore: postponed.has(jobId),
@@ -70,12 +83,13 @@ export async function gatherHarvest(
     const content = contents[index];
     if (content) takeIn(harvests.get(reading.jobId)!, reading, content, { now, atEnd: closing.has(reading.jobId) && !reading.hasMore });
   }
+  takeInStarts(targets, readings, contents, files, harvests);
   return harvests;
 }
 
 function emptyHarvest(found: Pick<Harvest, 'entries' | 'truncated' | 'knownCheckpoints' | 'hasMore'>): Harvest {
   return {
-    exitRecord: null, metrics: null, notes: null, cursors: [], stdoutTail: null, stderrTail: null, errorText: null, resultText: null, ...found,
+    exitRecord: null, start: null, metrics: null, notes: null, cursors: [], stdoutTail: null, stderrTail: null, errorText: null, resultText: null, ...found,
   };
 }
 
@@ -107,6 +121,7 @@ function pathsOf(target: HarvestTarget): [Role, string | null][] {
   const always: [Role, string | null][] = [
     ['metrics', metricsPath(jobDirectory)], ['notes', eventsPath(jobDirectory)], ['stdout', target.stdoutPath], ['stderr', target.stderrPath],
     ['exit', exitRecordPath(jobDirectory, attemptNumber)],
+    ...(target.state === 'PENDING' || target.state === 'CONFIGURING' ? [['owner', ownerPath(jobDirectory, attemptNumber)] as [Role, string]] : []),
   ];
   return target.ended ? [...always, ['error', errorPath(jobDirectory)], ['result', resultPath(jobDirectory)]] : always;
 }
@@ -141,6 +156,21 @@ function takeIn(harvest: Harvest, reading: Reading, content: Buffer, options: { 
       return;
     case 'result':
       harvest.resultText = content.toString('utf8');
+      return;
+    case 'owner':
+  }
+}
+
+/** Once all else is read: the script's own note of its start is more exact than the time of a file. */
+function takeInStarts(
+  targets: HarvestTarget[], readings: Reading[], contents: (Buffer | null)[], files: Map<string, FileEntry>, harvests: Map<string, Harvest>,
+): void {
+  const targetOf = new Map(targets.map((target) => [target.jobId, target]));
+  for (const [index, { role, jobId, path }] of readings.entries()) {
+    const target = targetOf.get(jobId);
+    const harvest = harvests.get(jobId);
+    if (role !== 'owner' || target === undefined || harvest === undefined) continue;
+    harvest.start = readStart(target, contents[index]?.toString('utf8') ?? '', files.get(path)?.modifiedAt ?? null, harvest.notes?.notes ?? []);
   }
 }
 

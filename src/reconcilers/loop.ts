@@ -17,6 +17,8 @@ export interface LoopOptions {
 export interface Loop {
   /** Runs as soon as the present run is over; called many times it still runs once. */
   wake(): void;
+  /** What made it fail is known to be over: runs at once, though it would wait longer. */
+  retry(): void;
   /** Ends after the present run. */
   stop(): Promise<void>;
 }
@@ -24,6 +26,7 @@ export interface Loop {
 export function startLoop({ name, periodMs, run, logger }: LoopOptions): Loop {
   let stopped = false;
   let woken = false;
+  let retried = false;
   let failures = 0;
   let interruptWait: (() => void) | null = null;
 
@@ -39,6 +42,7 @@ export function startLoop({ name, periodMs, run, logger }: LoopOptions): Loop {
 
   const runOnce = async (): Promise<void> => {
     woken = false;
+    retried = false;
     try {
       await run();
       if (failures > 0) logger.info({ loop: name, failures }, 'loop works again');
@@ -55,7 +59,7 @@ export function startLoop({ name, periodMs, run, logger }: LoopOptions): Loop {
     while (!stopped) {
       await runOnce();
       // A wake-up does not cut a back-off short: what failed is not asked again at once because a job was queued.
-      if (!stopped && (failures > 0 || !woken)) await wait(failures > 0 ? backoffMs(periodMs(), failures) : periodMs());
+      if (!stopped && !retried && (failures > 0 || !woken)) await wait(failures > 0 ? backoffMs(periodMs(), failures) : periodMs());
     }
   })();
 
@@ -63,6 +67,10 @@ export function startLoop({ name, periodMs, run, logger }: LoopOptions): Loop {
     wake() {
       woken = true;
       if (failures === 0) interruptWait?.();
+    },
+    retry() {
+      retried = true;
+      interruptWait?.();
     },
     async stop() {
       stopped = true;

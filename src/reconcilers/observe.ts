@@ -1,54 +1,97 @@
 /**
- * Cluster to database: asks for the state of every attempt that may still change, reads what their jobs wrote, and commits
- * both together, so that a job is only ever seen as finished with its last metrics, its checkpoints and its result in place.
+ * Cluster to database, as a poll: asks the scheduler for the state of every attempt that may still change, reads what their jobs
+ * wrote, and commits both together.
  */
 import type { Logger } from 'pino';
 import type { Cluster, Observation } from '../cluster/executor.ts';
 import type { Database } from '../db/database.ts';
 import { readSettlingAttempts, type TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
-import { applyAttemptChanges, type ChangedAttempt } from '../db/write/attempts.ts';
-import { appendEvents } from '../db/write/events.ts';
+import { withdrawResults } from '../db/write/harvest.ts';
 import { transact } from '../db/transaction.ts';
-import { decideAttemptChange } from '../domain/attempt-change.ts';
+import { confirmEnd, decideAttemptChange, type AttemptChange } from '../domain/attempt-change.ts';
 import { isTerminalAttemptState } from '../domain/states.ts';
-import { crashPoint } from './crash-point.ts';
-import { gatherHarvest, type Harvest, type HarvestTarget } from './harvest.ts';
-import { hasNews, storeHarvest, type HarvestedAttempt } from './harvest-store.ts';
+import { commitFindings } from './findings.ts';
+import { gatherHarvest, type Harvest } from './harvest.ts';
 import { keyOf, resolveOpenBatches } from './open-batches.ts';
 import { followRequeues } from './requeues.ts';
 
-/** Attempts whose facts are committed in one transaction: bounds how long the event log stays locked. */
-const COMMIT_CHUNK = 100;
 /** For how long the files of an ended job are looked at again: a shared file system may show the last lines late. */
 const SETTLE_SECONDS = 30;
+/** For how long the scheduler's own word on an end is waited for, where an exit record told of it first. */
+const CONFIRM_SECONDS = 120;
+
+/** What this process remembers from round to round. A process that takes over starts without, and asks once more. */
+export interface RoundMemory {
+  /** When the scheduler last mentioned an attempt, or was first asked about it, by attempt. */
+  lastSeen: Map<string, number>;
+  /** Attempts whose end the scheduler has told, by job and number. */
+  confirmed: Set<string>;
+}
 
 export interface ObserveDependencies {
   database: Database;
   cluster: Cluster;
   /** Tokens whose submission is still under way in this process. */
   inFlight: ReadonlySet<string>;
-  /** When the scheduler last mentioned an attempt, or was first asked about it, by attempt; kept between rounds. */
-  lastSeen: Map<string, number>;
+  memory: RoundMemory;
   logger: Logger;
   now: () => Date;
 }
 
-/** One round over the attempts that may still change. Answers how many facts were new: none means that the next round may wait longer. */
-export async function observeCluster(dependencies: ObserveDependencies, active: TrackedAttemptRow[]): Promise<number> {
-  const { database, cluster, inFlight } = dependencies;
+/** Whose files a round reads: of all jobs that may have written something, or only of those that have ended or may have. */
+export type HarvestScope = 'all' | 'ended';
+
+/** What a round came to. */
+export interface Observed {
+  /** Jobs with new facts: none means that the next round may wait longer. */
+  newsCount: number;
+  ended: string[];
+  /** Jobs about to end: the scheduler has yet to say how. */
+  ending: string[];
+}
+
+/** One round over the attempts that may still change. */
+export async function observeCluster(dependencies: ObserveDependencies, active: TrackedAttemptRow[], scope: HarvestScope): Promise<Observed> {
+  const { database, cluster, inFlight, memory, now } = dependencies;
   const tracked = active.filter((row) => !inFlight.has(row.token));
-  const settling = await readSettlingAttempts(database, cluster.settings.name);
-  if (tracked.length === 0 && settling.length === 0) return 0;
-  const observations = await observe(dependencies, tracked);
-  const known = await followRequeues(dependencies, await resolveOpenBatches(dependencies, tracked, observations), observations);
-  const settled = (row: TrackedAttemptRow): boolean => dependencies.now().getTime() - (row.jobFinishedAt?.getTime() ?? 0) > SETTLE_SECONDS * 1000;
+  const trackedJobIds = new Set(tracked.map(idOf));
+  const settling = (await readSettlingAttempts(database, cluster.settings.name)).filter((row) => !trackedJobIds.has(row.jobId));
+  if (tracked.length === 0 && settling.length === 0) return { newsCount: 0, ended: [], ending: [] };
+  const observations = await observe(dependencies, tracked, settling);
+  const resolved = await resolveOpenBatches({ ...dependencies, lastSeen: memory.lastSeen }, tracked, observations);
+  const { followed, ended: settled } = await followEnded(dependencies, settling, observations);
+  const known = [...await followRequeues(dependencies, resolved, observations), ...followed];
+  const isSettled = (row: TrackedAttemptRow): boolean => {
+    const seconds = (now().getTime() - (row.jobFinishedAt?.getTime() ?? 0)) / 1000;
+    return seconds > SETTLE_SECONDS && (row.slurmJobId === null || memory.confirmed.has(runOf(row)) || seconds > CONFIRM_SECONDS);
+  };
   const targets = [
     ...known.filter((row) => mayHaveFiles(row, observations.get(keyOf(row))))
-      .map((row) => ({ ...row, ended: isTerminalAttemptState(observations.get(keyOf(row))?.state ?? row.state), closing: false })),
-    ...settling.map((row) => ({ ...row, ended: true, closing: settled(row) })),
+      .map((row) => ({ ...row, ended: isTerminalAttemptState(observations.get(keyOf(row))?.state ?? row.state), closing: false, withLogs: true }))
+      .filter((row) => scope === 'all' || row.ended || !observations.has(keyOf(row))),
+    ...settled.map((row) => ({ ...row, ended: true, closing: isSettled(row), withLogs: true })),
   ];
-  const harvests = await gatherHarvest({ database, cluster, now: dependencies.now() }, targets);
-  return commit(dependencies, known, targets, observations, harvests);
+  const harvests = await gatherHarvest({ database, cluster, files: cluster.transport, now: now() }, targets);
+  const verdicts = judge(dependencies, { known, settling: settled, observations, harvests });
+  const targetIds = new Set(targets.map(idOf));
+  const newsCount = await commitFindings({ database, now: now() }, [...targets, ...known.filter((row) => !targetIds.has(row.jobId))], harvests, verdicts);
+  const isDecided = ({ jobId }: TrackedAttemptRow): boolean => isTerminalAttemptState(verdicts.get(jobId)?.state ?? 'RUNNING');
+  const hasEnded = (row: TrackedAttemptRow): boolean => isDecided(row) && harvests.get(row.jobId)?.hasMore !== true;
+  const isEnding = (row: TrackedAttemptRow): boolean => isDecided(row) || row.cancelRequested || observations.get(keyOf(row))?.state === 'COMPLETING';
+  return { newsCount, ended: known.filter(hasEnded).map(idOf), ending: known.filter((row) => isEnding(row) && !hasEnded(row)).map(idOf) };
+}
+
+const idOf = ({ jobId }: TrackedAttemptRow): string => jobId;
+const runOf = ({ jobId, attemptNumber }: TrackedAttemptRow): string => `${jobId} ${attemptNumber}`;
+
+/** A job that its exit record ended may have been put back into the queue before it was over for the scheduler, too: its node failed. */
+async function followEnded(
+  { database, logger }: ObserveDependencies, settling: TrackedAttemptRow[], observations: ReadonlyMap<string, Observation>,
+): Promise<{ followed: TrackedAttemptRow[]; ended: TrackedAttemptRow[] }> {
+  const rows = await followRequeues({ database, logger }, settling, observations);
+  const followed = rows.filter((row, index) => row !== settling[index]);
+  if (followed.length > 0) await transact(database, (transaction) => withdrawResults(transaction, followed.map(idOf)));
+  return { followed, ended: rows.filter((row, index) => row === settling[index]) };
 }
 
 /** A pending attempt has written nothing yet; one that the scheduler no longer mentions may have ended and left its record. */
@@ -57,9 +100,12 @@ function mayHaveFiles(row: TrackedAttemptRow, seen: Observation | undefined): bo
   return seen.state !== 'PENDING' && seen.state !== 'CONFIGURING' && row.state !== 'SUBMITTING';
 }
 
-async function observe({ cluster, lastSeen, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[]): Promise<Map<string, Observation>> {
-  if (tracked.length === 0) return new Map();
-  const report = await cluster.executor.observe(tracked).catch((error: unknown) => {
+async function observe(
+  { cluster, memory: { lastSeen, confirmed }, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[], settling: TrackedAttemptRow[],
+): Promise<Map<string, Observation>> {
+  const unconfirmed = settling.filter((row) => row.slurmJobId !== null && !confirmed.has(runOf(row)));
+  if (tracked.length === 0 && unconfirmed.length === 0) return new Map();
+  const report = await cluster.executor.observe([...tracked, ...unconfirmed]).catch((error: unknown) => {
     // Nobody was asked for a while: how long an attempt has been absent is counted anew.
     lastSeen.clear();
     throw error;
@@ -70,52 +116,36 @@ async function observe({ cluster, lastSeen, logger, now }: ObserveDependencies, 
   const tracing = new Set(tracked.map(keyOf));
   for (const key of lastSeen.keys()) if (!tracing.has(key)) lastSeen.delete(key);
   for (const key of tracing) if (observations.has(key) || !lastSeen.has(key) || report.isIncomplete === true) lastSeen.set(key, time);
+  const present = new Set([...tracked, ...settling].map(runOf));
+  for (const run of confirmed) if (!present.has(run)) confirmed.delete(run);
+  for (const row of [...tracked, ...unconfirmed]) {
+    const seen = observations.get(keyOf(row));
+    if (seen !== undefined && isTerminalAttemptState(seen.state) && seen.earlierRuns.length <= row.restart) confirmed.add(runOf(row));
+  }
   return observations;
 }
 
-/** What one round came to for one attempt. */
-interface Finding {
-  row: TrackedAttemptRow;
-  changed: ChangedAttempt | null;
-  harvested: HarvestedAttempt | null;
+interface Evidence {
+  known: TrackedAttemptRow[];
+  settling: TrackedAttemptRow[];
+  observations: ReadonlyMap<string, Observation>;
+  harvests: ReadonlyMap<string, Harvest>;
 }
 
-async function commit(
-  dependencies: ObserveDependencies, known: TrackedAttemptRow[], targets: HarvestTarget[],
-  observations: Map<string, Observation>, harvests: Map<string, Harvest>,
-): Promise<number> {
-  const { database, now } = dependencies;
-  const targetOf = new Map(targets.map((target) => [target.jobId, target]));
-  const rows = new Map([...targets, ...known].map((row) => [row.jobId, row]));
-  const tracked = new Set(known.map((row) => row.jobId));
-  const findings = [...rows.values()].map((row): Finding => {
+/** What the evidence of a round changes, by job. */
+function judge({ memory: { lastSeen }, now }: ObserveDependencies, { known, settling, observations, harvests }: Evidence): Map<string, AttemptChange> {
+  const verdicts = new Map<string, AttemptChange>();
+  const time = now().getTime();
+  for (const row of known) {
     const harvest = harvests.get(row.jobId);
-    const changed = tracked.has(row.jobId) ? decide(dependencies, row, observations.get(keyOf(row)), harvest) : null;
-    const state = changed?.change.state ?? row.state;
-    const harvested = harvest === undefined ? null : { row, harvest, state, closing: targetOf.get(row.jobId)?.closing === true && !harvest.hasMore };
-    return { row, changed, harvested };
-  }).filter(({ changed, harvested }) => changed !== null || (harvested !== null && hasNews(harvested, now())));
-  for (let start = 0; start < findings.length; start += COMMIT_CHUNK) {
-    const chunk = findings.slice(start, start + COMMIT_CHUNK);
-    const ends = chunk.some(({ changed }) => changed !== null && isTerminalAttemptState(changed.change.state));
-    crashPoint('harvest-before-commit');
-    if (ends) crashPoint('end-before-commit');
-    await transact(database, async (transaction) => {
-      const moved = await applyAttemptChanges(transaction, chunk.flatMap(({ changed }) => changed ?? []));
-      const stored = await storeHarvest(transaction, chunk.flatMap(({ harvested }) => harvested ?? []), now());
-      await appendEvents(transaction, [...stored, ...moved]);
-    });
-    crashPoint('harvest-after-commit');
-    if (ends) crashPoint('end-after-commit');
+    const absentSeconds = (time - (lastSeen.get(keyOf(row)) ?? time)) / 1000;
+    const change = decideAttemptChange(row, observations.get(keyOf(row)) ?? null, harvest?.exitRecord ?? null, absentSeconds, harvest?.start ?? null);
+    if (change !== null) verdicts.set(row.jobId, change);
   }
-  return findings.length;
-}
-
-function decide({ lastSeen, now }: ObserveDependencies, row: TrackedAttemptRow, seen: Observation | undefined, harvest: Harvest | undefined): ChangedAttempt | null {
-  const absentSeconds = (now().getTime() - (lastSeen.get(keyOf(row)) ?? now().getTime())) / 1000;
-  const change = decideAttemptChange(row, seen ?? null, harvest?.exitRecord ?? null, absentSeconds);
-  if (change === null) return null;
-  // The end is shown once everything that was written before it is in.
-  if (isTerminalAttemptState(change.state) && harvest?.hasMore === true) return null;
-  return { ...row, from: row.state, change };
+  for (const row of settling) {
+    const seen = observations.get(keyOf(row));
+    const change = seen === undefined ? null : confirmEnd(row, seen, harvests.get(row.jobId)?.exitRecord ?? null);
+    if (change !== null) verdicts.set(row.jobId, change);
+  }
+  return verdicts;
 }

@@ -2,17 +2,16 @@
 import type { Logger } from 'pino';
 import type { Cluster } from '../cluster/executor.ts';
 import { TransportError } from '../cluster/transport.ts';
+import { openWatch, type Watch, type WatchStatus } from '../cluster/watch/open-watch.ts';
 import type { Database } from '../db/database.ts';
-import { readTrackedAttempts } from '../db/read/tracked-attempts.ts';
-import { recordClusterReport, recordClusterUnreachable } from '../db/write/clusters.ts';
+import { recordClusterReport, recordClusterUnreachable, recordClusterWatch } from '../db/write/clusters.ts';
 import { untilNextDue } from '../db/write/dispatch.ts';
 import type { LoggedEvent } from '../domain/events.ts';
 import { isTerminalJobState } from '../domain/states.ts';
 import { dispatchQueue } from './dispatch.ts';
 import { startLoop, type Loop } from './loop.ts';
-import { observeCluster } from './observe.ts';
 import { retryFailedJobs, type FailurePolicies } from './retry.ts';
-import { carryOutWishes } from './wishes.ts';
+import { ClusterRounds } from './rounds.ts';
 
 /** Nothing wakes the queue but its own events; this is the backstop for one that was missed. */
 const DISPATCH_PERIOD_MS = 10_000;
@@ -20,8 +19,6 @@ const DISPATCH_PERIOD_MS = 10_000;
 const DESCRIBE_PERIOD_MS = 15_000;
 /** Failures wake the loop; this is for those whose last lines come late. */
 const RETRY_PERIOD_MS = 15_000;
-/** By how much the time between two rounds grows while nothing changes. */
-const IDLE_GROWTH = 1.5;
 
 export interface ClusterReconciler {
   /** Told of every event of the log; wakes the loop that has something to do. */
@@ -31,14 +28,12 @@ export interface ClusterReconciler {
 
 export function startClusterReconciler(database: Database, cluster: Cluster, policies: FailurePolicies, logger: Logger): ClusterReconciler {
   const { settings } = cluster;
-  const shared = { database, cluster, logger, now: () => new Date() };
   const inFlight = new Set<string>();
-  const lastSeen = new Map<string, number>();
-  const cancelledAt = new Map<string, number>();
   const contact: Contact = { isReachable: false, maxArraySize: null };
-  let pollSeconds = settings.pollSecondsMin;
   let nextDueMs: number | null = null;
   let isStopping = false;
+  const watch = settings.watch ? openWatch(cluster.transport, logger) : null;
+  const rounds = new ClusterRounds({ database, cluster, watch, inFlight, logger, now: () => new Date() });
 
   const describe = startLoop({
     name: `describe ${settings.name}`, logger,
@@ -54,41 +49,65 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
       nextDueMs = null;
       if (!contact.isReachable) return;
       const handedOver = await dispatchQueue({ database, cluster, inFlight, maxArraySize: () => contact.maxArraySize, isStopping: () => isStopping, logger });
-      if (handedOver > 0) wakeWatch();
+      if (handedOver > 0) promptRounds();
       nextDueMs = await untilNextDue(database, settings.name);
     },
   });
-  const watch = startLoop({
-    name: `watch ${settings.name}`, logger,
-    periodMs: () => pollSeconds * 1000,
-    run: () => inContact(database, cluster, contact, async () => {
-      const tracked = await readTrackedAttempts(database, settings.name);
-      await carryOutWishes({ ...shared, cancelledAt }, tracked);
-      const news = await observeCluster({ ...shared, inFlight, lastSeen }, tracked);
-      pollSeconds = news > 0 ? settings.pollSecondsMin : Math.min(settings.pollSecondsMax, pollSeconds * IDLE_GROWTH);
-    }),
+  const follow = startLoop({
+    name: `follow ${settings.name}`, logger,
+    periodMs: () => rounds.untilNextMs(),
+    run: () => inContact(database, cluster, contact, () => rounds.run()),
   });
   const retry = startLoop({
     name: `retry ${settings.name}`, logger,
     periodMs: () => RETRY_PERIOD_MS,
-    run: async () => { await retryFailedJobs({ ...shared, settings, policies, random: Math.random }); },
+    run: async () => { await retryFailedJobs({ database, logger, now: () => new Date(), settings, policies, random: Math.random }); },
   });
-  const wakeWatch = (): void => {
-    pollSeconds = settings.pollSecondsMin;
-    watch.wake();
+  const promptRounds = (): void => {
+    rounds.prompt();
+    follow.wake();
   };
+  watch?.onChange((changes) => {
+    rounds.noteChanges(changes);
+    follow.wake();
+  });
+  const showWatch = showWatchOf(database, cluster, watch, logger, (state) => {
+    promptRounds();
+    // What is watched live can be reached.
+    if (state === 'LIVE') for (const loop of [describe, follow]) loop.retry();
+  });
 
   return {
     onEvent(event) {
-      if (event.kind === 'JOB_UPDATED') wakeWatch();
+      if (event.kind === 'JOB_UPDATED') promptRounds();
       if (makesRoomOrWork(event)) dispatch.wake();
       if (event.kind === 'JOB_STATE_CHANGED' && event.payload.to === 'FAILED') retry.wake();
     },
     async stop() {
       isStopping = true;
-      await Promise.all([describe.stop(), dispatch.stop(), watch.stop(), retry.stop()]);
+      await Promise.all([describe.stop(), dispatch.stop(), follow.stop(), retry.stop(), watch?.close()]);
+      await showWatch({ state: 'POLLING', reason: 'the server that looked after it has stopped' });
     },
   };
+}
+
+/** Writes down how the cluster is watched, now and whenever that changes; answers the function that writes down a last word. */
+function showWatchOf(
+  database: Database, { settings }: Cluster, watch: Watch | null, logger: Logger, onChanged: (state: WatchStatus['state']) => void,
+): (status: WatchStatus) => Promise<void> {
+  let written = Promise.resolve();
+  const show = (status: WatchStatus): Promise<void> => {
+    // One after the other: the last word is to stand.
+    written = written.then(() => recordClusterWatch(database, settings.name, settings.kind, status.state, status.reason))
+      .catch((error: unknown) => logger.warn({ err: error }, 'the state of the watch could not be written down'));
+    return written;
+  };
+  void show(watch?.status() ?? { state: 'POLLING', reason: 'the configuration says watch: false' });
+  watch?.onStatus((status) => {
+    void show(status);
+    onChanged(status.state);
+  });
+  return show;
 }
 
 /** What the last word from the cluster was. */

@@ -20,8 +20,11 @@ export interface WishDependencies {
   now: () => Date;
 }
 
-/** What the cluster will not do now is asked again in the next round: it keeps nobody from seeing how the jobs are. */
-export async function carryOutWishes({ database, cluster, cancelledAt, logger, now }: WishDependencies, tracked: TrackedAttemptRow[]): Promise<void> {
+/**
+ * What the cluster will not do now is asked again in the next round: it keeps nobody from seeing how the jobs are.
+ * Answers whether the cluster was told anything, of which the effect is then to be observed.
+ */
+export async function carryOutWishes({ database, cluster, cancelledAt, logger, now }: WishDependencies, tracked: TrackedAttemptRow[]): Promise<boolean> {
   const rows = tracked.filter((row) => row.slurmJobId !== null && row.state !== 'LOST');
   const time = now().getTime();
   const due = rows.filter((row) => row.cancelRequested && time - (cancelledAt.get(row.slurmJobId!) ?? 0) > CANCEL_AGAIN_AFTER_MS);
@@ -33,10 +36,9 @@ export async function carryOutWishes({ database, cluster, cancelledAt, logger, n
   }
   const present = new Set(rows.map((row) => row.slurmJobId));
   for (const id of cancelledAt.keys()) if (!present.has(id)) cancelledAt.delete(id);
-  for (const held of [true, false]) {
-    const waiting = rows.filter((row) => row.state === 'PENDING' && row.holdRequested === held && row.heldOnCluster !== held);
-    await tell(logger, () => setHeld(database, cluster, waiting, held));
-  }
+  const toHold = rows.filter((row) => row.state === 'PENDING' && row.holdRequested !== row.heldOnCluster);
+  for (const held of [true, false]) await tell(logger, () => setHeld(database, cluster, toHold.filter((row) => row.holdRequested === held), held));
+  return due.length > 0 || toHold.length > 0;
 }
 
 async function tell(logger: Logger, command: () => Promise<void>): Promise<boolean> {

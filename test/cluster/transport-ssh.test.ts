@@ -10,7 +10,7 @@ import { openSshTransport } from '../../src/cluster/transport/ssh.ts';
 import { resolveSshSettings } from '../../src/cluster/transport/ssh-config.ts';
 import type { SshHost, SshSettings } from '../../src/domain/cluster-settings.ts';
 import { freePorts } from '../rig/ports.ts';
-import { identify, until } from '../rig/processes.ts';
+import { until } from '../rig/processes.ts';
 import { startSshd, sshdUnavailableReason, type TestSshd } from '../support/sshd.ts';
 
 const noSshd = sshdUnavailableReason();
@@ -259,34 +259,6 @@ describe.skipIf(noSshd !== null)('the ssh transport', () => {
       await outcome;
       expect((await transport.read([{ path, offsetBytes: 0, maxBytes: 100 }])).map(String)).toEqual(['{"whole":true}']);
       await transport.exec(['rm', '-rf', home]);
-    });
-
-    it('tells a stream that the connection was lost, leaves no process behind, and opens the next one anew', async () => {
-      const transport = open();
-      const stream = await transport.stream(['sh', '-c', 'echo $$; exec cat > /dev/null']);
-      let pid = '';
-      for await (const chunk of stream.stdout) {
-        pid = chunk.toString().trim();
-        await sshd.dropConnections();
-      }
-      expect(await stream.ended).toMatchObject({ exitCode: null, lost: expect.stringContaining('connection was lost') });
-      await until('the command to be gone', 5000, () => identify(Number(pid)) === null);
-      const next = await transport.stream(['cat']);
-      await next.write('again\n');
-      for await (const chunk of next.stdout) {
-        expect(chunk.toString()).toBe('again\n');
-        break;
-      }
-    });
-
-    it('takes the channel of a stream for a command where sshd opens only one, and refuses a stream where only one was agreed', async () => {
-      const single = await startExtra(['MaxSessions 1']);
-      const transport = open(hostOf(single));
-      const stream = await transport.stream(['cat']);
-      const words = ['one', 'two', 'three'];
-      expect(await Promise.all(words.map((word) => say(transport, word)))).toEqual(words.map((word) => `${word}\n`));
-      expect((await stream.ended).lost).toContain('one channel only');
-      await expect(open({ maxChannels: 1 }).stream(['cat'])).rejects.toMatchObject({ failure: 'unreachable', message: expect.stringContaining('maxChannels') });
     });
 
     it('finds its answers behind what the login shell prints', async () => {

@@ -1,7 +1,7 @@
 /** The push: what jobs write is told at once, over one channel that leaves nothing behind. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdir, readdir, rename, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rename, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Transport } from '../../src/cluster/transport.ts';
@@ -48,12 +48,15 @@ async function write(path: string, text = 'x\n'): Promise<void> {
 describe.each(TRANSPORTS.filter(({ skip }) => !skip))('a watch over the $name transport', ({ open }) => {
   let opened: OpenedTransport;
   let follower: Follower;
+  /** How often the watch asked the transport for files. */
+  let askedCount = 0;
   const job = (name: string) => join(opened.folder, name);
 
   beforeAll(async () => {
     opened = await open();
     await chmod(opened.folder, 0o755);
-    follower = new Follower(opened.transport);
+    const { transport } = opened;
+    follower = new Follower({ ...transport, list: (request) => { askedCount += 1; return transport.list(request); }, read: (ranges) => { askedCount += 1; return transport.read(ranges); } });
     await follower.becomes('LIVE');
   });
   afterAll(async () => {
@@ -63,7 +66,7 @@ describe.each(TRANSPORTS.filter(({ skip }) => !skip))('a watch over the $name tr
 
   it('tells the start, every kind of writing and the end of a job', async () => {
     follower.watch.setJobs([{ jobDirectory: job('a'), attemptNumber: 1 }]);
-    await write(ownerPath(job('a'), 1, 0));
+    await write(ownerPath(job('a'), 1));
     await follower.tells('a started');
     await write(metricsPath(job('a')));
     await follower.tells('a metrics');
@@ -85,20 +88,40 @@ describe.each(TRANSPORTS.filter(({ skip }) => !skip))('a watch over the $name tr
 
   it('tells what a job already has when it is added, and nothing of one that was removed or of another attempt', async () => {
     for (const name of ['b', 'c']) {
-      await write(ownerPath(job(name), 2, 0));
+      await write(ownerPath(job(name), 2));
       await write(metricsPath(job(name)));
     }
     follower.watch.setJobs([{ jobDirectory: job('b'), attemptNumber: 2 }, { jobDirectory: job('c'), attemptNumber: 3 }]);
     await follower.tells('b started', 'b metrics');
     await write(metricsPath(job('a')), 'more\n');
-    await write(ownerPath(job('c'), 2, 1));
+    await write(ownerPath(job('c'), 2));
     await write(metricsPath(job('b')), 'more\n');
     await until('metrics of b', 10_000, () => follower.told.includes('b metrics'));
     expect(follower.told).toEqual(['b metrics']);
   });
 
+  it('lists and reads as the transport does, over its channel', async () => {
+    const tree = job('tree');
+    await write(`${tree}/checkpoints/step-1/ü\n weights.pt`, 'weights');
+    await symlink('step-1', `${tree}/checkpoints/last`);
+    const request = { directories: [tree, job('not-there')], maxDepth: 3, maxEntries: 100 };
+    const byPath = <Entry extends { path: string }>(entries: Entry[]) => [...entries].sort((a, b) => a.path.localeCompare(b.path));
+    const expected = await opened.transport.list(request);
+    const askedBefore = askedCount;
+    const listed = await follower.watch.files.list(request);
+    expect(byPath(listed.entries)).toEqual(byPath(expected.entries));
+    expect(listed.entries).toHaveLength(4);
+    expect((await follower.watch.files.list({ ...request, maxEntries: 2 }))).toMatchObject({ truncated: true, entries: { length: 2 } });
+    const path = `${tree}/checkpoints/step-1/ü\n weights.pt`;
+    const ranges = [{ path, offsetBytes: 2, maxBytes: 3 }, { path: tree, offsetBytes: 0, maxBytes: 10 }, { path: `${tree}/no`, offsetBytes: 0, maxBytes: 10 }, { path, offsetBytes: 4, maxBytes: 100 }];
+    expect((await follower.watch.files.read(ranges)).map(String)).toEqual(['igh', 'null', 'null', 'hts']);
+    expect(askedCount).toBe(askedBefore);
+    const large = [{ path, offsetBytes: 0, maxBytes: 4 * 1024 * 1024 }];
+    expect(await follower.watch.files.read(large)).toEqual(await opened.transport.read(large));
+  });
+
   it('writes nothing', async () => {
-    expect((await readdir(opened.folder)).sort()).toEqual(['a', 'b', 'c']);
+    expect((await readdir(opened.folder)).sort()).toEqual(['a', 'b', 'c', 'tree']);
     expect((await readdir(job('c'))).sort()).toEqual(['attempts', 'metrics.jsonl']);
   });
 });
@@ -132,7 +155,7 @@ describe.skipIf(noSshd !== null)('a watch whose channel fails', () => {
     await follower.becomes('LIVE');
     const jobDirectory = join(sshd.folder, 'job');
     follower.watch.setJobs([{ jobDirectory, attemptNumber: 1 }]);
-    await write(ownerPath(jobDirectory, 1, 0));
+    await write(ownerPath(jobDirectory, 1));
     await follower.tells('job started');
     await sshd.stop();
     await follower.becomes('POLLING');
@@ -176,7 +199,7 @@ describe('the program of the watch', () => {
 
   it('ends by itself when its input stays open but nothing is heard', async () => {
     const [program = '', ...rest] = WATCH_COMMAND;
-    const hasty = rest.with(-1, WATCH_PROGRAM.replace(/^LEASE, BEAT = \d+/m, 'LEASE, BEAT = 1'));
+    const hasty = rest.with(rest.length - 1, WATCH_PROGRAM.replace(/^LEASE, BEAT = \d+/m, 'LEASE, BEAT = 1'));
     const child = spawn(program, hasty, { stdio: ['pipe', 'ignore', 'inherit'] });
     expect(await once(child, 'close')).toEqual([null, 'SIGALRM']);
   });

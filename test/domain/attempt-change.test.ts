@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import fc from 'fast-check';
 import {
-  decideAttemptChange, LOST_AFTER_SECONDS, parseExitRecord, type ExitRecord, type KnownAttempt, type SeenAttempt,
+  confirmEnd, decideAttemptChange, LOST_AFTER_SECONDS, parseExitRecord, type ExitRecord, type KnownAttempt, type SeenAttempt,
 } from '../../src/domain/attempt-change.ts';
 import { announcedPath, isTerminalAttemptState } from '../../src/domain/states.ts';
 
@@ -13,7 +13,7 @@ const seen = (change: Partial<SeenAttempt>): SeenAttempt => ({
   elapsedSeconds: null, maxRssBytes: null, ...change,
 });
 const record = (change: Partial<ExitRecord>): ExitRecord => ({
-  attempt: 1, exitCode: 0, signal: null, startedAt: new Date(1000), finishedAt: new Date(5000), host: 'n1', ...change,
+  attempt: 1, exitCode: 0, signal: null, terminated: false, startedAt: new Date(1000), finishedAt: new Date(5000), host: 'n1', ...change,
 });
 
 describe('the forecast of the start', () => {
@@ -101,10 +101,74 @@ describe('what evidence changes about an attempt', () => {
   });
 });
 
+describe('what is learnt from the files of a job while the scheduler is not asked', () => {
+  const start = { startedAt: new Date(1500), host: 'n1' };
+  const unasked = (known: KnownAttempt, exitRecord: ExitRecord | null) => decideAttemptChange(known, null, exitRecord, null, start);
+
+  test('a script that has begun is RUNNING since then, and a second look changes nothing', () => {
+    const change = unasked(pending, null)!;
+    expect(change).toMatchObject({ state: 'RUNNING', startedAt: new Date(1500), nodeList: 'n1' });
+    expect(unasked({ ...pending, ...change }, null)).toBeNull();
+    expect(unasked({ ...pending, state: 'SUSPENDED' }, null)).toBeNull();
+  });
+
+  test('exit code 0 is COMPLETED at once, though the queue may still list the job', () => {
+    expect(unasked(pending, record({}))).toMatchObject({ state: 'COMPLETED', startedAt: new Date(1000), finishedAt: new Date(5000) });
+    expect(decideAttemptChange(pending, seen({ state: 'COMPLETING' }), record({}), 0)).toMatchObject({ state: 'COMPLETED' });
+  });
+
+  test('any other end, one after TERM, and one that somebody asked for, wait for the word of the scheduler', () => {
+    const running = { ...pending, state: 'RUNNING' as const };
+    expect(unasked(running, record({ exitCode: 1 }))).toBeNull();
+    expect(unasked(running, record({ terminated: true }))).toBeNull();
+    expect(unasked({ ...running, cancelRequested: true }, record({}))).toBeNull();
+    expect(decideAttemptChange(running, seen({ state: 'COMPLETING' }), record({ terminated: true }), 0)).toMatchObject({ state: 'COMPLETING' });
+  });
+
+  test('silence while nobody asks is never LOST', () => {
+    expect(decideAttemptChange(pending, null, null, null)).toBeNull();
+  });
+});
+
+describe('the word of the scheduler on an attempt that has ended', () => {
+  const ended = { ...pending, state: 'COMPLETED' as const, startedAt: new Date(1000), nodeList: 'n1', maxRssBytes: null };
+
+  test('fills in what the exit record does not know', () => {
+    expect(confirmEnd(ended, seen({ state: 'COMPLETED', maxRssBytes: 5000, elapsedSeconds: 4 }), record({}))).toMatchObject({ state: 'COMPLETED', maxRssBytes: 5000, elapsedSeconds: 4, exitCode: 0 });
+  });
+
+  test('stands where the two differ', () => {
+    expect(confirmEnd(ended, seen({ state: 'OUT_OF_MEMORY' }), record({}))).toMatchObject({ state: 'OUT_OF_MEMORY', reason: 'the memory limit of the job was exceeded' });
+  });
+
+  test('changes nothing when it is the same, or when it has not noticed the end', () => {
+    expect(confirmEnd(ended, seen({ state: 'COMPLETED' }), record({}))).toBeNull();
+    expect(confirmEnd(ended, seen({ state: 'COMPLETING', maxRssBytes: 5000 }), record({}))).toBeNull();
+  });
+
+  test('in whatever order pushed and polled facts arrive, with repeats, the attempt ends as the scheduler says', () => {
+    const running = seen({});
+    const facts = (end: SeenAttempt, exit: ExitRecord) => [
+      (known: KnownAttempt) => decideAttemptChange(known, null, null, null, { startedAt: new Date(900), host: 'n1' }),
+      (known: KnownAttempt) => decideAttemptChange(known, running, null, 0),
+      (known: KnownAttempt) => decideAttemptChange(known, null, exit, null),
+      (known: KnownAttempt) => decideAttemptChange(known, running, exit, 0),
+      (known: KnownAttempt) => (isTerminalAttemptState(known.state) ? confirmEnd({ ...known, maxRssBytes: null }, end, exit) : decideAttemptChange(known, end, exit, 0)),
+    ];
+    const ends = fc.constantFrom('COMPLETED' as const, 'TIMEOUT' as const, 'CANCELLED' as const, 'OUT_OF_MEMORY' as const, 'NODE_FAIL' as const);
+    fc.assert(fc.property(ends, fc.boolean(), fc.constantFrom(0, 143), fc.infiniteStream(fc.nat(4)), (state, terminated, exitCode, order) => {
+      const all = facts(seen({ state }), record({ exitCode, terminated }));
+      let known = pending;
+      for (const index of [...order.take(8), 4]) known = { ...known, ...all[index]!(known) };
+      expect(known.state).toBe(state);
+    }));
+  });
+});
+
 describe('the exit record', () => {
   test('is read field by field, and a wrong field is null', () => {
     expect(parseExitRecord('{"attempt":2,"exitCode":1,"signal":null,"startedAt":"2026-01-01T00:00:00.000Z","finishedAt":"never","host":"n1"}'))
-      .toEqual({ attempt: 2, exitCode: 1, signal: null, startedAt: new Date('2026-01-01T00:00:00Z'), finishedAt: null, host: 'n1' });
+      .toEqual({ attempt: 2, exitCode: 1, signal: null, terminated: false, startedAt: new Date('2026-01-01T00:00:00Z'), finishedAt: null, host: 'n1' });
   });
   test.each(['', '{"attempt":', 'null', '[]', '{"exitCode":0}'])('%j is none', (text) => {
     expect(parseExitRecord(text)).toBeNull();

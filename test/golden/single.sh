@@ -67,8 +67,8 @@ expgraph_finish() {
   # A last line without its newline is a line now, and is read as one.
   expgraph_end_line "$expgraph_job_dir/metrics.jsonl"
   expgraph_event finished ",\"exitCode\":$1,\"signal\":$signal"
-  printf '{"attempt":%d,"exitCode":%d,"signal":%s,"startedAt":"%s","finishedAt":"%s","host":"%s","slurmJobId":%s,"restart":%d}\n' \
-    "$expgraph_attempt" "$1" "$signal" "$expgraph_started" "$expgraph_time" "$expgraph_host" "$expgraph_slurm_json" \
+  printf '{"attempt":%d,"exitCode":%d,"signal":%s,"terminated":%s,"startedAt":"%s","finishedAt":"%s","host":"%s","slurmJobId":%s,"restart":%d}\n' \
+    "$expgraph_attempt" "$1" "$signal" "$expgraph_terminated" "$expgraph_started" "$expgraph_time" "$expgraph_host" "$expgraph_slurm_json" \
     "$expgraph_restart" > "$expgraph_attempt_dir/exit.json.tmp" && mv -f "$expgraph_attempt_dir/exit.json.tmp" "$expgraph_attempt_dir/exit.json"
 }
 
@@ -94,6 +94,7 @@ expgraph_enter() {
 
 # SLURM ends a job by sending TERM to each of its processes, so passing TERM on would send it twice.
 expgraph_signal() {
+  if [ "$1" = TERM ]; then expgraph_terminated=true; fi
   if [ -z "$expgraph_child" ]; then expgraph_pending=$1
   elif [ "$1" != TERM ] || [ "$expgraph_pass_term" = 1 ]; then kill -s "$1" "$expgraph_child" 2>/dev/null
   fi
@@ -128,6 +129,7 @@ expgraph_guard=$expgraph_attempt_dir/started
 expgraph_working_dir=${expgraph_working_dir:-$expgraph_job_dir}
 expgraph_child=
 expgraph_pending=
+expgraph_terminated=false
 expgraph_now
 expgraph_started=$expgraph_time
 expgraph_trap_signals

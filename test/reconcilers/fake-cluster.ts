@@ -44,14 +44,17 @@ export async function fakeCluster(name: string): Promise<FakeCluster> {
     setHeld: async () => undefined,
     describe: async () => ({ partitions: [], pendingJobCount: 0, runningJobCount: 0, maxArraySize: 1001, schedulerVersion: null }),
   };
-  const cluster: Cluster = { settings: clusterSettings(name, { rootDirectory: root }), executor, transport, close: () => transport.close() };
-  const lastSeen = new Map<string, number>();
+  const cluster: Cluster = { settings: clusterSettings(name, { rootDirectory: root }), executor, transport, commandCounts: new Map(), close: () => transport.close() };
+  const memory = { lastSeen: new Map<string, number>(), confirmed: new Set<string>() };
   const start = Date.now();
   return {
     cluster, says,
     override: (methods) => { Object.assign(executor, methods); },
-    observe: async (database, atSeconds) => observeCluster(
-      { database, cluster, inFlight: new Set(), lastSeen, logger: silent, now: () => new Date(start + atSeconds * 1000) }, await readTrackedAttempts(database, name)),
+    observe: async (database, atSeconds) => {
+      const now = () => new Date(start + atSeconds * 1000);
+      const { newsCount } = await observeCluster({ database, cluster, inFlight: new Set(), memory, logger: silent, now }, await readTrackedAttempts(database, name), 'all');
+      return newsCount;
+    },
     close: async () => {
       await transport.close();
       await rm(root, { recursive: true, force: true });

@@ -47,6 +47,29 @@ test('a failure does not end the loop', async () => {
   expect(runs).toBeGreaterThanOrEqual(2);
 });
 
+test('after a failure a wake-up waits, and a retry does not', async () => {
+  let runs = 0;
+  const moments = new EventEmitter();
+  const failed = once(moments, 'failed');
+  const again = once(moments, 'again');
+  const loop = startLoop({
+    name: 'test', logger, periodMs: () => HOUR_MS,
+    run: async () => {
+      runs += 1;
+      moments.emit(runs === 1 ? 'failed' : 'again');
+      if (runs === 1) throw new Error('no route to host');
+    },
+  });
+  await failed;
+  await new Promise((resolve) => setImmediate(resolve));
+  loop.wake();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(runs).toBe(1);
+  loop.retry();
+  await again;
+  await loop.stop();
+});
+
 test('stopping waits for the present run and starts no other', async () => {
   let runs = 0;
   let finished = false;

@@ -25,6 +25,8 @@ export interface TestSshd {
   start(): Promise<void>;
   /** Cuts the open connections; the listener stays. */
   dropConnections(): Promise<void>;
+  /** What runs on behalf of its connections. */
+  processes(): ProcessIdentity[];
   /** Gives the host another key, as a machine that is set up anew. Takes effect at once. */
   changeHostKey(): Promise<void>;
   remove(): Promise<void>;
@@ -45,9 +47,9 @@ function findReason(): string | null {
   return null;
 }
 
-/** `configLines` win over the lines of our own. */
-export async function startSshd(options: { configLines?: string[] } = {}): Promise<TestSshd> {
-  const user = await ensureUser();
+/** `configLines` win over the lines of our own; `user` is one that exists and may log in. */
+export async function startSshd(options: { configLines?: string[]; user?: string } = {}): Promise<TestSshd> {
+  const user = options.user ?? await ensureUser();
   // Its own user must be able to pass through the folder to the authorized keys.
   const folder = await mkdtemp(join(tmpdir(), 'expgraph-sshd-'));
   await chmod(folder, 0o755);
@@ -72,6 +74,7 @@ export async function startSshd(options: { configLines?: string[] } = {}): Promi
     async dropConnections() {
       if (listener !== null) await endAll(descendants([listener]), 'SIGKILL');
     },
+    processes: () => (listener === null ? [] : descendants([listener])),
     async changeHostKey() {
       await sshd.stop();
       await rm(hostKeyFile);

@@ -64,6 +64,13 @@ export const NODES_COMMAND = [...ENVIRONMENT, 'sinfo', '-h', '-N', '-O', NODE_FI
 export const QUEUE_STATES_COMMAND = [...ENVIRONMENT, 'squeue', '-h', '-r', '-t', 'PENDING,RUNNING', '-o', '%T'];
 export const CONFIG_COMMAND = [...ENVIRONMENT, 'scontrol', 'show', 'config'];
 
+const SLURM_COMMANDS = ['sbatch', 'squeue', 'sacct', 'scancel', 'scontrol', 'sinfo'];
+
+/** Which command of SLURM an argv made here runs; null for any other argv. */
+export function slurmCommandOf(argv: string[]): string | null {
+  return argv[2] === SUBMIT ? 'sbatch' : argv.find((word) => SLURM_COMMANDS.includes(word)) ?? null;
+}
+
 function inChunks(words: string[]): string[][] {
   const chunks: string[][] = [];
   let bytes = Infinity;

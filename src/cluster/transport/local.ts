@@ -28,7 +28,7 @@ export function openLocalTransport(): Transport {
       if (streaming !== null) throw new RangeError('a stream is open already');
       const stream = startLocalStream(argv);
       streaming = stream;
-      void stream.ended.then(() => { streaming = null; });
+      void stream.ended.finally(() => { streaming = null; });
       return stream;
     },
     async put(path, content) {

@@ -45,7 +45,11 @@ export async function connectHop(hop: SshHost, route: HopRoute): Promise<Client>
     };
     client.on('error', fail);
     client.once('close', () => fail(new Error('the connection was closed during the handshake')));
-    client.once('ready', () => resolve(client));
+    client.once('ready', () => {
+      // Commands are small packets, each of which would else wait until the other side acknowledged the one before.
+      client.setNoDelay(true);
+      resolve(client);
+    });
     client.connect({
       host: hop.host,
       port: hop.port,

@@ -85,7 +85,7 @@ export function openSshTransport(settings: SshSettings, logger?: TransportLogger
     isStreaming = true;
     try {
       const started = await startStream(command);
-      void started.ended.then(() => { isStreaming = false; });
+      void started.ended.finally(() => { isStreaming = false; });
       return started;
     } catch (error) {
       isStreaming = false;

@@ -4,12 +4,13 @@ import { CHANGE_KINDS, type ChangeKind } from './program.ts';
 
 export type WatchMessage =
   | { kind: 'hello' }
-  | { kind: 'beat' }
+  | { kind: 'beat'; figures: object }
   | { kind: 'changed'; changed: [id: number, what: ChangeKind[]][] }
+  | { kind: 'answer'; id: number; rows: unknown[]; isLast: boolean }
   | { kind: 'fault'; words: string };
 
 /** Far more than the program puts into a line: what is longer does not come from it. */
-const MAX_LINE_LENGTH = 1024 * 1024;
+const MAX_LINE_LENGTH = 4 * 1024 * 1024;
 
 /** Messages until the bytes end. Lines that are none (a login shell's greeting) are passed over; a line without an end throws. */
 export async function* readMessages(bytes: AsyncIterable<Buffer>): AsyncGenerator<WatchMessage> {
@@ -34,10 +35,11 @@ function parseMessage(line: string): WatchMessage | null {
     return null;
   }
   if (typeof value !== 'object' || value === null) return null;
-  const { hello, beat, changed, fault } = value as Record<string, unknown>;
+  const { hello, beat, changed, fault, answer, rows, done } = value as Record<string, unknown>;
   if (typeof fault === 'string') return { kind: 'fault', words: fault };
   if (typeof hello === 'string') return { kind: 'hello' };
-  if (typeof beat === 'object') return { kind: 'beat' };
+  if (typeof beat === 'object' && beat !== null) return { kind: 'beat', figures: beat };
+  if (typeof answer === 'number' && Array.isArray(rows)) return { kind: 'answer', id: answer, rows, isLast: done === true };
   return Array.isArray(changed) ? { kind: 'changed', changed: changed.flatMap(parseChange) } : null;
 }
 

@@ -8,6 +8,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { TransportError, type CommandStream, type StreamEnd, type Transport } from '../transport.ts';
 import type { TransportLogger } from '../transport/ssh-connection.ts';
+import { ChannelFiles } from './channel-files.ts';
 import { readMessages, SilenceAlarm } from './messages.ts';
 import { BEAT_SECONDS, LEASE_SECONDS, WATCH_COMMAND, type ChangeKind } from './program.ts';
 
@@ -37,6 +38,8 @@ export interface Watch {
   onChange(listener: (changes: JobChange[]) => void): void;
   onStatus(listener: (status: WatchStatus) => void): void;
   status(): WatchStatus;
+  /** Lists and reads as the transport does, over the channel where that is cheaper. */
+  files: Pick<Transport, 'list' | 'read'>;
   /** Ends the program, and with it the channel. */
   close(): Promise<void>;
 }
@@ -53,8 +56,10 @@ const PING_MS = (LEASE_SECONDS * 1000) / 4;
 /** Pauses before the next try double from the first to the last, and begin anew after a session that went well for this long. */
 const RETRY_MS = { afterLoss: 1_000, whenUnavailable: 60_000, most: 600_000, provenAfter: 60_000 };
 
+type WatchTransport = Pick<Transport, 'stream' | 'list' | 'read'>;
+
 /** Starts to watch at once, and tries again for as long as it is not closed. */
-export function openWatch(transport: Pick<Transport, 'stream'>, logger: TransportLogger): Watch {
+export function openWatch(transport: WatchTransport, logger: TransportLogger): Watch {
   return new MachineWatch(transport, logger);
 }
 
@@ -65,7 +70,8 @@ interface Outcome {
 }
 
 class MachineWatch implements Watch {
-  readonly #transport: Pick<Transport, 'stream'>;
+  readonly files: ChannelFiles;
+  readonly #transport: WatchTransport;
   readonly #logger: TransportLogger;
   readonly #closing = new AbortController();
   readonly #running: Promise<void>;
@@ -77,7 +83,8 @@ class MachineWatch implements Watch {
   #stream: CommandStream | null = null;
   #status: WatchStatus = { state: 'POLLING', reason: 'the watch is being set up' };
 
-  constructor(transport: Pick<Transport, 'stream'>, logger: TransportLogger) {
+  constructor(transport: WatchTransport, logger: TransportLogger) {
+    this.files = new ChannelFiles(transport);
     this.#transport = transport;
     this.#logger = logger;
     this.#running = this.#run();
@@ -149,6 +156,7 @@ class MachineWatch implements Watch {
     this.#stream = stream;
     if (this.#closing.signal.aborted) await stream.close();
     let problem: string | null = null;
+    let figures: object | null = null;
     const giveUp = (words: string): void => {
       problem ??= words;
       void stream.close();
@@ -161,20 +169,25 @@ class MachineWatch implements Watch {
         // It ends by itself after that.
         if (message.kind === 'fault') problem ??= message.words;
         else if (message.kind === 'changed') this.#announce(message.changed);
+        else if (message.kind === 'answer') this.files.take(message.id, message.rows, message.isLast);
         else if (message.kind === 'hello') this.#goLive();
+        else figures = message.figures;
       }
     } catch (error) {
       giveUp((error as Error).message);
     } finally {
       clearInterval(ping);
       silence.stop();
+      this.files.close();
     }
     const end = await stream.ended;
     this.#stream = null;
+    if (figures !== null) this.#logger.info({ figures }, 'watch program ended, having used this');
     return outcomeOf(end, problem);
   }
 
   #goLive(): void {
+    this.files.open((message) => this.#tell(message));
     this.#setStatus({ state: 'LIVE', reason: null });
     this.#tellAdded([...this.#jobs].map(([directory, { id, attemptNumber }]) => [id, directory, attemptNumber]));
   }

@@ -2,6 +2,8 @@
  * What runs on the machine while it is watched: Python's standard library only, sent with the command, nothing installed and nothing
  * written. It reads from standard input, one JSON object a line: `{"add": [[id, jobDirectory, attemptNumber], ...]}`, `{"remove": [id, ...]}`,
  * `{}` (we are still here). It says, likewise: `{"hello": version}`, `{"changed": [[id, [what, ...]], ...]}`, `{"beat": {...}}`, `{"fault": words}`.
+ * To save a machine the processes of many small looks it also lists and reads: `{"ask": id, "list": [directory, ...], "depth", "most"}` and
+ * `{"ask": id, "read": [[path, offset, count], ...]}` are answered by `{"answer": id, "rows": [...]}`, the last one with `"done": true`.
  *
  * It ends with its standard input. Where that does not end (a machine in between has died) it ends when it has heard nothing for LEASE
  * seconds, by an alarm, which also ends a write that nobody takes. What a job already has when it is added counts as changed.
@@ -10,7 +12,7 @@
  * for one that has, and now and then the entries of `checkpoints/`. The pause between rounds grows with their cost.
  */
 import {
-  ATTEMPTS_DIRECTORY, CHECKPOINTS_DIRECTORY, EVENTS_FILE, EXIT_RECORD_FILE, METRICS_FILE, OWNER_FILE, START_GUARD_PREFIX,
+  ATTEMPTS_DIRECTORY, CHECKPOINTS_DIRECTORY, EVENTS_FILE, EXIT_RECORD_FILE, METRICS_FILE, OWNER_FILE, START_GUARD_DIRECTORY,
 } from '../../domain/layout.ts';
 
 /** What may change about a job. */
@@ -27,13 +29,13 @@ import sys
 if sys.version_info < (3, 5):
     print('{"fault": "python3 is version %d.%d, 3.5 is the least that can be used"}' % sys.version_info[:2])
     sys.exit(3)
-import json, os, resource, select, signal, time
+import base64, json, os, resource, select, signal, stat, time
 
 LEASE, BEAT = ${LEASE_SECONDS}, ${BEAT_SECONDS}
 # A round may take 3 % of one core, and a quarter of the time of a slow file system.
 LEAST_PAUSE, MOST_PAUSE, CPU_SHARE, TIME_SHARE = 0.2, 5.0, 0.03, 0.25
 DEEP_EVERY, QUIET = 2.0, 2.5
-MOST_ENTRIES, MOST_LINE, JOBS_A_LINE = 200, 1 << 20, 500
+MOST_ENTRIES, MOST_LINE, JOBS_A_LINE, ROWS_A_LINE = 200, 1 << 20, 500, 400
 
 
 def say(message):
@@ -66,9 +68,54 @@ def entries(path, depth, left):
     return sorted(listing)
 
 
+KINDS = {stat.S_IFREG: 'file', stat.S_IFDIR: 'directory', stat.S_IFLNK: 'link'}
+
+
+def listing(directory, depth, rows, most):
+    try:
+        with os.scandir(directory) as found:
+            for entry in found:
+                if len(rows) >= most:
+                    return
+                try:
+                    known = entry.stat(follow_symlinks=False)
+                    kind = KINDS.get(stat.S_IFMT(known.st_mode), 'other')
+                    target = os.readlink(entry.path).decode('utf-8', 'replace') if kind == 'link' else None
+                except OSError:
+                    continue
+                rows.append([entry.path.decode('utf-8', 'replace'), kind, known.st_size, str(known.st_ino), known.st_mtime_ns // 1000000, target])
+                if kind == 'directory' and depth > 1:
+                    listing(entry.path, depth - 1, rows, most)
+    except OSError:
+        pass
+
+
+def content(path, offset, count):
+    try:
+        with open(path, 'rb') as source:
+            if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+                return None
+            source.seek(offset)
+            return base64.b64encode(source.read(count)).decode()
+    except OSError:
+        return None
+
+
+def answer(message):
+    rows = []
+    for directory in message.get('list', ()):
+        listing(directory.encode(), message['depth'], rows, message['most'])
+    for path, offset, count in message.get('read', ()):
+        rows.append(content(path.encode(), offset, count))
+    # As few writes as can be: sshd keeps a small one back until the last was acknowledged.
+    size = 1 + (len(rows) if 'read' in message else ROWS_A_LINE)
+    for at in range(0, max(1, len(rows)), size):
+        say({'answer': message['ask'], 'rows': rows[at:at + size], 'done': at + size >= len(rows)})
+
+
 class Job(object):
     __slots__ = ('attempt', 'exit_path', 'metrics_path', 'notes_path', 'checkpoints_path',
-                 'present', 'owners', 'exit', 'metrics', 'notes', 'checkpoints', 'entries', 'quiet_at')
+                 'owner_path', 'present', 'started', 'exit', 'metrics', 'notes', 'checkpoints', 'entries', 'quiet_at')
 
     def __init__(self, directory, number):
         base = directory.encode() + b'/'
@@ -76,20 +123,9 @@ class Job(object):
         self.exit_path = self.attempt + b'/${EXIT_RECORD_FILE}'
         self.metrics_path, self.notes_path = base + b'${METRICS_FILE}', base + b'${EVENTS_FILE}'
         self.checkpoints_path = base + b'${CHECKPOINTS_DIRECTORY}'
-        self.present, self.owners, self.entries, self.quiet_at = False, set(), [], None
+        self.owner_path = self.attempt + b'/${START_GUARD_DIRECTORY}/${OWNER_FILE}'
+        self.present, self.started, self.entries, self.quiet_at = False, False, [], None
         self.exit = self.metrics = self.notes = self.checkpoints = None
-
-    def starts(self):
-        """Whether a start guard has an owner that was not seen before."""
-        new = set()
-        try:
-            for name in os.listdir(self.attempt):
-                if name.startswith(b'${START_GUARD_PREFIX}') and name not in self.owners and stamp(self.attempt + b'/' + name + b'/${OWNER_FILE}'):
-                    new.add(name)
-        except OSError:
-            pass
-        self.owners |= new
-        return bool(new)
 
     def look(self, now, deep):
         if not self.present:
@@ -97,7 +133,8 @@ class Job(object):
             if not self.present:
                 return []
         what = []
-        if (deep or not self.owners) and self.starts():
+        if not self.started and stamp(self.owner_path):
+            self.started = True
             what.append('started')
         seen = stamp(self.exit_path)
         if seen != self.exit:
@@ -170,7 +207,11 @@ def run():
             if len(text) > MOST_LINE:
                 raise ValueError('a line is too long')
             for line in lines:
-                watch.obey(json.loads(line.decode()))
+                message = json.loads(line.decode())
+                if 'ask' in message:
+                    answer(message)
+                else:
+                    watch.obey(message)
         now = time.monotonic()
         if now >= look_at:
             watch.look()

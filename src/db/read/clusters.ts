@@ -16,6 +16,9 @@ export interface ClusterState {
   runningJobCount: number | null;
   maxArraySize: number | null;
   schedulerVersion: string | null;
+  watch: 'LIVE' | 'POLLING';
+  /** Why it is not watched live; null while it is. */
+  watchReason: string | null;
 }
 
 /** What the configuration says of a cluster that reads need. */
@@ -60,5 +63,6 @@ function neverContacted({ name, kind }: ConfiguredCluster): ClusterState {
   return {
     name, kind, reachable: false, lastContactAt: null, lastError: null, partitions: null,
     pendingJobCount: null, runningJobCount: null, maxArraySize: null, schedulerVersion: null,
+    watch: 'POLLING', watchReason: 'no server has looked after it yet',
   };
 }

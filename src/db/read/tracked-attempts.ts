@@ -31,6 +31,7 @@ export interface TrackedAttemptRow {
   submittedAt: Date;
   estimatedStartAt: Date | null;
   startedAt: Date | null;
+  maxRssBytes: number | null;
   timeLimitMinutes: number | null;
   gpuCount: number;
   cancelRequested: boolean;
@@ -61,6 +62,7 @@ const columns = {
   submittedAt: attempts.submittedAt,
   estimatedStartAt: attempts.estimatedStartAt,
   startedAt: attempts.startedAt,
+  maxRssBytes: attempts.maxRssBytes,
   resources: jobs.resources,
   cancelRequested: jobs.cancelRequested,
   holdRequested: jobs.holdRequested,
@@ -86,6 +88,15 @@ export async function readTrackedAttempts(reader: Reader, cluster: string): Prom
     .where(and(eq(attempts.cluster, cluster), inArray(attempts.state, [...ACTIVE_ATTEMPT_STATES])));
   const lost = newestOfJobs(reader).where(and(isSettling(cluster), isWatchedLost, eq(attempts.state, 'LOST')));
   return (await unionAll(active, lost)).map(toRow);
+}
+
+/** The same columns of the newest attempts of some jobs, whatever their state. */
+export async function readNewestAttempts(reader: Reader, cluster: string, jobIds: string[]): Promise<TrackedAttemptRow[]> {
+  const rows = await reader.select(columns).from(jobs)
+    .innerJoin(attempts, and(eq(attempts.jobId, jobs.id), eq(attempts.number, jobs.attemptCount)))
+    .innerJoin(batches, eq(batches.id, attempts.batchId))
+    .where(and(inArray(jobs.id, jobIds), eq(attempts.cluster, cluster)));
+  return rows.map(toRow);
 }
 
 /** Attempts that ended a short while ago and whose files may still receive their last lines over a shared file system. */

@@ -23,3 +23,9 @@ export async function recordClusterUnreachable(database: Database, name: string,
   const values = { kind, reachable: false, lastError: error, updatedAt: sql`now()` };
   await database.insert(clusters).values({ name, ...values }).onConflictDoUpdate({ target: clusters.name, set: values });
 }
+
+/** Whether changes on it are pushed to us or polled, and why they are not pushed. */
+export async function recordClusterWatch(database: Database, name: string, kind: Kind, watch: 'LIVE' | 'POLLING', reason: string | null): Promise<void> {
+  const values = { watch, watchReason: reason, updatedAt: sql`now()` };
+  await database.insert(clusters).values({ name, kind, reachable: false, ...values }).onConflictDoUpdate({ target: clusters.name, set: values });
+}

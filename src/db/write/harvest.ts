@@ -57,6 +57,12 @@ export async function storeResults(transaction: Transaction, results: NewResult[
       finished_at = excluded.finished_at`);
 }
 
+/** Of jobs that turned out not to have completed. */
+export async function withdrawResults(transaction: Transaction, jobIds: string[]): Promise<void> {
+  if (jobIds.length === 0) return;
+  await transaction.execute(sql`delete from results where job_id = any(${sql.param(jobIds)}::uuid[])`);
+}
+
 /** The files of these ended jobs were read to the end and are not looked at again. */
 export async function markHarvested(transaction: Transaction, jobIds: string[]): Promise<void> {
   if (jobIds.length === 0) return;

@@ -158,7 +158,7 @@ describe('a script that runs', () => {
     expect(readFileSync(`${task.jobDirectory}/metrics.jsonl`, 'utf8')).toBe('{"step": 1, \n');
     const retry = { ...task, attemptNumber: 3 };
     await run(batchOf(root, [retry], { token: 'eg-2' }), { SLURM_JOB_ID: '10' }, '10');
-    expect(recordOf(retry)).toMatchObject({ attempt: 3, exitCode: 0, restart: 0 });
+    expect(recordOf(retry)).toMatchObject({ attempt: 3, exitCode: 0, terminated: false, restart: 0 });
   });
 });
 
@@ -172,7 +172,7 @@ describe('a script that is signalled', () => {
     process.kill(child.pid!, 'SIGTERM');
     expect((await ended).code).toBe(7);
     expect(readFileSync(`${task.jobDirectory}/signals`, 'utf8')).toBe('TERM\n');
-    expect(recordOf(task)).toMatchObject({ exitCode: 7, signal: null });
+    expect(recordOf(task)).toMatchObject({ exitCode: 7, signal: null, terminated: true });
   });
 
   it('records the signal that ended a command without a handler', async () => {

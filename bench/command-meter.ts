@@ -1,0 +1,45 @@
+/** Counts the scheduler's commands from the server's own metrics. */
+import type { ServerProcess } from '../src/cli/server-process.ts';
+
+const SAMPLE_EVERY_MS = 2000;
+const MINUTE_MS = 60_000;
+
+interface Sample {
+  at: number;
+  counts: Record<string, number>;
+}
+
+export class CommandMeter {
+  readonly #server: ServerProcess;
+  readonly #cluster: string;
+  readonly #samples: Sample[] = [];
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(server: ServerProcess, cluster: string) {
+    this.#server = server;
+    this.#cluster = cluster;
+    this.#timer = setInterval(() => void this.#sample(), SAMPLE_EVERY_MS);
+  }
+
+  /** The most runs of each command within any minute. */
+  async stop(): Promise<Record<string, number>> {
+    clearInterval(this.#timer);
+    await this.#sample();
+    const most: Record<string, number> = {};
+    for (const [index, { at, counts }] of this.#samples.entries()) {
+      const before = this.#samples.slice(0, index).findLast((sample) => at - sample.at >= MINUTE_MS)?.counts ?? {};
+      for (const [command, count] of Object.entries(counts)) most[command] = Math.max(most[command] ?? 0, count - (before[command] ?? 0));
+    }
+    return most;
+  }
+
+  async #sample(): Promise<void> {
+    const answer = await fetch(this.#server.url.replace(/graphql$/, 'metrics'), { headers: { authorization: `Bearer ${this.#server.token}` } });
+    const counts: Record<string, number> = {};
+    for (const [, labels = '', value] of (await answer.text()).matchAll(/^expgraph_cluster_commands_total\{(.*)\} (\d+)$/gm)) {
+      const command = /command="(\w+)"/.exec(labels)?.[1];
+      if (command !== undefined && labels.includes(`cluster="${this.#cluster}"`)) counts[command] = Number(value);
+    }
+    this.#samples.push({ at: Date.now(), counts });
+  }
+}

@@ -1,0 +1,200 @@
+/**
+ * From the moment a job starts, writes a metric or ends, by its own clock, until a graphql-ws subscriber has been told: p50, p95, p99
+ * with the push, and in the same run with polling alone (`watch: false`, default periods). `--jobs N` jobs (default 500) run at once on the
+ * test rig. They are submitted in portions, because here the nodes, the login node and the server share one machine: hundreds
+ * starting within a second would be measured as such. SLURM's own record of each start and end (whole seconds) is set beside.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import type { GraphqlClient } from '../src/cli/graphql-client.ts';
+import type { ServerProcess } from '../src/cli/server-process.ts';
+import { ensureRig, slurm, slurmAnswer } from '../test/rig/rig.ts';
+import type { Rig } from '../test/rig/rig.ts';
+import { CommandMeter } from './command-meter.ts';
+import { rounded } from './result.ts';
+import type { BenchResult } from './result.ts';
+import { withFolder, withServer } from './server.ts';
+
+const CLUSTER = 'alpha';
+const PORTION = 10;
+const PORTION_EVERY_MS = 1000;
+/** Longer than it takes to start them all, so that all are in flight at once. */
+const METRIC_AFTER_SECONDS = 60;
+const END_AFTER_SECONDS = 120;
+const DEADLINE_MS = 600_000;
+const GOAL = { p95Seconds: 1, squeuePerMinute: 12, sacctPerMinute: 6 };
+
+const RUN = `clock() { date +%s.%N; }
+clock > "$EXPGRAPH_JOB_DIR/began"; sleep ${METRIC_AFTER_SECONDS}
+printf '{"step":1,"clock":%s}\\n' "$(clock)" >> "$EXPGRAPH_METRICS"; sleep ${END_AFTER_SECONDS - METRIC_AFTER_SECONDS}
+clock > "$EXPGRAPH_JOB_DIR/ended"`;
+
+const SUBMIT = `mutation Submit($input: SubmitSweepInput!) { submitSweep(input: $input) { jobs { jobId } userErrors { field message } } }`;
+const EVENTS = `subscription Events { jobEvents(filter: { kinds: [JOB_STATE_CHANGED, METRICS_APPENDED] }) { kind toState job { id } } }`;
+const JOBS = `query Jobs($after: String) {
+  jobs(first: 100, after: $after) { nodes { id state storagePath metrics(keys: ["clock"]) { values } attempts { state slurmJobId } } pageInfo { hasNextPage endCursor } }
+}`;
+
+const MOMENTS = ['started', 'metric', 'ended'] as const;
+type Moment = (typeof MOMENTS)[number];
+/** Milliseconds of the epoch, by moment. */
+type Clock = Partial<Record<Moment, number>>;
+
+interface Event {
+  kind: string;
+  toState: string | null;
+  job: { id: string };
+}
+
+interface SubmittedJob {
+  id: string;
+  state: string;
+  storagePath: string;
+  metrics: { values: (number | null)[] }[];
+  attempts: { state: string; slurmJobId: string }[];
+}
+
+const now = () => performance.timeOrigin + performance.now();
+
+function momentOf({ kind, toState }: Event): Moment | null {
+  if (kind === 'METRICS_APPENDED') return 'metric';
+  if (toState === 'RUNNING') return 'started';
+  return toState === 'COMPLETED' ? 'ended' : null;
+}
+
+/** Notes when each job's moments were told first. Resolves when all jobs have ended. */
+async function listen(client: GraphqlClient, jobCount: number): Promise<Map<string, Clock>> {
+  const received = new Map<string, Clock>();
+  let ended = 0;
+  for await (const { jobEvents } of client.subscribe<{ jobEvents: Event }>(EVENTS)) {
+    const at = now();
+    const moment = momentOf(jobEvents);
+    if (jobEvents.toState === 'FAILED') throw new Error(`job ${jobEvents.job.id} failed`);
+    if (moment === null) continue;
+    const clock = received.get(jobEvents.job.id) ?? {};
+    clock[moment] ??= at;
+    received.set(jobEvents.job.id, clock);
+    if (moment === 'ended' && (ended += 1) === jobCount) return received;
+  }
+  throw new Error('the subscription ended before the jobs did');
+}
+
+async function submitAll(client: GraphqlClient, jobCount: number): Promise<void> {
+  for (let first = 0; first < jobCount; first += PORTION) {
+    const begun = now();
+    const values = Array.from({ length: Math.min(PORTION, jobCount - first) }, (_, index) => first + index);
+    type Payload = { submitSweep: { userErrors: { message: string }[] } };
+    const { submitSweep: { userErrors } } = await client.request<Payload>(SUBMIT, { input: {
+      project: 'bench', experiment: 'latency', name: `portion ${first}`, cluster: CLUSTER, command: ['sh', '-c', RUN], space: { grid: [{ key: 'index', values }] },
+      resources: { memoryMiB: 20, timeLimitMinutes: 10 },
+    } });
+    if (userErrors.length > 0) throw new Error(userErrors.map(({ message }) => message).join('; '));
+    await new Promise((resolve) => { setTimeout(resolve, begun + PORTION_EVERY_MS - now()); });
+  }
+}
+
+async function allJobs(client: GraphqlClient): Promise<SubmittedJob[]> {
+  const all: SubmittedJob[] = [];
+  for (let after: string | null = null; ;) {
+    type Page = { jobs: { nodes: SubmittedJob[]; pageInfo: { hasNextPage: boolean; endCursor: string } } };
+    const { jobs }: Page = await client.request<Page>(JOBS, { after });
+    all.push(...jobs.nodes);
+    if (!jobs.pageInfo.hasNextPage) return all;
+    after = jobs.pageInfo.endCursor;
+  }
+}
+
+/** What the job's own clock said. */
+async function ownClock({ storagePath, metrics }: SubmittedJob): Promise<Clock> {
+  const [began, ended] = await Promise.all(['began', 'ended'].map(async (name) => Number(await readFile(join(storagePath, name), 'utf8')) * 1000));
+  return { started: began ?? NaN, metric: (metrics[0]?.values[0] ?? NaN) * 1000, ended: ended ?? NaN };
+}
+
+/** SLURM's record of starts and ends, by SLURM id. */
+async function accounting(rig: Rig, slurmJobIds: string[]): Promise<Map<string, { clock: Clock; state: string }>> {
+  const text = await slurm(rig, CLUSTER, ['sacct', '-X', '-n', '-P', '--format=JobID,Start,End,State', '-j', slurmJobIds.join(',')]);
+  return new Map(text.trim().split('\n').map((line) => {
+    const [id = '', start = '', end = '', state = ''] = line.split('|');
+    return [id, { clock: { started: Date.parse(`${start}Z`), ended: Date.parse(`${end}Z`) }, state }];
+  }));
+}
+
+function percentiles(seconds: number[]): { p50: number; p95: number; p99: number } {
+  const sorted = [...seconds].sort((a, b) => a - b);
+  const at = (share: number) => rounded(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN);
+  return { p50: at(0.5), p95: at(0.95), p99: at(0.99) };
+}
+
+interface Measured {
+  byOwnClock: Record<Moment, ReturnType<typeof percentiles>>;
+  bySacct: Partial<Record<Moment, ReturnType<typeof percentiles>>>;
+  mostPerMinute: Record<string, number>;
+  wrongStates: number;
+}
+
+async function measure(rig: Rig, client: GraphqlClient, server: ServerProcess, jobCount: number): Promise<Measured> {
+  const meter = new CommandMeter(server, CLUSTER);
+  const deadline = AbortSignal.timeout(DEADLINE_MS);
+  const late = new Promise<never>((_, reject) => { deadline.addEventListener('abort', () => reject(new Error('the jobs did not end in time'))); });
+  const listening = listen(client, jobCount);
+  const [received] = await Promise.race([Promise.all([listening, submitAll(client, jobCount)]), late]);
+  const mostPerMinute = await meter.stop();
+  const jobs = await allJobs(client);
+  const recorded = await accounting(rig, jobs.map((job) => job.attempts[0]?.slurmJobId ?? ''));
+  const own = new Map(await Promise.all(jobs.map(async (job) => [job.id, await ownClock(job)] as const)));
+  const delays = (moment: Moment, clockOf: (job: SubmittedJob) => Clock | undefined): number[] => jobs.map((job) => {
+    return ((received.get(job.id)?.[moment] ?? NaN) - (clockOf(job)?.[moment] ?? NaN)) / 1000;
+  });
+  const sacctClock = (job: SubmittedJob) => recorded.get(job.attempts[0]?.slurmJobId ?? '')?.clock;
+  const byOwnClock = Object.fromEntries(MOMENTS.map((moment) => [moment, percentiles(delays(moment, (job) => own.get(job.id)))])) as Measured['byOwnClock'];
+  return {
+    byOwnClock,
+    bySacct: { started: percentiles(delays('started', sacctClock)), ended: percentiles(delays('ended', sacctClock)) },
+    mostPerMinute,
+    wrongStates: jobs.filter((job) => job.state !== 'COMPLETED' || recorded.get(job.attempts[0]?.slurmJobId ?? '')?.state !== 'COMPLETED').length,
+  };
+}
+
+/** Others may use the rig, too: only what was submitted here. */
+async function cancelAll(rig: Rig, client: GraphqlClient): Promise<void> {
+  const ids = (await allJobs(client)).flatMap(({ attempts }) => attempts.map(({ slurmJobId }) => slurmJobId).filter(Boolean));
+  if (ids.length > 0) await slurmAnswer(rig, CLUSTER, ['scancel', '--quiet', ...ids]);
+}
+
+/** A server of its own, with the rig's cluster watched or not. */
+async function withWatch(rig: Rig, watch: boolean, jobCount: number): Promise<Measured> {
+  return withFolder(async (folder) => {
+    const config = join(folder, 'expgraph.yaml');
+    const text = await readFile(rig.configPath, 'utf8');
+    await writeFile(config, text.replaceAll(/\n {4}pollSeconds:\n(?: {6}.*\n?)+/g, `\n    watch: ${watch}\n`));
+    const measured = await withServer({ EXPGRAPH_CONFIG: config, EXPGRAPH_LOG_LEVEL: 'warn' }, async (client, server) => {
+      try {
+        return await measure(rig, client, server, jobCount);
+      } catch (error) {
+        await cancelAll(rig, client);
+        throw error;
+      }
+    });
+    for (const [moment, { p50, p95, p99 }] of Object.entries(measured.byOwnClock)) {
+      console.log(`${watch ? 'push' : 'poll'}: ${moment.padEnd(8)} p50 ${p50} s, p95 ${p95} s, p99 ${p99} s`);
+    }
+    console.log(`${watch ? 'push' : 'poll'}: most commands in a minute ${JSON.stringify(measured.mostPerMinute)}; against sacct's whole seconds ${JSON.stringify(measured.bySacct)}`);
+    return measured;
+  });
+}
+
+export async function benchLatency(): Promise<BenchResult> {
+  const { values } = parseArgs({ args: process.argv.slice(3), options: { jobs: { type: 'string', default: '500' } } });
+  const jobCount = Number(values.jobs);
+  const rig = await ensureRig((line) => console.log(line));
+  const pushed = await withWatch(rig, true, jobCount);
+  const polled = await withWatch(rig, false, jobCount);
+  const { squeue = 0, sacct = 0 } = pushed.mostPerMinute;
+  const slowest = Math.max(...MOMENTS.map((moment) => pushed.byOwnClock[moment].p95));
+  return {
+    goal: `pushed events within ${GOAL.p95Seconds} s (p95), at most ${GOAL.squeuePerMinute} squeue and ${GOAL.sacctPerMinute} sacct a minute, no wrong state`,
+    ok: slowest < GOAL.p95Seconds && squeue <= GOAL.squeuePerMinute && sacct <= GOAL.sacctPerMinute && pushed.wrongStates + polled.wrongStates === 0,
+    jobs: jobCount, pushed, polled,
+  };
+}

@@ -1,0 +1,213 @@
+/**
+ * What to do about the jobs that a cluster has, and when. While changes are pushed, the files of a changed job are read at once, and the
+ * scheduler is asked seldom: as a backstop, and when only it can tell how a job ended. Without the push everything is polled, fast
+ * while things change and slower when idle. One round at a time: whoever runs this must not run it twice at once.
+ */
+import type { Logger } from 'pino';
+import type { Cluster } from '../cluster/executor.ts';
+import type { JobChange, Watch } from '../cluster/watch/open-watch.ts';
+import type { ChangeKind } from '../cluster/watch/program.ts';
+import type { Database } from '../db/database.ts';
+import { readTrackedAttempts, type TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
+import { LookPace } from './look-pace.ts';
+import { observeCluster, type HarvestScope, type Observed, type RoundMemory } from './observe.ts';
+import { observeChanged } from './observe-changed.ts';
+import { carryOutWishes } from './wishes.ts';
+
+/** By how much the time between two polls grows while nothing changes. */
+const IDLE_GROWTH = 1.5;
+/** How often SLURM is asked at the most while changes are pushed and nothing calls for it; `pollSeconds.max` where that is longer. */
+const LIVE_LOOK_PERIOD_MS = 30_000;
+/**
+ * While changes are pushed, the files of all jobs are looked at in this time, a few at a time so that no change waits for it: logs are not
+ * pushed, and a hint may be missed.
+ */
+const TOUR_MS = 60_000;
+const TOUR_STEP_MS = 2_000;
+const TOUR_STEP_JOBS = 20;
+/** From an exit record, written just before a job ends, or from a command of ours until SLURM can tell what came of it. */
+const EFFECT_MS = 1_000;
+/** How soon SLURM is asked again about jobs of whose end it has not told yet, as far as its pace allows. */
+const ASK_AGAIN_MS = 3_000;
+/** Between two rounds over changed files; longer when a round takes long, so that they take half of the time at the most. */
+const PUSH_GAP_MS = 100;
+
+export interface RoundsDependencies {
+  database: Database;
+  cluster: Cluster;
+  /** Null: everything is polled. */
+  watch: Watch | null;
+  /** Tokens of submissions whose answer this process is waiting for. */
+  inFlight: ReadonlySet<string>;
+  logger: Logger;
+  now: () => Date;
+}
+
+export class ClusterRounds {
+  readonly #dependencies: RoundsDependencies;
+  readonly #memory: RoundMemory = { lastSeen: new Map(), confirmed: new Set() };
+  readonly #pace = new LookPace();
+  readonly #cancelledAt = new Map<string, number>();
+  #jobIdOf = new Map<string, string>();
+  #changes = new Map<string, Set<ChangeKind>>();
+  /** Jobs of whose end SLURM is to tell. */
+  readonly #ending = new Set<string>();
+  #pollSeconds: number;
+  #isRefreshDue = true;
+  #lookWantedAt: number | null = null;
+  #lastLookAt = -Infinity;
+  #nextPushAt = 0;
+  /** Jobs whose files are still to be looked at in the present tour. */
+  #tour: string[] = [];
+  #tourStepJobs = TOUR_STEP_JOBS;
+  #nextTourAt = 0;
+  #nextStepAt = 0;
+
+  constructor(dependencies: RoundsDependencies) {
+    this.#dependencies = dependencies;
+    this.#pollSeconds = dependencies.cluster.settings.pollSecondsMin;
+  }
+
+  /** Takes in what the watch told, for the next round. */
+  noteChanges(changes: readonly JobChange[]): void {
+    for (const { jobDirectory, what } of changes) {
+      const jobId = this.#jobIdOf.get(jobDirectory);
+      if (jobId !== undefined) this.#noteChange(jobId, what);
+    }
+  }
+
+  #noteChange(jobId: string, what: Iterable<ChangeKind>): void {
+    this.#changes.set(jobId, new Set([...this.#changes.get(jobId) ?? [], ...what]));
+  }
+
+  /** Jobs were handed over, something is wished of some, or the watch came or went: the next round begins with a look at the database. */
+  prompt(): void {
+    this.#pollSeconds = this.#dependencies.cluster.settings.pollSecondsMin;
+    this.#isRefreshDue = true;
+    if (!this.#isLive()) this.#lastLookAt = -Infinity;
+  }
+
+  /** Milliseconds until there is something to do. */
+  untilNextMs(): number {
+    const pushAt = this.#changes.size > 0 ? this.#nextPushAt : Infinity;
+    const stepAt = !this.#isLive() ? Infinity : this.#tour.length > 0 ? this.#nextStepAt : this.#nextTourAt;
+    return this.#isRefreshDue && this.#isLive() ? 0 : Math.max(0, Math.min(pushAt, stepAt, this.#lookDueAt()) - Date.now());
+  }
+
+  /** Does what is due. */
+  async run(): Promise<void> {
+    if (this.#isRefreshDue && this.#isLive()) await this.#refresh();
+    if (this.#changes.size > 0 && this.#isLive() && Date.now() >= this.#nextPushAt) await this.#push();
+    if (Date.now() >= this.#lookDueAt()) await this.#look();
+    else if (this.#isLive()) await this.#goOnTour();
+  }
+
+  #isLive(): boolean {
+    return this.#dependencies.watch?.status().state === 'LIVE';
+  }
+
+  #lookDueAt(): number {
+    const { settings } = this.#dependencies.cluster;
+    // Processes of this machine are looked at without any command, and must be: nobody else sees to their time limits.
+    if (!this.#isLive() || settings.kind === 'LOCAL') return this.#lastLookAt + this.#pollSeconds * 1000;
+    if (this.#lookWantedAt !== null) return Math.max(this.#lookWantedAt, this.#pace.earliest());
+    return Math.max(this.#pace.earliest(), this.#lastLookAt + Math.max(LIVE_LOOK_PERIOD_MS, settings.pollSecondsMax * 1000));
+  }
+
+  #wantLook(afterMs: number): void {
+    this.#lookWantedAt = Math.min(this.#lookWantedAt ?? Infinity, Date.now() + afterMs);
+  }
+
+  async #refresh(): Promise<TrackedAttemptRow[]> {
+    const { database, cluster, watch, logger, now } = this.#dependencies;
+    this.#isRefreshDue = false;
+    try {
+      const tracked = await readTrackedAttempts(database, cluster.settings.name);
+      if (await carryOutWishes({ database, cluster, cancelledAt: this.#cancelledAt, logger, now }, tracked)) this.#wantLook(EFFECT_MS);
+      // Without an id on the cluster a start cannot be told from that of a second submission: such wait for their id.
+      const watched = tracked.filter((row) => row.slurmJobId !== null && row.state !== 'SUBMITTING');
+      this.#jobIdOf = new Map(watched.map((row) => [row.jobDirectory, row.jobId]));
+      watch?.setJobs(watched);
+      return tracked;
+    } catch (error) {
+      this.#isRefreshDue = true;
+      throw error;
+    }
+  }
+
+  async #push(): Promise<void> {
+    const changes = this.#changes;
+    this.#changes = new Map();
+    await this.#readFiles(changes, false);
+  }
+
+  async #goOnTour(): Promise<void> {
+    const time = Date.now();
+    if (this.#tour.length === 0 && time >= this.#nextTourAt) {
+      this.#tour = [...this.#jobIdOf.values()];
+      this.#tourStepJobs = Math.max(TOUR_STEP_JOBS, Math.ceil((this.#tour.length * TOUR_STEP_MS) / TOUR_MS));
+      this.#nextTourAt = time + TOUR_MS;
+    }
+    if (this.#tour.length === 0 || time < this.#nextStepAt) return;
+    this.#nextStepAt = time + TOUR_STEP_MS;
+    await this.#readFiles(new Map(this.#tour.splice(0, this.#tourStepJobs).map((jobId) => [jobId, new Set()])), true);
+  }
+
+  async #readFiles(changes: Map<string, Set<ChangeKind>>, withAllLogs: boolean): Promise<void> {
+    const { database, cluster, watch, now } = this.#dependencies;
+    const begunAt = Date.now();
+    try {
+      const { unfinished, ending } = await observeChanged({ database, cluster, files: watch?.files ?? cluster.transport, now }, changes, { withAllLogs });
+      for (const jobId of unfinished) this.#noteChange(jobId, changes.get(jobId) ?? []);
+      for (const jobId of ending) this.#ending.add(jobId);
+      if (ending.length > 0) this.#wantLook(EFFECT_MS);
+    } catch (error) {
+      for (const [jobId, what] of changes) this.#noteChange(jobId, what);
+      throw error;
+    } finally {
+      this.#nextPushAt = Date.now() + Math.max(PUSH_GAP_MS, Date.now() - begunAt);
+    }
+  }
+
+  async #look(): Promise<void> {
+    const { inFlight } = this.#dependencies;
+    const isLive = this.#isLive();
+    if (!isLive) this.#changes.clear();
+    this.#lookWantedAt = null;
+    try {
+      const tracked = await this.#refresh();
+      await this.#observe(tracked, isLive ? 'ended' : 'all');
+      // A submission whose answer was lost is not left waiting for the backstop.
+      if (tracked.some((row) => row.state === 'SUBMITTING' && !inFlight.has(row.token))) this.#wantLook(0);
+      // One may have been adopted, or a requeue have opened an attempt: those are to be watched.
+      this.#isRefreshDue = true;
+    } catch (error) {
+      this.#wantLook(0);
+      throw error;
+    } finally {
+      this.#lastLookAt = Date.now();
+    }
+  }
+
+  async #observe(tracked: TrackedAttemptRow[], scope: HarvestScope): Promise<void> {
+    const { database, cluster, inFlight, logger, now } = this.#dependencies;
+    const { settings, commandCounts } = cluster;
+    const sacctCount = (): number => commandCounts.get('sacct') ?? 0;
+    const sacctBefore = sacctCount();
+    try {
+      const observed = await observeCluster({ database, cluster, inFlight, memory: this.#memory, logger, now }, tracked, scope);
+      this.#noteEnds(tracked, observed);
+      this.#pollSeconds = observed.newsCount > 0 ? settings.pollSecondsMin : Math.min(settings.pollSecondsMax, this.#pollSeconds * IDLE_GROWTH);
+    } finally {
+      this.#pace.note(Date.now(), sacctCount() - sacctBefore);
+    }
+  }
+
+  #noteEnds(tracked: TrackedAttemptRow[], { ended, ending }: Observed): void {
+    for (const jobId of ending) this.#ending.add(jobId);
+    const trackedIds = new Set(tracked.map((row) => row.jobId));
+    const endedIds = new Set(ended);
+    for (const jobId of this.#ending) if (!trackedIds.has(jobId) || endedIds.has(jobId)) this.#ending.delete(jobId);
+    if (this.#ending.size > 0) this.#wantLook(ASK_AGAIN_MS);
+  }
+}
