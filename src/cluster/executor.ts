@@ -74,8 +74,26 @@ export interface Observation {
   earlierRuns: EarlierRun[];
 }
 
+/**
+ * What waits or runs in the queue under a token of ours, but is none of the attempts that were asked about: its token is another one, or
+ * the same under another id or another task index.
+ */
+export interface Stranger {
+  token: string;
+  /** Id of the array or of the single job, without a task index. */
+  slurmJobId: string;
+  /** The array indexes meant; null for a job that is no array. */
+  taskIndexes: number[] | null;
+  state: AttemptState;
+  /** When it was submitted or, after a requeue, put back into the queue. */
+  submittedAt: Date | null;
+  nodeList: string | null;
+}
+
 export interface ObservationReport {
   observations: Observation[];
+  /** From the same listing of the queue as the observations; none where nothing is listed. */
+  strangers: Stranger[];
   /** Rows that could not be understood (an unknown state word, ...), to be logged and shown, never guessed at. */
   problems: string[];
   /** Not all who could know of an attempt could be asked: that one is not mentioned then means nothing. */
@@ -115,7 +133,7 @@ export interface ClusterDescription {
 export interface Executor {
   /** Submits one batch with the script that was rendered and recorded for it. Throws SubmitError. */
   submit(batch: BatchSpec, script: string): Promise<Submitted>;
-  /** The state of many attempts in O(1) commands. Throws TransportError when the cluster could not be asked. */
+  /** The state of many attempts in O(1) commands; none are needed to see strangers. Throws TransportError when the cluster could not be asked. */
   observe(attempts: TrackedAttempt[]): Promise<ObservationReport>;
   /** Asks for an end; the state that follows is observed, not assumed. Unknown and ended ids are no error. */
   cancel(slurmJobIds: string[]): Promise<void>;

@@ -3,7 +3,7 @@
  * wrote, and commits both together.
  */
 import type { Logger } from 'pino';
-import type { Cluster, Observation } from '../cluster/executor.ts';
+import type { Cluster, Observation, Stranger } from '../cluster/executor.ts';
 import type { Database } from '../db/database.ts';
 import { readSettlingAttempts, type TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
 import { withdrawResults } from '../db/write/harvest.ts';
@@ -19,6 +19,8 @@ import { followRequeues } from './requeues.ts';
 const SETTLE_SECONDS = 30;
 /** For how long the scheduler's own word on an end is waited for, where an exit record told of it first. */
 const CONFIRM_SECONDS = 120;
+/** How often the queue of a cluster on which nothing is tracked is looked at, for what goes there by a token of ours. */
+const IDLE_LOOK_SECONDS = 30;
 
 /** What this process remembers from round to round. A process that takes over starts without, and asks once more. */
 export interface RoundMemory {
@@ -26,6 +28,12 @@ export interface RoundMemory {
   lastSeen: Map<string, number>;
   /** Attempts whose end the scheduler has told, by job and number. */
   confirmed: Set<string>;
+  /** When the cluster was last asked, in milliseconds; -Infinity before the first time. */
+  askedAt: number;
+}
+
+export function newRoundMemory(): RoundMemory {
+  return { lastSeen: new Map(), confirmed: new Set(), askedAt: -Infinity };
 }
 
 export interface ObserveDependencies {
@@ -48,6 +56,8 @@ export interface Observed {
   ended: string[];
   /** Jobs about to end: the scheduler has yet to say how. */
   ending: string[];
+  /** What else the queue holds under tokens of ours, also of submissions under way; null when the cluster was not asked. */
+  strangers: Stranger[] | null;
 }
 
 /** One round over the attempts that may still change. */
@@ -56,8 +66,8 @@ export async function observeCluster(dependencies: ObserveDependencies, active: 
   const tracked = active.filter((row) => !inFlight.has(row.token));
   const trackedJobIds = new Set(tracked.map(idOf));
   const settling = (await readSettlingAttempts(database, cluster.settings.name)).filter((row) => !trackedJobIds.has(row.jobId));
-  if (tracked.length === 0 && settling.length === 0) return { newsCount: 0, ended: [], ending: [] };
-  const observations = await observe(dependencies, tracked, settling);
+  const { observations, strangers } = await observe(dependencies, tracked, settling);
+  if (tracked.length === 0 && settling.length === 0) return { newsCount: 0, ended: [], ending: [], strangers };
   const resolved = await resolveOpenBatches({ ...dependencies, lastSeen: memory.lastSeen }, tracked, observations);
   const { followed, ended: settled } = await followEnded(dependencies, settling, observations);
   const known = [...await followRequeues(dependencies, resolved, observations), ...followed];
@@ -78,7 +88,7 @@ export async function observeCluster(dependencies: ObserveDependencies, active: 
   const isDecided = ({ jobId }: TrackedAttemptRow): boolean => isTerminalAttemptState(verdicts.get(jobId)?.state ?? 'RUNNING');
   const hasEnded = (row: TrackedAttemptRow): boolean => isDecided(row) && harvests.get(row.jobId)?.hasMore !== true;
   const isEnding = (row: TrackedAttemptRow): boolean => isDecided(row) || row.cancelRequested || observations.get(keyOf(row))?.state === 'COMPLETING';
-  return { newsCount, ended: known.filter(hasEnded).map(idOf), ending: known.filter((row) => isEnding(row) && !hasEnded(row)).map(idOf) };
+  return { newsCount, ended: known.filter(hasEnded).map(idOf), ending: known.filter((row) => isEnding(row) && !hasEnded(row)).map(idOf), strangers };
 }
 
 const idOf = ({ jobId }: TrackedAttemptRow): string => jobId;
@@ -101,10 +111,13 @@ function mayHaveFiles(row: TrackedAttemptRow, seen: Observation | undefined): bo
 }
 
 async function observe(
-  { cluster, memory: { lastSeen, confirmed }, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[], settling: TrackedAttemptRow[],
-): Promise<Map<string, Observation>> {
+  { cluster, memory, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[], settling: TrackedAttemptRow[],
+): Promise<{ observations: Map<string, Observation>; strangers: Stranger[] | null }> {
+  const { lastSeen, confirmed } = memory;
   const unconfirmed = settling.filter((row) => row.slurmJobId !== null && !confirmed.has(runOf(row)));
-  if (tracked.length === 0 && unconfirmed.length === 0) return new Map();
+  const isIdle = tracked.length === 0 && unconfirmed.length === 0;
+  if (isIdle && (cluster.settings.kind === 'LOCAL' || now().getTime() - memory.askedAt < IDLE_LOOK_SECONDS * 1000)) return { observations: new Map(), strangers: null };
+  memory.askedAt = now().getTime();
   const report = await cluster.executor.observe([...tracked, ...unconfirmed]).catch((error: unknown) => {
     // Nobody was asked for a while: how long an attempt has been absent is counted anew.
     lastSeen.clear();
@@ -122,7 +135,7 @@ async function observe(
     const seen = observations.get(keyOf(row));
     if (seen !== undefined && isTerminalAttemptState(seen.state) && seen.earlierRuns.length <= row.restart) confirmed.add(runOf(row));
   }
-  return observations;
+  return { observations, strangers: report.strangers };
 }
 
 interface Evidence {

@@ -10,7 +10,7 @@ import type { ChangeKind } from '../cluster/watch/program.ts';
 import type { Database } from '../db/database.ts';
 import { readTrackedAttempts, type TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
 import { LookPace } from './look-pace.ts';
-import { observeCluster, type HarvestScope, type Observed, type RoundMemory } from './observe.ts';
+import { newRoundMemory, observeCluster, type HarvestScope, type Observed } from './observe.ts';
 import { observeChanged } from './observe-changed.ts';
 import { carryOutWishes } from './wishes.ts';
 
@@ -45,7 +45,7 @@ export interface RoundsDependencies {
 
 export class ClusterRounds {
   readonly #dependencies: RoundsDependencies;
-  readonly #memory: RoundMemory = { lastSeen: new Map(), confirmed: new Set() };
+  readonly #memory = newRoundMemory();
   readonly #pace = new LookPace();
   readonly #cancelledAt = new Map<string, number>();
   #jobIdOf = new Map<string, string>();

@@ -78,7 +78,7 @@ class LocalExecutor implements Executor {
   async observe(attempts: TrackedAttempt[]): Promise<ObservationReport> {
     const processes = await listProcesses();
     const observations = await Promise.all(attempts.map((attempt) => this.#observeOne(attempt, processes)));
-    const report = { observations: observations.filter((observation) => observation !== null), problems: [] };
+    const report = { observations: observations.filter((observation) => observation !== null), strangers: [], problems: [] };
     this.#runningCount = report.observations.filter(({ state }) => state === 'RUNNING').length;
     return report;
   }

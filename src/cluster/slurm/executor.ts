@@ -1,5 +1,6 @@
 /** SLURM behind the executor's methods: its own commands over a transport, answers read by pure functions. */
 import type { BatchSpec } from '../../domain/batch.ts';
+import { isBatchToken } from '../../domain/batching.ts';
 import { isTerminalAttemptState } from '../../domain/states.ts';
 import { SubmitError, type ClusterDescription, type Executor, type Observation, type ObservationReport, type Submitted, type TrackedAttempt } from '../executor.ts';
 import { TransportError, type ExecResult, type Transport } from '../transport.ts';
@@ -11,6 +12,7 @@ import { taskSlurmJobId } from './job-ids.ts';
 import { countStates, parseConfig, parsePartitions } from './parse-cluster.ts';
 import { parseAccounting, parseQueue, type JobRow, type Listing } from './parse.ts';
 import { endOf, mayBeRerun, mustBeRerun, runsBefore, untoldRuns, type Sighting } from './requeued.ts';
+import { strangersIn } from './strangers.ts';
 import { readSubmitAnswer } from './submit-answer.ts';
 
 /** How far the cluster's clock may be behind ours when a submission is looked up by its time. */
@@ -57,9 +59,8 @@ class SlurmExecutor implements Executor {
   }
 
   async observe(attempts: TrackedAttempt[]): Promise<ObservationReport> {
-    if (attempts.length === 0) return { observations: [], problems: [] };
     const tracked = new TrackedTasks(attempts);
-    const queue = parseQueue(await this.#text(queueCommand(await this.#userName())), tracked.isWanted);
+    const queue = parseQueue(await this.#text(queueCommand(await this.#userName())), (jobName) => tracked.isWanted(jobName) || isBatchToken(jobName));
     const listed = tracked.match(queue.rows, () => true);
     const inQueue = listed.filter(({ state }) => !isTerminalAttemptState(state));
     const seen = new Set(inQueue.map(keyOf));
@@ -69,6 +70,7 @@ class SlurmExecutor implements Executor {
     const ended = listed.filter((observation) => !seen.has(keyOf(observation)) && !accounted.has(keyOf(observation)));
     return {
       observations: [...active, ...accounting.observations, ...this.#awaitAccounting(ended, new Set(attempts.map(keyOf)))],
+      strangers: strangersIn(queue.rows, listed),
       problems: [...queue.problems, ...problems, ...accounting.problems],
       isIncomplete: accounting.isIncomplete === true,
     };
@@ -113,7 +115,7 @@ class SlurmExecutor implements Executor {
   }
 
   /** What accounting says of attempts that squeue does not list as waiting or under way; it may list them as ended. */
-  async #accounting(absent: TrackedAttempt[], inQueue: Set<string>): Promise<ObservationReport> {
+  async #accounting(absent: TrackedAttempt[], inQueue: Set<string>): Promise<Omit<ObservationReport, 'strangers'>> {
     if (absent.length === 0) return { observations: [], problems: [] };
     const tracked = new TrackedTasks(absent);
     const unresolved = absent.filter(({ slurmJobId }) => slurmJobId === null);
