@@ -40,6 +40,7 @@ export class EventSubscriptionResolver {
     @Arg('after', () => String, { nullable: true, description: 'Cursor of the last event already known, "0" for the whole log; left out, only what happens from now on.' }) _after: string | null,
   ) {
     refreshLoaders(context);
+    context.resumeAfter = String(event.seq - 1);
     return event;
   }
 

@@ -72,6 +72,14 @@ function testSchema(signals: Signals): GraphQLSchema {
       name: 'Subscription',
       fields: {
         ticks: { type: required(GraphQLInt), args: { count: { type: GraphQLInt } }, subscribe: (_root, { count }) => ticks(signals, count ?? null) },
+        away: {
+          type: GraphQLInt, subscribe: () => ticks(signals, null),
+          resolve: ({ ticks: tick }: { ticks: number }, _args: unknown, context: GraphqlContext) => {
+            context.resumeAfter = String(40 + tick);
+            if (tick === 2) throw Object.assign(new Error('connect ECONNREFUSED 10.0.0.7:5432'), { code: 'ECONNREFUSED' });
+            return tick;
+          },
+        },
         told: { type: required(GraphQLInt), subscribe: () => told(signals) },
         broken: { type: GraphQLInt, subscribe: async function* () { yield { broken: 1 }; throw new Error('select secret from events'); } },
       },
