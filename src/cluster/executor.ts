@@ -98,6 +98,8 @@ export interface ObservationReport {
   problems: string[];
   /** Not all who could know of an attempt could be asked: that one is not mentioned then means nothing. */
   isIncomplete?: boolean;
+  /** False on a site that keeps no accounts: how a job ended that has left the queue is then told by its exit record alone. */
+  hasAccounting?: boolean;
 }
 
 export interface GpuCount {
@@ -128,6 +130,10 @@ export interface ClusterDescription {
   /** SLURM's MaxArraySize: array indexes are 0 to this less 1. Null where there are no arrays to cut. */
   maxArraySize: number | null;
   schedulerVersion: string | null;
+  /** Whether it keeps accounts of the jobs that have ended; null where it does not say, or there is no scheduler. */
+  hasAccounting: boolean | null;
+  /** For each of our jobs that waits for jobs of higher priority, by id: how many of its partition are before it. Empty where that cannot be known. */
+  jobsAhead: ReadonlyMap<string, number>;
 }
 
 export interface Executor {

@@ -169,7 +169,7 @@ class LocalExecutor implements Executor {
         name: 'local', isDefault: true, availability: 'up', timeLimitMinutes: null, nodeCount: 1, idleNodeCount: this.#runningCount === 0 ? 1 : 0,
         cpuCount, idleCpuCount: Math.max(0, cpuCount - this.#runningCount), memoryMiBPerNode: Math.floor(totalmem() / 1024 ** 2), gpus: [],
       }],
-      pendingJobCount: 0, runningJobCount: this.#runningCount, maxArraySize: null, schedulerVersion: null,
+      pendingJobCount: 0, runningJobCount: this.#runningCount, maxArraySize: null, schedulerVersion: null, hasAccounting: null, jobsAhead: new Map(),
     };
   }
 }

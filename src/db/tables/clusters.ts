@@ -29,6 +29,8 @@ export const clusters = pgTable('clusters', {
   /** SLURM's MaxArraySize; null where there is none. */
   maxArraySize: integer('max_array_size'),
   schedulerVersion: text('scheduler_version'),
+  /** Whether it keeps accounts of jobs that have ended; null where that is not known. */
+  hasAccounting: boolean('has_accounting'),
   /** Whether changes are pushed to us or polled, and why they are not pushed. */
   watch: text('watch').$type<'LIVE' | 'POLLING'>().notNull().default('POLLING'),
   watchReason: text('watch_reason'),

@@ -9,6 +9,7 @@ export interface ClusterReport {
   runningJobCount: number;
   maxArraySize: number | null;
   schedulerVersion: string | null;
+  hasAccounting: boolean | null;
 }
 
 type Kind = 'SLURM' | 'LOCAL';
