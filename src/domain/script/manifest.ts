@@ -3,12 +3,12 @@
  * them. Each configuration stands in the script already, as the assignment that writes config.json; it is found there and proved by the job's
  * fingerprint, so that nothing large is said twice and no value can pass for another.
  *
- *   # expgraph-batch {"version":1,"project":...,"experiment":...,"rootDirectory":...,"resources":{...},"identities":[{"command":[...],...}]}
+ *   # expgraph-batch {"experiment":...,"project":...,"resources":{...},"rootDirectory":...,"version":1,"identities":[{"command":[...],...}]}
  *   # expgraph-task {"jobId":...,"name":...,"attempt":1,"identity":0,"fingerprint":...}          one a task, in task order
  */
 import type { BatchSpec, TaskSpec } from '../batch.ts';
 import { isJsonObject } from '../config-values.ts';
-import { fingerprint } from '../fingerprint.ts';
+import { canonicalJson, fingerprint } from '../fingerprint.ts';
 import { PRIORITY_DEFAULT, type JobIdentity, type Json, type JsonObject, type Resources } from '../job-spec.ts';
 import { jobDirectory } from '../layout.ts';
 
@@ -56,7 +56,8 @@ export function renderManifest(batch: BatchSpec): string {
     places.set(shared, place);
     return taskLine(task, rootDirectory, place, fingerprint(task.identity));
   });
-  const head = JSON.stringify({ version: VERSION, project, experiment, rootDirectory, resources });
+  // Canonical: a dry run renders the very text that is submitted, though the database gives keys back in an order of its own.
+  const head = canonicalJson({ version: VERSION, project, experiment, rootDirectory, resources: { ...resources } });
   return `${BATCH_MARK}${head.slice(0, -1)},"identities":[${[...places.keys()].join(',')}]}\n${lines.join('')}`;
 }
 
@@ -77,7 +78,7 @@ function taskLine(task: TaskSpec, rootDirectory: string, identity: number, taskF
 }
 
 function sharedText({ identity: { config: _, ...shared } }: TaskSpec): string {
-  return JSON.stringify(shared satisfies SharedIdentity);
+  return canonicalJson({ ...shared satisfies SharedIdentity });
 }
 
 /** What a script says about itself, or why that cannot be read, in words. */
