@@ -1,4 +1,4 @@
-import { boolean, integer, pgTable, text } from 'drizzle-orm/pg-core';
+import { bigint, boolean, integer, pgTable, text } from 'drizzle-orm/pg-core';
 import { json, moment } from './columns.ts';
 
 export interface PartitionRow {
@@ -35,4 +35,10 @@ export const clusters = pgTable('clusters', {
   watch: text('watch').$type<'LIVE' | 'POLLING'>().notNull().default('POLLING'),
   watchReason: text('watch_reason'),
   updatedAt: moment('updated_at').notNull(),
+});
+
+/** How often a cluster has been taken over: what the reconciler of an earlier term still tries to write is refused. */
+export const clusterTerms = pgTable('cluster_terms', {
+  cluster: text('cluster').primaryKey(),
+  term: bigint('term', { mode: 'number' }).notNull(),
 });
