@@ -16,7 +16,6 @@ export interface ClusterState {
   runningJobCount: number | null;
   maxArraySize: number | null;
   schedulerVersion: string | null;
-  hasAccounting: boolean | null;
   watch: 'LIVE' | 'POLLING';
   /** Why it is not watched live; null while it is. */
   watchReason: string | null;
@@ -63,7 +62,7 @@ export function unknownCluster(name: string): ClusterState {
 function neverContacted({ name, kind }: ConfiguredCluster): ClusterState {
   return {
     name, kind, reachable: false, lastContactAt: null, lastError: null, partitions: null,
-    pendingJobCount: null, runningJobCount: null, maxArraySize: null, schedulerVersion: null, hasAccounting: null,
+    pendingJobCount: null, runningJobCount: null, maxArraySize: null, schedulerVersion: null,
     watch: 'POLLING', watchReason: 'no server has looked after it yet',
   };
 }
