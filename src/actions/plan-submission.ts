@@ -156,6 +156,7 @@ export function firstTask(plan: SubmissionPlan, job: NewJob) {
   return {
     jobId: job.jobId, attemptNumber: 1, jobName: job.name, project: plan.project, experiment: plan.experiment, jobDirectory: job.storagePath,
     identity: identityOf(plan.shared, job.config), resumeCheckpointPath: null, resources: plan.shared.resources,
+    tags: job.tags, priority: job.priority,
   };
 }
 

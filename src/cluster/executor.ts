@@ -74,12 +74,32 @@ export interface Observation {
   earlierRuns: EarlierRun[];
 }
 
+/**
+ * What waits or runs in the queue under a token of ours, but is none of the attempts that were asked about: its token is another one, or
+ * the same under another id or another task index.
+ */
+export interface Stranger {
+  token: string;
+  /** Id of the array or of the single job, without a task index. */
+  slurmJobId: string;
+  /** The array indexes meant; null for a job that is no array. */
+  taskIndexes: number[] | null;
+  state: AttemptState;
+  /** When it was submitted or, after a requeue, put back into the queue. */
+  submittedAt: Date | null;
+  nodeList: string | null;
+}
+
 export interface ObservationReport {
   observations: Observation[];
+  /** From the same listing of the queue as the observations; none where nothing is listed. */
+  strangers: Stranger[];
   /** Rows that could not be understood (an unknown state word, ...), to be logged and shown, never guessed at. */
   problems: string[];
   /** Not all who could know of an attempt could be asked: that one is not mentioned then means nothing. */
   isIncomplete?: boolean;
+  /** False on a site that keeps no accounts: how a job ended that has left the queue is then told by its exit record alone. */
+  hasAccounting?: boolean;
 }
 
 export interface GpuCount {
@@ -110,12 +130,16 @@ export interface ClusterDescription {
   /** SLURM's MaxArraySize: array indexes are 0 to this less 1. Null where there are no arrays to cut. */
   maxArraySize: number | null;
   schedulerVersion: string | null;
+  /** Whether it keeps accounts of the jobs that have ended; null where it does not say, or there is no scheduler. */
+  hasAccounting: boolean | null;
+  /** For each of our jobs that waits for jobs of higher priority, by id: how many of its partition are before it. Empty where that cannot be known. */
+  jobsAhead: ReadonlyMap<string, number>;
 }
 
 export interface Executor {
   /** Submits one batch with the script that was rendered and recorded for it. Throws SubmitError. */
   submit(batch: BatchSpec, script: string): Promise<Submitted>;
-  /** The state of many attempts in O(1) commands. Throws TransportError when the cluster could not be asked. */
+  /** The state of many attempts in O(1) commands; none are needed to see strangers. Throws TransportError when the cluster could not be asked. */
   observe(attempts: TrackedAttempt[]): Promise<ObservationReport>;
   /** Asks for an end; the state that follows is observed, not assumed. Unknown and ended ids are no error. */
   cancel(slurmJobIds: string[]): Promise<void>;

@@ -9,8 +9,10 @@ import * as tables from './tables/index.ts';
 
 /** No request is worth more of the server's time than this; migrations lift it for themselves. */
 const STATEMENT_TIMEOUT_MS = 60_000;
-/** A transaction that waits this long for its own client has lost it. */
-const IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000;
+/** A transaction that waits this long for its own client has lost it: that process was stopped or cut off, and others wait for its locks. */
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000;
+/** A server that has not answered by now is gone without a word, for it ends every statement before that. */
+const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 5_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 const OLDEST_SERVER_MAJOR = 14;
 
@@ -35,13 +37,36 @@ export async function connect(url: string, options: ConnectOptions): Promise<Con
   const pool = openPool(url, options);
   // Without a listener, a server that restarts ends this process.
   pool.on('error', (error) => options.log?.warn({ reason: error.message }, 'a database connection was lost'));
+  // The pool listens to idle connections only, and one may be lost between two statements of a transaction.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   try {
     await refuseOldServer(pool);
   } catch (error) {
     await pool.end();
     throw error;
   }
-  return { database: drizzle(pool, { schema: tables }), pool, close: () => pool.end() };
+  return { database: openDatabase(pool), pool, close: () => pool.end() };
+}
+
+/**
+ * Transactions take and give back their connections here: drizzle keeps one on which BEGIN fails for ever, so that each restart of the
+ * server would leave the pool smaller.
+ */
+function openDatabase(pool: pg.Pool): Database {
+  const database = drizzle(pool, { schema: tables });
+  database.transaction = async (work, config) => {
+    const client = await pool.connect();
+    let isBroken = false;
+    try {
+      return await drizzle(client, { schema: tables }).transaction(work, config);
+    } catch (error) {
+      isBroken = asDatabaseError(error)?.code === 'DATABASE_UNAVAILABLE';
+      throw error;
+    } finally {
+      client.release(isBroken);
+    }
+  };
+  return database;
 }
 
 function openPool(url: string, options: ConnectOptions): pg.Pool {
@@ -51,6 +76,7 @@ function openPool(url: string, options: ConnectOptions): pg.Pool {
       max: options.max,
       application_name: 'expgraph',
       statement_timeout: STATEMENT_TIMEOUT_MS,
+      query_timeout: ANSWER_TIMEOUT_MS,
       idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       keepAlive: true,

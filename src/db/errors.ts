@@ -6,7 +6,7 @@ const NETWORK_CODES: ReadonlySet<string> = new Set([
   'ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'ENOTFOUND', 'EAI_AGAIN', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH',
 ]);
 /** pg reports a connection that broke or never came only in words. */
-const CONNECTION_WORDS = /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a conn|Client was closed|Cannot use a pool after)/;
+const CONNECTION_WORDS = /^(Connection terminated|Query read timeout|timeout exceeded when trying to connect|Client has encountered a conn|Client was closed|Cannot use a pool after)/;
 
 /**
  * The UserError that a database failure is to a caller, or null when it is none the caller can act on (a bug).

@@ -1,5 +1,5 @@
 /** One subscriber of the feed; see feed.ts for the phases. */
-import type { LoggedEvent } from '../domain/events.ts';
+import type { EventCondition, LoggedEvent } from '../domain/events.ts';
 import { UserError } from '../domain/errors.ts';
 
 /** Live events queued for a consumer that does not take them: above the events of the largest sweep, a few megabytes. */
@@ -9,6 +9,8 @@ export interface SubscribeOptions {
   /** Cursor of the last event already known; absent: only what happens from now on. */
   after?: number;
   filter: (event: LoggedEvent) => boolean;
+  /** What every event that passes the filter meets: others are not read from the log. */
+  condition?: EventCondition;
   /** Most live events waiting for the consumer before the subscription is ended. */
   maxBacklog?: number;
 }
@@ -17,8 +19,10 @@ export interface SubscribeOptions {
 export interface FeedSource {
   /** Sequence number up to which live events have been offered. */
   position(): number;
-  /** The log after a cursor, a page of it; empty at its end. */
+  /** The log after a cursor, a page of what meets the condition. */
   page(after: number): Promise<LoggedEvent[]>;
+  /** A page with fewer events is the last. */
+  pageSize: number;
   /** Rejects when the cursor has not been given out yet. */
   refuseFuture(after: number): Promise<void>;
   /** The subscriber takes no more. */
@@ -123,10 +127,13 @@ export class Subscriber implements AsyncIterableIterator<LoggedEvent> {
       await this.#source.refuseFuture(this.#cursor);
       if (this.#phase === 'unchecked') this.#phase = 'backfill';
     }
+    // All that the feed has read by now is there to be read.
+    const position = this.#source.position();
     const page = await this.#source.page(this.#cursor);
     if (this.#phase !== 'backfill') return;
     this.#queue = page.filter(this.#filter);
-    this.#cursor = page.at(-1)?.seq ?? this.#cursor;
+    const isLast = page.length < this.#source.pageSize;
+    this.#cursor = Math.max(this.#cursor, page.at(-1)?.seq ?? 0, isLast ? position : 0);
     // No await between the comparison and the change of phase, so no page can be offered in between.
     if (this.#cursor >= this.#source.position()) this.#phase = 'live';
   }

@@ -2,11 +2,10 @@
  * The feed: the log as it grows. One connection LISTENs; whatever wakes it, it reads the rows after the last one it saw,
  * so a notification that is lost delays an event but never loses it. A subscriber passes through three phases:
  *
- *   backfill  pages of the log after its cursor, read when it asks for more
+ *   backfill  pages of the log after its cursor, without what an index can leave out, read when it asks for more
  *   cut-over  the moment its cursor has caught up with what the feed has read; checked and done in one go
  *   live      events as the feed reads them, queued up to a bound
  */
-import { asc, gt, sql } from 'drizzle-orm';
 import type pg from 'pg';
 import type { LoggedEvent } from '../domain/events.ts';
 import { UserError } from '../domain/errors.ts';
@@ -15,7 +14,7 @@ import type { Database } from './database.ts';
 import { asDatabaseError } from './errors.ts';
 import { Subscriber, type SubscribeOptions } from './feed-subscriber.ts';
 import type { DatabaseLog } from './log.ts';
-import { events as eventsTable } from './tables/index.ts';
+import { readEventsAfter, readNewestSeq } from './read/events.ts';
 import { EVENTS_CHANNEL } from './write/events.ts';
 
 /** Events read in one statement. */
@@ -23,7 +22,8 @@ const PAGE_SIZE = 1_000;
 /** In case a notification was lost without the connection noticing. */
 const SAFETY_POLL_MS = 5_000;
 const RECONNECT_MS_MIN = 100;
-const RECONNECT_MS_MAX = 10_000;
+/** A server that is back is listened to again this soon. */
+const RECONNECT_MS_MAX = 2_000;
 
 export type EventsListener = (events: LoggedEvent[]) => void;
 
@@ -45,18 +45,6 @@ export async function openFeed(connection: Pick<Connection, 'database' | 'pool'>
   const feed = new ListeningFeed(connection, log);
   await feed.start();
   return feed;
-}
-
-/** A page of the log, in order. */
-async function readEventsAfter(database: Database, seq: number): Promise<LoggedEvent[]> {
-  const rows = await database.select().from(eventsTable).where(gt(eventsTable.seq, seq)).orderBy(asc(eventsTable.seq)).limit(PAGE_SIZE);
-  // Every row was appended as a NewEvent, whose kind and payload belong together.
-  return rows as unknown as LoggedEvent[];
-}
-
-async function newestSeq(database: Database): Promise<number> {
-  const { rows } = await database.execute<{ seq: string }>(sql`select coalesce(max(seq), 0) as seq from events`);
-  return Number(rows[0]?.seq ?? 0);
 }
 
 /** The innermost message: an outer one would hold the SQL. */
@@ -88,14 +76,15 @@ class ListeningFeed implements Feed {
 
   async start(): Promise<void> {
     await this.#listen();
-    this.#seq = await newestSeq(this.#database);
+    this.#seq = await readNewestSeq(this.#database);
     this.#pollTimer = setInterval(() => this.#read(), SAFETY_POLL_MS).unref();
   }
 
   subscribe(options: SubscribeOptions): AsyncIterableIterator<LoggedEvent> {
     const subscriber: Subscriber = new Subscriber(options, {
       position: () => this.#seq,
-      page: (after) => readEventsAfter(this.#database, after).catch(this.#rethrow),
+      page: (after) => readEventsAfter(this.#database, after, PAGE_SIZE, options.condition).catch(this.#rethrow),
+      pageSize: PAGE_SIZE,
       refuseFuture: (after) => this.#refuseFuture(after).catch(this.#rethrow),
       left: () => this.#subscribers.delete(subscriber),
     });
@@ -125,7 +114,7 @@ class ListeningFeed implements Feed {
 
   async #refuseFuture(after: number): Promise<void> {
     if (after <= this.#seq) return;
-    const newest = await newestSeq(this.#database);
+    const newest = await readNewestSeq(this.#database);
     if (after > newest) {
       throw UserError.of('BAD_USER_INPUT', `the cursor ${after} has not been given out yet; the newest is ${newest}`, ['after']);
     }
@@ -190,7 +179,7 @@ class ListeningFeed implements Feed {
   async #readToEnd(): Promise<void> {
     for (;;) {
       this.#readAgain = false;
-      const page = await readEventsAfter(this.#database, this.#seq);
+      const page = await readEventsAfter(this.#database, this.#seq, PAGE_SIZE);
       if (this.#closed) return;
       if (page.length > 0) this.#deliver(page);
       if (page.length < PAGE_SIZE && !this.#readAgain) return;

@@ -261,7 +261,21 @@ export function describeReason(state: AttemptState, seen: SeenAttempt, known: Pi
   }
 }
 
+/** SLURM's words for an end that the exit code does not explain. */
+const END_WORDS: Readonly<Record<string, string>> = {
+  JobLaunchFailure: 'SLURM could not start it: a file system, its log folder or its user was missing on the node',
+  SystemFailure: 'SLURM, a file system or the network failed',
+  InactiveLimit: 'it was inactive for longer than the site allows',
+  OutOfMemory: 'the memory limit of the job was exceeded',
+  TimeLimit: 'the time limit was reached',
+};
+
+/** With this in the place of a signal SLURM says that it could not set up the output of a job. */
+const NO_OUTPUT_SIGNAL = 53;
+
 function describeFailure(seen: SeenAttempt, word: string | null): string {
+  if (seen.signal === NO_OUTPUT_SIGNAL) return 'SLURM could not start it: its log folder was not there or not writable on the node';
   const how = seen.signal ? `killed by signal ${seen.signal}` : seen.exitCode === null ? 'failed' : `exit code ${seen.exitCode}`;
-  return word === null || word === 'NonZeroExitCode' ? how : `${how} (${word})`;
+  if (word === null || word === 'NonZeroExitCode') return how;
+  return `${how} (${END_WORDS[word] ?? word})`;
 }

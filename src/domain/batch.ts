@@ -14,6 +14,9 @@ export interface TaskSpec {
   identity: JobIdentity;
   /** Path of the checkpoint to go on from, or null at a first attempt. */
   resumeCheckpointPath: string | null;
+  tags: string[];
+  /** 0-1000, higher first. */
+  priority: number;
 }
 
 export interface BatchSpec {

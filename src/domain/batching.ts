@@ -55,6 +55,13 @@ function newBatchToken(experiment: string): string {
   return `eg-${random}-${slug(experiment, TOKEN_SLUG_LENGTH)}`;
 }
 
+const BATCH_TOKEN = new RegExp(`^eg-[a-z2-7]{${TOKEN_RANDOM_LENGTH}}-[A-Za-z0-9._-]{1,${TOKEN_SLUG_LENGTH}}$`);
+
+/** Whether a SLURM job name has the form of our tokens. */
+export function isBatchToken(jobName: string): boolean {
+  return BATCH_TOKEN.test(jobName);
+}
+
 /** Equal resources must give equal text, whatever order their keys were stored in. */
 function sorted(resources: Resources): unknown {
   return Object.entries({ ...resources, sbatchOptions: Object.entries(resources.sbatchOptions).sort() }).sort(([a], [b]) => (a < b ? -1 : 1));

@@ -41,3 +41,11 @@ export type NewEvent = {
 
 /** An event as it stands in the log. `seq` grows by commit order and is the cursor. */
 export type LoggedEvent = NewEvent & { seq: number; at: Date };
+
+/** Which events may be meant. All conditions that are given must hold; an empty list matches nothing. */
+export interface EventCondition {
+  kinds?: readonly EventKind[];
+  experimentIds?: readonly string[];
+  sweepIds?: readonly string[];
+  jobIds?: readonly string[];
+}

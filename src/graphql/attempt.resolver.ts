@@ -56,9 +56,9 @@ export class AttemptResolver {
 }
 
 /** Why an attempt waits, with the estimate of its start. */
-export function pendingReasonOf({ state, reason, estimatedStartAt }: AttemptRow): PendingReasonType | null {
+export function pendingReasonOf({ state, reason, estimatedStartAt, jobsAhead }: AttemptRow): PendingReasonType | null {
   const pending = state === 'PENDING' ? explainPending(reason) : null;
-  return pending === null ? null : { ...pending, estimatedStartAt };
+  return pending === null ? null : { ...pending, estimatedStartAt, jobsAhead: pending.reason === 'Priority' ? jobsAhead : null };
 }
 
 function lastLines(text: string | null, count: number): string | null {

@@ -78,6 +78,12 @@ export class ClusterType {
   @Field(() => String, { nullable: true, description: 'Version of its scheduler; null while it has not told.' })
   schedulerVersion!: string | null;
 
+  @Field(() => Boolean, {
+    nullable: true,
+    description: 'Whether it keeps accounts of jobs that have ended (sacct). Without them the states come from its queue and from what the jobs themselves wrote, and a job that vanished from both is LOST after 10 minutes. Null while it has not told.',
+  })
+  hasAccounting!: boolean | null;
+
   @Field(() => Int, { nullable: true, description: "SLURM's MaxArraySize, at which sweeps are cut into batches." })
   maxArraySize!: number | null;
 }

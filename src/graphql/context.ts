@@ -17,6 +17,8 @@ export interface GraphqlContext {
   feed: Pick<Feed, 'subscribe'>;
   /** Replaced before each event of a subscription, which would else see what the first event saw. */
   loaders: Loaders;
+  /** The cursor before the event that a subscription is showing: where to go on when it cannot be shown. Null where there is none. */
+  resumeAfter: string | null;
   /** Null: nobody who may read anything; `checkOperation` refuses the operation before a resolver runs. */
   viewer: Viewer | null;
   actions: ActionContext;
@@ -25,8 +27,8 @@ export interface GraphqlContext {
 }
 
 /** The context of one operation. */
-export function createGraphqlContext(parts: Omit<GraphqlContext, 'loaders'>): GraphqlContext {
-  return { ...parts, loaders: createLoaders(parts.database, parts.actions.clusters) };
+export function createGraphqlContext(parts: Omit<GraphqlContext, 'loaders' | 'resumeAfter'>): GraphqlContext {
+  return { ...parts, resumeAfter: null, loaders: createLoaders(parts.database, parts.actions.clusters) };
 }
 
 /** Forgets what was read, before the next event of a subscription is resolved. */

@@ -9,7 +9,8 @@ const TOP_LEVEL_CODES: ReadonlySet<ErrorCode> = new Set(['UNAUTHENTICATED', 'FOR
 /** Runs a mutation; faults of the input become the payload's `userErrors` beside the `empty` entity fields. */
 export async function withUserErrors<Payload extends object>(empty: Payload, run: () => Promise<Payload>): Promise<Payload & { userErrors: UserFault[] }> {
   try {
-    return { ...(await run()), userErrors: [] };
+    // Not copied: a field may be a getter that costs something.
+    return Object.assign(await run(), { userErrors: [] });
   } catch (error) {
     const known = asDatabaseError(error);
     if (known === null || known.faults.some((fault) => TOP_LEVEL_CODES.has(fault.code))) throw error;

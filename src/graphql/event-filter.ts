@@ -1,6 +1,6 @@
 /** Event filters and cursors as the feed takes them. */
 import { UserError } from '../domain/errors.ts';
-import type { LoggedEvent } from '../domain/events.ts';
+import type { EventCondition, LoggedEvent } from '../domain/events.ts';
 import type { JobEventFilterInput } from './event.type.ts';
 
 /** Whether an event passes the filter. */
@@ -17,6 +17,15 @@ export function eventPredicate(filter: JobEventFilterInput | null | undefined): 
   const state = passes(filter?.toStates);
   return (event) => kind(event.kind) && experiment(event.experimentId) && sweep(event.sweepId) && job(event.jobId)
     && state(event.kind === 'JOB_STATE_CHANGED' ? event.payload.to : null);
+}
+
+/** What every event that passes the filter meets, as the log can be searched. */
+export function eventCondition(filter: JobEventFilterInput | null | undefined): EventCondition {
+  const { kinds, experimentIds, sweepIds, jobIds, toStates } = filter ?? {};
+  return {
+    ...(toStates ? { kinds: ['JOB_STATE_CHANGED'] } : kinds ? { kinds } : {}),
+    ...(experimentIds ? { experimentIds } : {}), ...(sweepIds ? { sweepIds } : {}), ...(jobIds ? { jobIds } : {}),
+  };
 }
 
 /** The sequence number in a cursor; undefined for none. Throws UserError when the text is no cursor. */

@@ -10,7 +10,7 @@ import { Changes } from './changes.ts';
 import { CheckpointType } from './checkpoint.type.ts';
 import { refreshLoaders, type GraphqlContext } from './context.ts';
 import { AttemptStateEnum, JobStateEnum } from './enums.ts';
-import { eventCursor, eventPredicate } from './event-filter.ts';
+import { eventCondition, eventCursor, eventPredicate } from './event-filter.ts';
 import { AppendedStepsType, JobEventFilterInput, JobEventType } from './event.type.ts';
 import { ExperimentType, ProgressType, SweepType } from './experiment.type.ts';
 import { JobType } from './job.type.ts';
@@ -32,7 +32,7 @@ export class EventSubscriptionResolver {
   @Subscription(() => JobEventType, {
     description: 'The log as it grows. Reconnect with the last cursor as `after`: what was missed is replayed, nothing comes twice.',
     subscribe: ({ args, context }: SubscribeCall<{ filter?: JobEventFilterInput; after?: string }>) =>
-      context.feed.subscribe({ after: eventCursor(args.after), filter: eventPredicate(args.filter) }),
+      context.feed.subscribe({ after: eventCursor(args.after), filter: eventPredicate(args.filter), condition: eventCondition(args.filter) }),
   })
   jobEvents(
     @Root() event: LoggedEvent, @Ctx() context: GraphqlContext,
@@ -40,6 +40,7 @@ export class EventSubscriptionResolver {
     @Arg('after', () => String, { nullable: true, description: 'Cursor of the last event already known, "0" for the whole log; left out, only what happens from now on.' }) _after: string | null,
   ) {
     refreshLoaders(context);
+    context.resumeAfter = String(event.seq - 1);
     return event;
   }
 

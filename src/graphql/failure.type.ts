@@ -1,4 +1,4 @@
-import { Field, ObjectType, registerEnumType } from 'type-graphql';
+import { Field, Int, ObjectType, registerEnumType } from 'type-graphql';
 import type { FailureClass } from '../domain/diagnosis/failure-class.ts';
 import { enumOf } from './enum.ts';
 import { DateTime } from './scalars.ts';
@@ -52,4 +52,10 @@ export class PendingReasonType {
 
   @Field(() => DateTime, { nullable: true, description: "The cluster's estimate of when it starts; null where it gives none." })
   estimatedStartAt!: Date | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'With the reason `Priority`: how many waiting jobs of its partition come before it, of anybody, array tasks counted singly; null where the cluster does not show the jobs of others, or has not told yet.',
+  })
+  jobsAhead!: number | null;
 }

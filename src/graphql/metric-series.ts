@@ -10,8 +10,6 @@ import type { NonFiniteName, NonFinitePointType } from './metric.type.ts';
 const MIN_POINTS = 2;
 const MAX_POINTS = 10_000;
 export const DEFAULT_POINTS = 1000;
-/** Postgres hands over this many times what is shown, so that the choice of what to show is made on finer stretches. */
-const OVERSAMPLING = 4;
 
 export const MAX_POINTS_DESCRIPTION = `Most points of a series, ${MIN_POINTS} to ${MAX_POINTS}. A longer series is sampled so that its extremes stay.`;
 
@@ -45,7 +43,7 @@ export function seriesView(loaders: Loaders, job: JobRow, row: SeriesRow, maxPoi
   let points: Promise<ShownPoints> | undefined;
   const read = async (): Promise<ShownPoints> => {
     loaders.takePoints(Math.min(row.pointCount, maxPoints));
-    return shownPoints(await loaders.pointsOfSeries.load(maxPoints * OVERSAMPLING, { jobId: row.jobId, seriesNumber: row.seriesNumber }), maxPoints);
+    return shownPoints(await loaders.pointsOfSeries.load(maxPoints, { jobId: row.jobId, seriesNumber: row.seriesNumber }), maxPoints);
   };
   return { key: row.key, job, row, points: () => (points ??= read()) };
 }

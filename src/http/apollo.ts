@@ -8,6 +8,7 @@ import { GraphQLError } from 'graphql';
 import type { Logger } from 'pino';
 import type { GraphqlContext } from '../graphql/context.ts';
 import { formatGraphqlError } from '../graphql/errors.ts';
+import { statusOf } from './answers.ts';
 import type { HttpMetrics } from './metrics.ts';
 import { MAX_DOCUMENT_TOKENS } from './operations.ts';
 import type { Operations } from './operations.ts';
@@ -28,6 +29,20 @@ function limitsPlugin(operations: Operations): ApolloServerPlugin<GraphqlContext
     },
   };
 }
+
+/** An answer that holds nothing because the database is away says so with its status, too, for proxies and probes that read no bodies. */
+const unavailablePlugin: ApolloServerPlugin<GraphqlContext> = {
+  async requestDidStart() {
+    return {
+      async willSendResponse({ response: { body, http } }) {
+        if (body.kind !== 'single') return;
+        const { data, errors = [] } = body.singleResult;
+        const holdsNothing = Object.values(data ?? {}).every((value) => value === null);
+        if (holdsNothing && errors.length > 0 && errors.every(({ extensions }) => extensions?.['code'] === 'DATABASE_UNAVAILABLE')) http.status = statusOf('DATABASE_UNAVAILABLE');
+      },
+    };
+  },
+};
 
 function countPlugin(metrics: HttpMetrics): ApolloServerPlugin<GraphqlContext> {
   return {
@@ -58,7 +73,7 @@ export function createApollo(operations: Operations, metrics: HttpMetrics, logge
       ApolloServerPluginLandingPageDisabled(), ApolloServerPluginUsageReportingDisabled(),
       // Both wrap every field of every answer: the one for cache hints that we have none of, the other for Apollo's own gateway.
       ApolloServerPluginCacheControlDisabled(), ApolloServerPluginInlineTraceDisabled(),
-      limitsPlugin(operations), countPlugin(metrics),
+      limitsPlugin(operations), unavailablePlugin, countPlugin(metrics),
     ],
   });
 }

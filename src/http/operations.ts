@@ -1,6 +1,8 @@
 /** One GraphQL operation, the same for every protocol: checked against the limits, run with a context of its own, counted. */
 import { GraphQLError, execute, getOperationAST, parse, subscribe, validate } from 'graphql';
 import type { DocumentNode, ExecutionArgs, ExecutionResult, GraphQLFormattedError, GraphQLSchema } from 'graphql';
+import { asDatabaseError } from '../db/errors.ts';
+import { UserError } from '../domain/errors.ts';
 import { formatGraphqlError, isStackOverflow } from '../graphql/errors.ts';
 import type { GraphqlContext, Viewer } from '../graphql/context.ts';
 import { checkOperation } from '../graphql/limits.ts';
@@ -56,15 +58,32 @@ function withCode(error: GraphQLError, code: string): GraphQLError {
   return new GraphQLError(error.message, { ...error, nodes: error.nodes, source: error.source, positions: error.positions, path: error.path, extensions: { code, ...error.extensions } });
 }
 
+/**
+ * A result of a subscription that the database was not there for would show things as absent that are there. The client is not told it:
+ * the subscription ends with this, so that it is asked for again from the last cursor.
+ */
+function refuseGaps({ errors }: ExecutionResult, { resumeAfter }: GraphqlContext): void {
+  if (errors?.some(isDatabaseAway) !== true) return;
+  const how = resumeAfter === null ? '' : ` with after: "${resumeAfter}", and nothing is missed`;
+  throw UserError.of('DATABASE_UNAVAILABLE', `the database cannot be reached at the moment; subscribe again${how}`);
+}
+
+function isDatabaseAway({ originalError }: GraphQLError): boolean {
+  return originalError !== undefined && asDatabaseError(originalError)?.code === 'DATABASE_UNAVAILABLE';
+}
+
 /** The subscription, with `onEnd` called once when it is over for whatever reason. */
-function watched(results: AsyncGenerator<ExecutionResult, void, void>, onEnd: () => void): AsyncGenerator<ExecutionResult, void, void> {
+function watched(results: AsyncGenerator<ExecutionResult, void, void>, context: GraphqlContext, onEnd: () => void): AsyncGenerator<ExecutionResult, void, void> {
   const next = async () => {
     try {
       const step = await results.next();
       if (step.done) onEnd();
+      else refuseGaps(step.value, context);
       return step;
     } catch (error) {
       onEnd();
+      // Nobody else ends the source: whoever iterates takes a failure for the end.
+      void results.return().catch(() => undefined);
       throw error;
     }
   };
@@ -102,7 +121,7 @@ export function createOperations({ schema, limits, createContext, metrics, onBug
     if (!streams) return answer;
     let open = true;
     metrics.openSubscriptions.inc({ protocol });
-    return watched(answer, () => {
+    return watched(answer, args.contextValue as GraphqlContext, () => {
       if (open) metrics.openSubscriptions.dec({ protocol });
       open = false;
     });

@@ -4,6 +4,7 @@ import type { Cluster } from '../cluster/executor.ts';
 import { TransportError } from '../cluster/transport.ts';
 import { openWatch, type Watch, type WatchStatus } from '../cluster/watch/open-watch.ts';
 import type { Database } from '../db/database.ts';
+import { recordJobsAhead } from '../db/write/attempts.ts';
 import { recordClusterReport, recordClusterUnreachable, recordClusterWatch } from '../db/write/clusters.ts';
 import { untilNextDue } from '../db/write/dispatch.ts';
 import type { LoggedEvent } from '../domain/events.ts';
@@ -29,7 +30,7 @@ export interface ClusterReconciler {
 export function startClusterReconciler(database: Database, cluster: Cluster, policies: FailurePolicies, logger: Logger): ClusterReconciler {
   const { settings } = cluster;
   const inFlight = new Set<string>();
-  const contact: Contact = { isReachable: false, maxArraySize: null };
+  const contact: Contact = { isReachable: false, maxArraySize: null, hasAccounting: null };
   let nextDueMs: number | null = null;
   let isStopping = false;
   const watch = settings.watch ? openWatch(cluster.transport, logger) : null;
@@ -39,7 +40,7 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
     name: `describe ${settings.name}`, logger,
     periodMs: () => DESCRIBE_PERIOD_MS,
     run: () => inContact(database, cluster, contact, async () => {
-      if (await describeCluster(database, cluster, contact)) dispatch.wake();
+      if (await describeCluster(database, cluster, contact, logger)) dispatch.wake();
     }),
   });
   const dispatch: Loop = startLoop({
@@ -53,20 +54,10 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
       nextDueMs = await untilNextDue(database, settings.name);
     },
   });
-  const follow: Loop = startLoop({
+  const follow = startLoop({
     name: `follow ${settings.name}`, logger,
     periodMs: () => rounds.untilNextMs(),
-    run: () => inContact(database, cluster, contact, async () => {
-      await rounds.run();
-      push.wake();
-    }),
-  });
-  const push: Loop = startLoop({
-    name: `push ${settings.name}`, logger,
-    periodMs: () => rounds.untilPushMs(),
-    run: () => inContact(database, cluster, contact, async () => {
-      if (await rounds.push()) follow.wake();
-    }),
+    run: () => inContact(database, cluster, contact, () => rounds.run()),
   });
   const retry = startLoop({
     name: `retry ${settings.name}`, logger,
@@ -75,16 +66,16 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
   });
   const promptRounds = (): void => {
     rounds.prompt();
-    for (const loop of [push, follow]) loop.wake();
+    follow.wake();
   };
   watch?.onChange((changes) => {
     rounds.noteChanges(changes);
-    push.wake();
+    follow.wake();
   });
   const showWatch = showWatchOf(database, cluster, watch, logger, (state) => {
     promptRounds();
     // What is watched live can be reached.
-    if (state === 'LIVE') for (const loop of [describe, follow, push]) loop.retry();
+    if (state === 'LIVE') for (const loop of [describe, follow]) loop.retry();
   });
 
   return {
@@ -95,7 +86,7 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
     },
     async stop() {
       isStopping = true;
-      await Promise.all([describe.stop(), dispatch.stop(), follow.stop(), push.stop(), retry.stop(), watch?.close()]);
+      await Promise.all([describe.stop(), dispatch.stop(), follow.stop(), retry.stop(), watch?.close()]);
       await showWatch({ state: 'POLLING', reason: 'the server that looked after it has stopped' });
     },
   };
@@ -125,6 +116,7 @@ interface Contact {
   /** Nothing is handed over before the cluster has said how large an array may be, nor while it cannot be reached. */
   isReachable: boolean;
   maxArraySize: number | null;
+  hasAccounting: boolean | null;
 }
 
 /** A job that waits is work for the queue; a job that ended makes room for the next. */
@@ -135,9 +127,15 @@ function makesRoomOrWork(event: LoggedEvent): boolean {
 }
 
 /** Asks the cluster about itself. Answers whether it had been out of reach. */
-async function describeCluster(database: Database, cluster: Cluster, contact: Contact): Promise<boolean> {
-  const report = await cluster.executor.describe();
-  await recordClusterReport(database, cluster.settings.name, cluster.settings.kind, report);
+async function describeCluster(database: Database, cluster: Cluster, contact: Contact, logger: Logger): Promise<boolean> {
+  const { name, kind } = cluster.settings;
+  const { jobsAhead, ...report } = await cluster.executor.describe();
+  await recordClusterReport(database, name, kind, report);
+  await recordJobsAhead(database, name, jobsAhead);
+  if (report.hasAccounting === false && contact.hasAccounting !== false) {
+    logger.info({ cluster: name }, 'the cluster keeps no accounts of jobs: their ends are told by its queue and by what they write themselves');
+  }
+  contact.hasAccounting = report.hasAccounting;
   const isBack = !contact.isReachable;
   contact.maxArraySize = report.maxArraySize;
   contact.isReachable = true;

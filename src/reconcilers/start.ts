@@ -4,6 +4,8 @@ import type { Cluster } from '../cluster/executor.ts';
 import type { Database } from '../db/database.ts';
 import type { LoggedEvent } from '../domain/events.ts';
 import { holdClusterLock } from '../db/cluster-lock.ts';
+import { databaseOfTerm } from '../db/cluster-term.ts';
+import { heldCluster } from './held-cluster.ts';
 import { startClusterReconciler, type ClusterReconciler } from './reconcile-cluster.ts';
 import type { FailurePolicies } from './retry.ts';
 
@@ -30,7 +32,10 @@ export function startReconcilers({ database, databaseUrl, clusters, policies, on
     const { name } = cluster.settings;
     return holdClusterLock({
       databaseUrl, cluster: name, log: logger,
-      onAcquired: () => { running.set(name, startClusterReconciler(database, cluster, policies, logger.child({ cluster: name }))); },
+      onAcquired: ({ term, isCurrent }) => {
+        const reconciler = startClusterReconciler(databaseOfTerm(database, term), heldCluster(cluster, isCurrent), policies, logger.child({ cluster: name }));
+        running.set(name, reconciler);
+      },
       onLost: async () => {
         const reconciler = running.get(name);
         running.delete(name);

@@ -30,7 +30,7 @@ export async function carryOutWishes({ database, cluster, cancelledAt, logger, n
   const due = rows.filter((row) => row.cancelRequested && time - (cancelledAt.get(row.slurmJobId!) ?? 0) > CANCEL_AGAIN_AFTER_MS);
   if (due.length > 0) {
     crashPoint('cancel-before');
-    const isTold = await tell(logger, () => cluster.executor.cancel(due.map((row) => row.slurmJobId!)));
+    const isTold = await tell(logger, () => cluster.executor.cancel(idsToCancel(due, tracked)));
     crashPoint('cancel-after');
     if (isTold) for (const row of due) cancelledAt.set(row.slurmJobId!, time);
   }
@@ -39,6 +39,15 @@ export async function carryOutWishes({ database, cluster, cancelledAt, logger, n
   const toHold = rows.filter((row) => row.state === 'PENDING' && row.holdRequested !== row.heldOnCluster);
   for (const held of [true, false]) await tell(logger, () => setHeld(database, cluster, toHold.filter((row) => row.holdRequested === held), held));
   return due.length > 0 || toHold.length > 0;
+}
+
+/**
+ * Where all that is known of an array is to end, the array is named and not its tasks: SLURM then ends thousands of waiting tasks in one step,
+ * while for tasks that are named it first makes a record of each.
+ */
+function idsToCancel(due: TrackedAttemptRow[], tracked: TrackedAttemptRow[]): string[] {
+  const spared = new Set(tracked.filter((row) => !row.cancelRequested).map((row) => row.batchId));
+  return [...new Set(due.map((row) => (spared.has(row.batchId) ? row.slurmJobId! : row.slurmJobId!.split('_')[0]!)))];
 }
 
 async function tell(logger: Logger, command: () => Promise<void>): Promise<boolean> {

@@ -24,6 +24,7 @@ test('a token is known by its hash alone until it is revoked', async () => {
 });
 
 test('two valid tokens cannot share a name, even when made at once; a revoked one gives its name free', async () => {
+  await createToken(db, { name: 'other', scopes: ['write'] });
   const made = await Promise.allSettled(Array.from({ length: 4 }, () => createToken(db, { name: 'ci', scopes: ['read', 'write'] })));
   expect(made.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
   expect(made.find(({ status }) => status === 'rejected')).toMatchObject({ reason: { code: 'ALREADY_EXISTS' } });
@@ -39,8 +40,33 @@ test('the first token is made once, by whoever starts first', async () => {
   expect(made.filter((token) => token !== null)).toEqual(kept);
   expect(kept).toHaveLength(1);
   expect(await find(kept[0] ?? '')).toMatchObject({ name: 'admin', scopes: ['read', 'write'] });
+  await createToken(db, { name: 'other', scopes: ['write'] });
   await revokeToken(db, { name: 'admin' });
   expect(await ensureFirstToken(db.database, keep)).toBeNull();
+});
+
+test('the last token that may write is not revoked, and the refusal says how to do it', async () => {
+  const { token } = await createToken(db, { name: 'only', scopes: ['read', 'write'] });
+  await createToken(db, { name: 'notebook', scopes: ['read'] });
+  await expect(revokeToken(db, { name: 'only' })).rejects.toMatchObject({
+    code: 'CONFLICT', faults: [{ field: ['name'], message: expect.stringMatching(/"only" is the last token with the scope WRITE.*createToken first/) }],
+  });
+  expect(await find(token)).not.toBeNull();
+  await revokeToken(db, { name: 'notebook' });
+  await createToken(db, { name: 'successor', scopes: ['write'] });
+  await revokeToken(db, { name: 'only' });
+  expect(await find(token)).toBeNull();
+});
+
+test('of the two last tokens that may write, revoked at once, one stays', async () => {
+  for (let round = 0; round < 10; round += 1) {
+    const names = [`left-${round}`, `right-${round}`];
+    for (const name of names) await createToken(db, { name, scopes: ['write'] });
+    if (round > 0) await Promise.all([`left-${round - 1}`, `right-${round - 1}`].map((name) => revokeToken(db, { name }).catch(() => undefined)));
+    const ended = await Promise.allSettled(names.map((name) => revokeToken(db, { name })));
+    expect(ended.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    expect(ended.find(({ status }) => status === 'rejected')).toMatchObject({ reason: { code: 'CONFLICT' } });
+  }
 });
 
 test('a lost token is replaced by one more, which is valid once it is kept', async () => {

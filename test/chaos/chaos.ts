@@ -17,6 +17,7 @@ import { openVictim, type Victim } from './victim.ts';
 const CLUSTER = 'alpha';
 const JOBS_A_ROUND = 6;
 const END_DEADLINE_MS = 240_000;
+const ACCOUNTING_DEADLINE_MS = 60_000;
 const TERMINAL = ['COMPLETED', 'FAILED', 'CANCELLED', 'LOST'];
 const SUBMIT = 'mutation ($input: SubmitSweepInput!) { submitSweep(input: $input) { userErrors { message } } }';
 
@@ -78,13 +79,24 @@ export async function runChaos({ rig, databaseUrl, query, faults, report, random
     });
     return await tally({
       query, events: victim.events, executed: (await readFile(executions, 'utf8')).trim().split('\n'),
-      sacct: (ids) => slurm(rig, CLUSTER, ['sacct', '-n', '-P', '-X', '-j', ids.join(','), '--format=JobID,State']),
+      sacct: (ids) => settledAccounting(rig, ids),
     });
   } finally {
     await victim.remove();
     await door.close();
     await rm(scratch, { recursive: true, force: true });
   }
+}
+
+/** What accounting says once it knows of the end of every job: it may lag by seconds. What it still lacks at the deadline is for the tally to show. */
+async function settledAccounting(rig: Rig, slurmJobIds: string[]): Promise<string> {
+  let listing = '';
+  await until('accounting to know of all ends', ACCOUNTING_DEADLINE_MS, async () => {
+    listing = await slurm(rig, CLUSTER, ['sacct', '-n', '-P', '-X', '-j', slurmJobIds.join(','), '--format=JobID,State']);
+    const ended = listing.trim().split('\n').filter((line) => !/\|(PENDING|RUNNING|COMPLETING|REQUEUED)/.test(line));
+    return slurmJobIds.every((id) => ended.some((line) => line.startsWith(`${id}|`)));
+  }).catch(() => undefined);
+  return listing;
 }
 
 async function playRound(scene: Scene, fault: Fault, key: string, executions: string): Promise<void> {

@@ -75,7 +75,8 @@ function testCluster(settings: ClusterSettings, resources: Resources, remove: ()
 /** A batch of shell commands, one a task. */
 export function shellBatch({ cluster, resources }: TestCluster, commands: string[], changed: Partial<Resources> = {}): BatchSpec {
   const { rootDirectory } = cluster.settings;
-  const id = randomBytes(5).toString('hex');
+  // Of the characters that a token has.
+  const id = randomBytes(5).toString('hex').replaceAll(/[0189]/g, 'x');
   const tasks = commands.map((command, index) => taskOf(rootDirectory, `${id}-${index}`, { identity: identityOf({ command: ['sh', '-c', command] }) }));
   return batchOf(rootDirectory, tasks, { token: `eg-${id}-contract`, resources: { ...resources, ...changed } });
 }

@@ -58,6 +58,16 @@ describe('subscribe', () => {
     expect(taken.every((event, index) => index === 0 || event.seq > (taken[index - 1]?.seq ?? 0))).toBe(true);
   });
 
+  test('with a cursor and a condition: every event that meets it, once and in order, while others are written in between', async () => {
+    const jobId = randomUUID();
+    const mixed = (from: number, count: number): Promise<void> => db.database.transaction((transaction) => appendEvents(transaction,
+      range(from, count).map((number) => ({ ...note(number, experimentId), jobId: number % 3 === 0 ? jobId : randomUUID() }))));
+    await mixed(0, 3_600);
+    const readings = range(0, 3).map(() => take(feed.subscribe({ after: 0, filter: (event) => event.jobId === jobId, condition: { jobIds: [jobId] } }), 2_200));
+    for (let round = 0; round < 30; round += 1) await mixed(3_600 + round * 100, 100);
+    for (const taken of await Promise.all(readings)) expect(taken.map(numberOf)).toEqual(range(0, 2_200).map((index) => index * 3));
+  });
+
   test('with many writers at once: every reader sees every event once, in cursor order', async () => {
     const readers = range(0, 3).map(() => take(feed.subscribe({ after: 0, filter: everything }), 400));
     await Promise.all(range(0, 40).map((writer) => append(writer * 10, 10)));

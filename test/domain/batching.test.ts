@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { MAX_TASKS_PER_BATCH, planBatches, type QueuedTask } from '../../src/domain/batching.ts';
+import { isBatchToken, MAX_TASKS_PER_BATCH, planBatches, type QueuedTask } from '../../src/domain/batching.ts';
 import { MAX_SCRIPT_BYTES, renderBatchScript } from '../../src/domain/script/batch-script.ts';
 import { identityOf, plainResources, taskOf } from '../support/batches.ts';
 
@@ -43,6 +43,9 @@ describe('batches of queued jobs', () => {
     const batches = planBatches(many(50), { settings, maxArraySize: 1 });
     expect(new Set(batches.map(({ token }) => token)).size).toBe(50);
     for (const { token } of batches) expect(token).toMatch(/^eg-[a-z2-7]{10}-resnet$/);
+    const odd = planBatches(['', '-.-', 'ünïcode / slash', 'x'.repeat(300)].map((experiment) => queued('a', { experiment })), { settings, maxArraySize: 1 });
+    expect([...batches, ...odd].every(({ token }) => isBatchToken(token))).toBe(true);
+    expect(['eg-', 'eg-abc-resnet', 'wrap', 'eg-abcdefghij-', 'my-eg-abcdefghij-resnet', 'eg-abcdefghij-res net'].filter(isBatchToken)).toEqual([]);
   });
 
   it('of an empty queue are none', () => {

@@ -14,6 +14,10 @@
 #SBATCH --mem=80000M
 #SBATCH --time=2820
 #SBATCH --signal=B:TERM@60
+# expgraph-batch {"experiment":"resnet","project":"vision","resources":{"account":"cds","cpus":12,"gpuType":"rtx8000","gpus":2,"memoryMiB":80000,"nodes":1,"partition":"gpu","qos":"normal","sbatchOptions":{"signal":"B:TERM@60"},"timeLimitMinutes":2820},"rootDirectory":"/scratch/ada/expgraph","version":1,"identities":[{"codeVersion":null,"command":["python","train.py","{overrides}","--out={job_dir}"],"environment":{},"workingDirectory":null}]}
+# expgraph-task {"jobId":"id-seed=0","name":"seed=0","attempt":1,"identity":0,"fingerprint":"30ce526ad95921083be5d629fa114c38e7654a884286b45b3c6e757e88348b3c"}
+# expgraph-task {"jobId":"id-seed=1","name":"seed=1","attempt":2,"identity":0,"fingerprint":"234677d5416fc5804a75196af579494b3194d439cb193c25713c24f689226e26"}
+# expgraph-task {"jobId":"id-seed=2","name":"seed=2","attempt":3,"identity":0,"fingerprint":"2498433dcd2eb2b2926ca726c31cdc2425622194834accfecea3d5f934de29a5"}
 
 expgraph_batch_dir='/scratch/ada/expgraph/.expgraph/batches/eg-0123456789-resnet'
 expgraph_setup='module load cuda

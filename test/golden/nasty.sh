@@ -6,6 +6,8 @@
 #SBATCH --chdir=/scratch/100%/ünï/.expgraph/batches/eg-0123456789-resnet
 #SBATCH --nodes=1
 #SBATCH --cpus-per-task=1
+# expgraph-batch {"experiment":"resnet","project":"vision","resources":{"account":null,"cpus":1,"gpuType":null,"gpus":0,"memoryMiB":null,"nodes":1,"partition":null,"qos":null,"sbatchOptions":{},"timeLimitMinutes":null},"rootDirectory":"/scratch/100%/ünï","version":1,"identities":[{"codeVersion":null,"command":["echo","it's \"quoted\" $(touch pwned) `id` $HOME \\ \r\n#SBATCH --job-name=evil\n雪 🙂","{overrides}"],"environment":{"NOTE":"it's \"quoted\" $(touch pwned) `id` $HOME \\ \r\n#SBATCH --job-name=evil\n雪 🙂"},"workingDirectory":null}]}
+# expgraph-task {"jobId":"id-it's \"quoted\" $(touch pwned) `id` $HOME \\ \r\n#SBATCH --job-name=evil\n雪 🙂","name":"it's \"quoted\" $(touch pwned) `id` $HOME \\ \r\n#SBATCH --job-name=evil\n雪 🙂","attempt":1,"identity":0,"fingerprint":"f263452e2176fc7e2edc51f1f7587a0d1ecc9d4b612a97b7dfb085dbb02cebcd"}
 
 expgraph_batch_dir='/scratch/100%/ünï/.expgraph/batches/eg-0123456789-resnet'
 expgraph_setup=''

@@ -15,6 +15,8 @@
 #SBATCH --constraint=rtx8000&ib
 #SBATCH --exclusive
 #SBATCH --comment="a # sign"
+# expgraph-batch {"experiment":"resnet","project":"vision","resources":{"account":"cds","cpus":12,"gpuType":"rtx8000","gpus":2,"memoryMiB":80000,"nodes":1,"partition":"gpu","qos":"normal","sbatchOptions":{"comment":"a # sign","constraint":"rtx8000&ib","exclusive":""},"timeLimitMinutes":2820},"rootDirectory":"/scratch/ada/expgraph","version":1,"identities":[{"codeVersion":null,"command":["python","train.py","{overrides}","--out={job_dir}"],"environment":{},"workingDirectory":"/scratch/ada/repos/resnet"}]}
+# expgraph-task {"jobId":"id-lr=0.1","name":"lr=0.1","attempt":1,"identity":0,"fingerprint":"2e69bf7be06c4d6dec3b994a81e81efc3b8a6375c75724d98f805601bf939bec"}
 
 expgraph_batch_dir='/scratch/ada/expgraph/.expgraph/batches/eg-0123456789-resnet'
 expgraph_setup=''

@@ -10,7 +10,7 @@ let configured: string;
 
 beforeAll(async () => {
   fixture = await openFixture();
-  await recordClusterReport(fixture.db.database, 'gone', 'SLURM', { partitions: [], pendingJobCount: 0, runningJobCount: 0, maxArraySize: null, schedulerVersion: null });
+  await recordClusterReport(fixture.db.database, 'gone', 'SLURM', { partitions: [], pendingJobCount: 0, runningJobCount: 0, maxArraySize: null, schedulerVersion: null, hasAccounting: null });
   const experimentId = await seedExperiment(fixture.db);
   const ids = await seedJobs(fixture.db, experimentId, [{ state: 'QUEUED', cluster: 'gone' }, { state: 'QUEUED', cluster: 'never' }, { state: 'QUEUED', cluster: 'hpc' }]);
   [waiting, unheardOf, configured] = ids as [string, string, string];

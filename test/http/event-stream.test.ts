@@ -159,6 +159,15 @@ describe('a refusal', () => {
     expect(events.at(-1)).toEqual(complete);
   });
 
+  it('comes with a coded error and the cursor to go on from, when the database is away for an event', async () => {
+    const events = await answered(await open({ query: 'subscription { away }' }));
+    expect(events).toEqual([
+      { event: 'next', data: { data: { away: 0 } } }, { event: 'next', data: { data: { away: 1 } } },
+      { event: 'next', data: { errors: [expect.objectContaining({ message: expect.stringContaining('subscribe again with after: "42"'), extensions: expect.objectContaining({ code: 'DATABASE_UNAVAILABLE' }) })] } },
+      complete,
+    ]);
+  });
+
   it('comes soon after the token was revoked', async () => {
     const { token } = await createToken(http, { name: 'leaver', scopes: ['read'] });
     const stream = await open({ query: 'subscription { told }' }, { token });

@@ -70,6 +70,17 @@ describe('authentication', () => {
   });
 });
 
+describe('while the database is away', () => {
+  it('a request that gets nothing is answered with 503 and a code; one that gets something, with 200', async () => {
+    const { status, json } = await http.post({ query: '{ gone }' });
+    expect(status).toBe(503);
+    expect(json).toMatchObject({ errors: [{ message: expect.stringContaining('cannot be reached'), extensions: { code: 'DATABASE_UNAVAILABLE' } }] });
+    expect(JSON.stringify(json)).not.toContain('10.0.0.7');
+    expect((await http.post({ query: '{ gone whoami }' })).status).toBe(200);
+    expect((await http.post({ query: '{ gone bug }' })).status).toBe(200);
+  });
+});
+
 describe('bodies', () => {
   it('larger than the limit get a 413 that names it', async () => {
     const { status, json } = await http.post({ query: '{ whoami }', variables: { x: 'x'.repeat(100_000) } });

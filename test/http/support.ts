@@ -51,6 +51,11 @@ function told(signals: Signals): AsyncIterableIterator<{ told: number }> {
   };
 }
 
+/** Fails as the driver does. */
+function databaseIsAway(): never {
+  throw Object.assign(new Error('connect ECONNREFUSED 10.0.0.7:5432'), { code: 'ECONNREFUSED' });
+}
+
 const required = (type: typeof GraphQLInt) => new GraphQLNonNull(type);
 
 function testSchema(signals: Signals): GraphQLSchema {
@@ -63,6 +68,7 @@ function testSchema(signals: Signals): GraphQLSchema {
         echo: { type: GraphQLJSON, args: { value: { type: GraphQLJSON } }, resolve: (_root, { value }) => value },
         number: { type: GraphQLFloat, args: { value: { type: GraphQLFloat } }, resolve: (_root, { value }) => value },
         bug: { type: GraphQLString, resolve: () => { throw new Error('select secret from tokens'); } },
+        gone: { type: GraphQLString, resolve: databaseIsAway },
         node: { type: node, resolve: () => ({}) },
         waits: { type: GraphQLBoolean, resolve: async () => { signals.emit('waiting'); await once(signals, 'go'); return true; } },
       },
@@ -72,6 +78,13 @@ function testSchema(signals: Signals): GraphQLSchema {
       name: 'Subscription',
       fields: {
         ticks: { type: required(GraphQLInt), args: { count: { type: GraphQLInt } }, subscribe: (_root, { count }) => ticks(signals, count ?? null) },
+        away: {
+          type: GraphQLInt, subscribe: () => ticks(signals, null),
+          resolve: ({ ticks: tick }: { ticks: number }, _args: unknown, context: GraphqlContext) => {
+            context.resumeAfter = String(40 + tick);
+            return tick === 2 ? databaseIsAway() : tick;
+          },
+        },
         told: { type: required(GraphQLInt), subscribe: () => told(signals) },
         broken: { type: GraphQLInt, subscribe: async function* () { yield { broken: 1 }; throw new Error('select secret from events'); } },
       },

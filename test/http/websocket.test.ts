@@ -85,6 +85,14 @@ describe('operations', () => {
     await expect(iterator.next()).rejects.toMatchObject([{ message: 'Internal server error' }]);
   });
 
+  it('end with a coded error and the cursor to go on from, when the database is away for an event', async () => {
+    const iterator = asWriter().iterate({ query: 'subscription { away }' });
+    expect([await iterator.next(), await iterator.next()]).toMatchObject([{ value: { data: { away: 0 } } }, { value: { data: { away: 1 } } }]);
+    const failure: unknown = await iterator.next().catch((error: unknown) => error);
+    expect(failure).toMatchObject([{ message: expect.stringContaining('subscribe again with after: "42"'), extensions: { code: 'DATABASE_UNAVAILABLE' } }]);
+    expect(JSON.stringify(failure)).not.toContain('10.0.0.7');
+  });
+
   it('stop when the client unsubscribes, and when it goes away', async () => {
     const subscribed = async () => {
       const client = asWriter();

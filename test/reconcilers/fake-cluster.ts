@@ -7,8 +7,7 @@ import type { Cluster, Executor, Observation } from '../../src/cluster/executor.
 import { openLocalTransport } from '../../src/cluster/transport/local.ts';
 import type { Database } from '../../src/db/database.ts';
 import { readTrackedAttempts } from '../../src/db/read/tracked-attempts.ts';
-import { observeCluster } from '../../src/reconcilers/observe.ts';
-import { Turns } from '../../src/reconcilers/turns.ts';
+import { newRoundMemory, observeCluster, type Observed } from '../../src/reconcilers/observe.ts';
 import { clusterSettings } from '../support/actions.ts';
 
 export const silent = pino({ level: 'silent' });
@@ -20,7 +19,7 @@ export interface FakeCluster {
   /** Replaces a method of the executor. */
   override(methods: Partial<Executor>): void;
   /** One round as the watch loop runs it, some seconds after the first. */
-  observe(database: Database, atSeconds: number): Promise<number>;
+  observe(database: Database, atSeconds: number): Promise<Observed>;
   close(): Promise<void>;
 }
 
@@ -35,7 +34,7 @@ export async function fakeCluster(name: string): Promise<FakeCluster> {
       return { slurmJobId: id, taskSlurmJobIds: batch.tasks.map((_, index) => (batch.tasks.length === 1 ? id : `${id}_${index}`)), answer: id };
     },
     observe: async (attempts) => ({
-      problems: [],
+      problems: [], strangers: [],
       observations: attempts.flatMap(({ token, taskIndex, slurmJobId }) => {
         const said = says.get(taskIndex);
         return said === undefined ? [] : [{ ...nothingKnown, token, taskIndex, slurmJobId: slurmJobId ?? '1', ...said }];
@@ -43,19 +42,17 @@ export async function fakeCluster(name: string): Promise<FakeCluster> {
     }),
     cancel: async () => undefined,
     setHeld: async () => undefined,
-    describe: async () => ({ partitions: [], pendingJobCount: 0, runningJobCount: 0, maxArraySize: 1001, schedulerVersion: null }),
+    describe: async () => ({ partitions: [], pendingJobCount: 0, runningJobCount: 0, maxArraySize: 1001, schedulerVersion: null, hasAccounting: true, jobsAhead: new Map() }),
   };
   const cluster: Cluster = { settings: clusterSettings(name, { rootDirectory: root }), executor, transport, commandCounts: new Map(), close: () => transport.close() };
-  const memory = { lastSeen: new Map<string, number>(), confirmed: new Set<string>() };
+  const memory = newRoundMemory();
   const start = Date.now();
   return {
     cluster, says,
     override: (methods) => { Object.assign(executor, methods); },
     observe: async (database, atSeconds) => {
       const now = () => new Date(start + atSeconds * 1000);
-      const { newsCount } = await observeCluster(
-        { database, cluster, files: transport, inFlight: new Set(), memory, turns: new Turns(), logger: silent, now }, await readTrackedAttempts(database, name), 'all');
-      return newsCount;
+      return observeCluster({ database, cluster, inFlight: new Set(), memory, logger: silent, now }, await readTrackedAttempts(database, name), 'all');
     },
     close: async () => {
       await transport.close();

@@ -109,6 +109,22 @@ describe('a lost attempt', () => {
   });
 });
 
+describe('what the queue holds under tokens of ours and nobody asked about', () => {
+  const stranger = { token: 'eg-aaaaaaaaaa-x', slurmJobId: '77', taskIndexes: [0], state: 'PENDING' as const, submittedAt: null, nodeList: null };
+
+  test('is looked for now and then on a cluster on which nothing is tracked', async () => {
+    let asked = 0;
+    fake.override({ observe: async () => {
+      asked += 1;
+      return { observations: [], strangers: [stranger], problems: [] };
+    } });
+    expect(await fake.observe(database(), 0)).toMatchObject({ strangers: [stranger] });
+    for (const seconds of [1, 10, 29]) expect(await fake.observe(database(), seconds)).toMatchObject({ strangers: null });
+    expect(await fake.observe(database(), 31)).toMatchObject({ strangers: [stranger] });
+    expect(asked).toBe(2);
+  });
+});
+
 describe('a job that is retried while a round is under way', () => {
   /** Retries all jobs after the round has read what it works on. */
   function retryDuringList(): void {

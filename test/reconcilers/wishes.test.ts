@@ -40,3 +40,20 @@ test('a cancel and a hold that the cluster refuses do not end the round, and are
   await round();
   expect(asked).toEqual(['scancel', 'scontrol', 'scancel', 'scontrol']);
 });
+
+test('an array of which everything is to end is named as a whole, one of which something goes on by its tasks', async () => {
+  const { jobs } = await submitSweep(at.context, smallSweep());
+  const ids = jobs.map((job) => job.jobId ?? '');
+  const { database } = at.db;
+  await dispatchQueue({ database, cluster: fake.cluster, inFlight: new Set(), maxArraySize: () => 1000, isStopping: () => false, logger: silent });
+  const told: string[][] = [];
+  fake.override({ cancel: (slurmJobIds) => { told.push(slurmJobIds); return Promise.resolve(); } });
+  const cancelledAt = new Map<string, number>();
+  const round = async () => carryOutWishes({ database, cluster: fake.cluster, cancelledAt, logger: silent, now: () => new Date() }, await readTrackedAttempts(database, 'greene'));
+  await cancelJobs(at.context, { ids: ids.slice(0, 2) });
+  await round();
+  await cancelJobs(at.context, { ids: ids.slice(2) });
+  await round();
+  const [{ slurm_job_id: array }] = (await at.db.pool.query('select slurm_job_id from batches')).rows;
+  expect(told.map((each) => [...each].sort())).toEqual([[`${array}_0`, `${array}_1`], [array]]);
+});

@@ -28,7 +28,7 @@ export function rigUnavailableReason(): string | null {
 }
 
 /** Wanted by tests beside the rig's own. */
-const TEST_PACKAGES: BinaryOfPackage = { ...RIG_PACKAGES, chromium: '/usr/bin/chromium', curl: '/usr/bin/curl' };
+const TEST_PACKAGES: BinaryOfPackage = { ...RIG_PACKAGES, chromium: '/usr/bin/chromium', curl: '/usr/bin/curl', 'python3-venv': '/usr/share/python-wheels' };
 
 /** Installs what the rig is made of. */
 export function installPackages(report: (line: string) => void): void {

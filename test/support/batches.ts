@@ -13,7 +13,7 @@ export function identityOf(identity: Partial<JobIdentity>): JobIdentity {
 export function taskOf(rootDirectory: string, name: string, task: Partial<TaskSpec> = {}): TaskSpec {
   return {
     jobId: `id-${name}`, attemptNumber: 1, jobName: name, project: 'vision', experiment: 'resnet', jobDirectory: `${rootDirectory}/vision/resnet/id-${name}`,
-    identity: identityOf({}), resumeCheckpointPath: null, ...task,
+    identity: identityOf({}), resumeCheckpointPath: null, tags: [], priority: 100, ...task,
   };
 }
 

@@ -60,8 +60,9 @@ const NODE_FIELDS = 'Partition:64|,NodeList:64|,StateComplete:48|,CPUsState:32|,
 
 /** One row a node and partition. */
 export const NODES_COMMAND = [...ENVIRONMENT, 'sinfo', '-h', '-N', '-O', NODE_FIELDS];
-/** One word a job or array task of anybody. */
-export const QUEUE_STATES_COMMAND = [...ENVIRONMENT, 'squeue', '-h', '-r', '-t', 'PENDING,RUNNING', '-o', '%T'];
+export const OVERVIEW_FORMAT = '%T|%Q|%P|%u|%i|%r';
+/** One short row for each job or array task of anybody. */
+export const OVERVIEW_COMMAND = [...ENVIRONMENT, 'squeue', '-h', '-r', '-t', 'PENDING,RUNNING', '-o', OVERVIEW_FORMAT];
 export const CONFIG_COMMAND = [...ENVIRONMENT, 'scontrol', 'show', 'config'];
 
 const SLURM_COMMANDS = ['sbatch', 'squeue', 'sacct', 'scancel', 'scontrol', 'sinfo'];

@@ -1,24 +1,29 @@
 /** SLURM behind the executor's methods: its own commands over a transport, answers read by pure functions. */
 import type { BatchSpec } from '../../domain/batch.ts';
+import { isBatchToken } from '../../domain/batching.ts';
 import { isTerminalAttemptState } from '../../domain/states.ts';
 import { SubmitError, type ClusterDescription, type Executor, type Observation, type ObservationReport, type Submitted, type TrackedAttempt } from '../executor.ts';
 import { TransportError, type ExecResult, type Transport } from '../transport.ts';
 import {
   accountingByIdCommands, accountingByNameCommands, accountingOfArrayCommands, cancelCommands, CONFIG_COMMAND, holdCommands, NODES_COMMAND, queueCommand,
-  QUEUE_STATES_COMMAND, submitCommand,
+  OVERVIEW_COMMAND, submitCommand,
 } from './commands.ts';
 import { taskSlurmJobId } from './job-ids.ts';
-import { countStates, parseConfig, parsePartitions } from './parse-cluster.ts';
+import { readOverview } from './overview.ts';
+import { parseConfig, parsePartitions } from './parse-cluster.ts';
 import { parseAccounting, parseQueue, type JobRow, type Listing } from './parse.ts';
 import { endOf, mayBeRerun, mustBeRerun, runsBefore, untoldRuns, type Sighting } from './requeued.ts';
+import { strangersIn } from './strangers.ts';
 import { readSubmitAnswer } from './submit-answer.ts';
 
 /** How far the cluster's clock may be behind ours when a submission is looked up by its time. */
 const CLOCK_SKEW_MS = 60 * 60 * 1000;
 /** How long accounting may lag behind the controller; seen: up to 5 s. */
 const ACCOUNTING_WAIT_MS = 15_000;
-/** What sacct says where there is none: then squeue is all there is. */
+/** What sacct says where there is none: then squeue and the exit records are all there is. */
 const NO_ACCOUNTING = /accounting storage is disabled/i;
+/** For how long accounting that a site is known not to have is not asked. */
+const ASK_FOR_ACCOUNTING_AGAIN_MS = 10 * 60_000;
 /** What scancel and scontrol say of jobs that have ended, were never there, or are no longer pending. */
 const NOTHING_TO_DO = /invalid job id|already complet|job\/step already|job has already finished|job is no longer pending|: no error$/i;
 
@@ -31,6 +36,8 @@ class SlurmExecutor implements Executor {
   #user: Promise<string> | null = null;
   /** When the controller was first seen to say that an attempt has ended, while accounting does not. */
   readonly #endSeenAt = new Map<string, number>();
+  /** When the site last said that it keeps no accounts. */
+  #noAccountingAt = -Infinity;
 
   constructor(transport: Transport) {
     this.#transport = transport;
@@ -57,9 +64,8 @@ class SlurmExecutor implements Executor {
   }
 
   async observe(attempts: TrackedAttempt[]): Promise<ObservationReport> {
-    if (attempts.length === 0) return { observations: [], problems: [] };
     const tracked = new TrackedTasks(attempts);
-    const queue = parseQueue(await this.#text(queueCommand(await this.#userName())), tracked.isWanted);
+    const queue = parseQueue(await this.#text(queueCommand(await this.#userName())), (jobName) => tracked.isWanted(jobName) || isBatchToken(jobName));
     const listed = tracked.match(queue.rows, () => true);
     const inQueue = listed.filter(({ state }) => !isTerminalAttemptState(state));
     const seen = new Set(inQueue.map(keyOf));
@@ -69,9 +75,15 @@ class SlurmExecutor implements Executor {
     const ended = listed.filter((observation) => !seen.has(keyOf(observation)) && !accounted.has(keyOf(observation)));
     return {
       observations: [...active, ...accounting.observations, ...this.#awaitAccounting(ended, new Set(attempts.map(keyOf)))],
+      strangers: strangersIn(queue.rows, listed),
       problems: [...queue.problems, ...problems, ...accounting.problems],
       isIncomplete: accounting.isIncomplete === true,
+      hasAccounting: this.#hasAccounting(),
     };
+  }
+
+  #hasAccounting(): boolean {
+    return Date.now() - this.#noAccountingAt > ASK_FOR_ACCOUNTING_AGAIN_MS;
   }
 
   /** Completes what the queue says of jobs that were put back into it with how their earlier runs ended. */
@@ -82,16 +94,18 @@ class SlurmExecutor implements Executor {
     const tracked = new TrackedTasks(suspects.map(attemptOf));
     const { rows, problems } = await this.#list(accountingByIdCommands(suspects.map(({ slurmJobId }) => slurmJobId)), tracked);
     const now = Date.now();
-    const active = inQueue.flatMap((seen): Sighting[] => {
-      if (!suspects.includes(seen)) return [seen];
+    const active = inQueue.map((seen): Sighting => {
+      if (!suspects.includes(seen)) return seen;
       const attempt = attemptOf(seen);
       const row = rows.find(({ baseId, jobName, taskIndexes }) => jobName === seen.token && seen.slurmJobId.split('_')[0] === baseId && (taskIndexes === null || taskIndexes.includes(seen.taskIndex)));
       const earlierRuns = row === undefined ? [] : runsBefore(seen, row);
-      if (earlierRuns.length > attempt.restart) return [{ ...seen, earlierRuns }];
-      if (!mustBeRerun(attempt, seen)) return [seen];
+      if (earlierRuns.length > attempt.restart) return { ...seen, earlierRuns };
+      if (!mustBeRerun(attempt, seen)) return seen;
       const since = this.#endSeenAt.get(keyOf(seen)) ?? now;
       this.#endSeenAt.set(keyOf(seen), since);
-      return now - since >= ACCOUNTING_WAIT_MS ? [{ ...seen, earlierRuns: untoldRuns(attempt) }] : [];
+      if (!this.#hasAccounting() || now - since >= ACCOUNTING_WAIT_MS) return { ...seen, earlierRuns: untoldRuns(attempt) };
+      // Seen, though as which run is not known: a run that broke off must not be judged by its exit record as if nobody had seen it.
+      return { ...seen, state: 'COMPLETING', reason: null, estimatedStartAt: null, startedAt: null };
     });
     return { active, problems };
   }
@@ -106,6 +120,7 @@ class SlurmExecutor implements Executor {
     return ended.map((observation) => {
       // What never started has neither, and its reason is that for which it waited.
       if (observation.startedAt === null) return { ...observation, reason: null };
+      if (!this.#hasAccounting()) return observation;
       const seenAt = this.#endSeenAt.get(keyOf(observation)) ?? now;
       this.#endSeenAt.set(keyOf(observation), seenAt);
       return now - seenAt >= ACCOUNTING_WAIT_MS ? observation : { ...observation, state: 'COMPLETING', elapsedSeconds: null };
@@ -113,7 +128,7 @@ class SlurmExecutor implements Executor {
   }
 
   /** What accounting says of attempts that squeue does not list as waiting or under way; it may list them as ended. */
-  async #accounting(absent: TrackedAttempt[], inQueue: Set<string>): Promise<ObservationReport> {
+  async #accounting(absent: TrackedAttempt[], inQueue: Set<string>): Promise<Omit<ObservationReport, 'strangers'>> {
     if (absent.length === 0) return { observations: [], problems: [] };
     const tracked = new TrackedTasks(absent);
     const unresolved = absent.filter(({ slurmJobId }) => slurmJobId === null);
@@ -142,11 +157,15 @@ class SlurmExecutor implements Executor {
   async #list(commands: string[][], tracked: TrackedTasks): Promise<Listing & { isIncomplete: boolean }> {
     const listing: Listing & { isIncomplete: boolean } = { rows: [], problems: [], isIncomplete: false };
     for (const command of commands) {
+      if (!this.#hasAccounting()) break;
       const result = await this.#transport.exec(command);
-      // Without accounting the queue and the jobs' exit records still tell the story.
+      if (result.exitCode !== 0 && NO_ACCOUNTING.test(result.stderr.toString('utf8'))) {
+        this.#noAccountingAt = Date.now();
+        break;
+      }
       if (result.exitCode !== 0) {
         listing.problems.push(`sacct: ${complaintOf(result)}`);
-        if (!NO_ACCOUNTING.test(result.stderr.toString('utf8'))) listing.isIncomplete = true;
+        listing.isIncomplete = true;
       }
       const { rows, problems } = parseAccounting(result.stdout.toString('utf8'), tracked.isWanted);
       listing.rows.push(...rows);
@@ -166,8 +185,11 @@ class SlurmExecutor implements Executor {
   }
 
   async describe(): Promise<ClusterDescription> {
-    const [nodes, states, config] = await Promise.all([this.#text(NODES_COMMAND), this.#text(QUEUE_STATES_COMMAND), this.#text(CONFIG_COMMAND)]);
-    return { partitions: parsePartitions(nodes), ...countStates(states), ...parseConfig(config) };
+    const [nodes, overview, config, user] = await Promise.all([this.#text(NODES_COMMAND), this.#text(OVERVIEW_COMMAND), this.#text(CONFIG_COMMAND), this.#userName()]);
+    const { keepsAccounts, showsEverybody, ...limits } = parseConfig(config);
+    if (keepsAccounts === false) this.#noAccountingAt = Date.now();
+    const hasAccounting = this.#hasAccounting() ? keepsAccounts : false;
+    return { partitions: parsePartitions(nodes), ...readOverview(overview, user, showsEverybody), ...limits, hasAccounting };
   }
 
   /** Runs a command that must succeed for its output to mean anything: an empty listing is not "no jobs" when squeue failed. */

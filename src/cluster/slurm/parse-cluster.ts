@@ -45,19 +45,24 @@ function addGpus(into: GpuCount[], total: { type: string | null; count: number }
   }
 }
 
-/** Counts the answer to QUEUE_STATES_COMMAND. */
-export function countStates(text: string): Pick<ClusterDescription, 'pendingJobCount' | 'runningJobCount'> {
-  const words = text.split('\n').map((word) => word.trim());
-  return {
-    pendingJobCount: words.filter((word) => word === 'PENDING').length,
-    runningJobCount: words.filter((word) => word === 'RUNNING').length,
-  };
+/** What `scontrol show config` says that is not shown as it is. */
+interface SiteRules {
+  /** Null where it does not say. */
+  keepsAccounts: boolean | null;
+  /** Whether everybody sees the jobs of all users. */
+  showsEverybody: boolean;
 }
 
 /** Reads `scontrol show config`. */
-export function parseConfig(text: string): Pick<ClusterDescription, 'maxArraySize' | 'schedulerVersion'> {
+export function parseConfig(text: string): Pick<ClusterDescription, 'maxArraySize' | 'schedulerVersion'> & SiteRules {
   const value = (name: string): string | null => new RegExp(`^${name}\\s*=\\s*(.*?)\\s*$`, 'm').exec(text)?.[1] ?? null;
   const sizes = [value('MaxArraySize'), /max_array_tasks=(\d+)/i.exec(value('SchedulerParameters') ?? '')?.[1] ?? null]
     .flatMap((size) => (size !== null && /^\d+$/.test(size) ? [Number(size)] : []));
-  return { maxArraySize: sizes.length === 0 ? null : Math.min(...sizes), schedulerVersion: value('SLURM_VERSION') };
+  const storage = value('AccountingStorageType');
+  return {
+    maxArraySize: sizes.length === 0 ? null : Math.min(...sizes), schedulerVersion: value('SLURM_VERSION'),
+    // Newer versions show no plugin at all where there is none.
+    showsEverybody: !/(?:^|,)(?:jobs|all)(?:,|$)/i.test(value('PrivateData') ?? ''),
+    keepsAccounts: storage === null ? null : !/^(?:accounting_storage\/none|\(null\)|)$/.test(storage),
+  };
 }

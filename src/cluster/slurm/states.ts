@@ -1,4 +1,4 @@
-/** Every state word of SLURM's manuals (squeue, sacct; long and compact form) and the attempt state it means. */
+/** Every state word of SLURM's manuals (squeue, sacct, Job State Codes; long and compact form) and the attempt state it means. */
 import type { AttemptState } from '../../domain/states.ts';
 
 interface StateRow {
@@ -16,20 +16,25 @@ export const SLURM_STATES: readonly StateRow[] = [
   { word: 'REQUEUE_HOLD', compact: 'RH', state: 'PENDING' },
   { word: 'SPECIAL_EXIT', compact: 'SE', state: 'PENDING' },
   { word: 'RESV_DEL_HOLD', compact: 'RD', state: 'PENDING' },
+  // Flags of newer versions. The job could not be started and goes back into the queue; neither is the end of it.
+  { word: 'LAUNCH_FAILED', compact: null, state: 'PENDING' },
+  { word: 'RECONFIG_FAIL', compact: null, state: 'PENDING' },
   // Has its nodes, which are not ready yet.
   { word: 'CONFIGURING', compact: 'CF', state: 'CONFIGURING' },
-  { word: 'POWER_UP_NODE', compact: 'PU', state: 'CONFIGURING' },
+  { word: 'POWER_UP_NODE', compact: null, state: 'CONFIGURING' },
   { word: 'RUNNING', compact: 'R', state: 'RUNNING' },
   { word: 'RESIZING', compact: 'RS', state: 'RUNNING' },
   { word: 'SIGNALING', compact: 'SI', state: 'RUNNING' },
+  { word: 'UPDATE_DB', compact: null, state: 'RUNNING' },
   { word: 'SUSPENDED', compact: 'S', state: 'SUSPENDED' },
   // Stopped with SIGSTOP: it keeps its CPUs, which SUSPENDED does not, but it makes no progress either.
   { word: 'STOPPED', compact: 'ST', state: 'SUSPENDED' },
   { word: 'COMPLETING', compact: 'CG', state: 'COMPLETING' },
   { word: 'STAGE_OUT', compact: 'SO', state: 'COMPLETING' },
+  // Its run is over, and SLURM decides whether to run it again at once.
+  { word: 'EXPEDITING', compact: null, state: 'COMPLETING' },
   { word: 'COMPLETED', compact: 'CD', state: 'COMPLETED' },
   { word: 'FAILED', compact: 'F', state: 'FAILED' },
-  { word: 'LAUNCH_FAILED', compact: 'LF', state: 'FAILED' },
   { word: 'CANCELLED', compact: 'CA', state: 'CANCELLED' },
   { word: 'TIMEOUT', compact: 'TO', state: 'TIMEOUT' },
   { word: 'OUT_OF_MEMORY', compact: 'OOM', state: 'OUT_OF_MEMORY' },
@@ -37,7 +42,6 @@ export const SLURM_STATES: readonly StateRow[] = [
   { word: 'PREEMPTED', compact: 'PR', state: 'PREEMPTED' },
   { word: 'DEADLINE', compact: 'DL', state: 'DEADLINE' },
   { word: 'BOOT_FAIL', compact: 'BF', state: 'BOOT_FAIL' },
-  { word: 'RECONFIG_FAIL', compact: null, state: 'BOOT_FAIL' },
   { word: 'REVOKED', compact: 'RV', state: 'REVOKED' },
 ];
 

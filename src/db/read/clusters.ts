@@ -16,6 +16,7 @@ export interface ClusterState {
   runningJobCount: number | null;
   maxArraySize: number | null;
   schedulerVersion: string | null;
+  hasAccounting: boolean | null;
   watch: 'LIVE' | 'POLLING';
   /** Why it is not watched live; null while it is. */
   watchReason: string | null;
@@ -62,7 +63,7 @@ export function unknownCluster(name: string): ClusterState {
 function neverContacted({ name, kind }: ConfiguredCluster): ClusterState {
   return {
     name, kind, reachable: false, lastContactAt: null, lastError: null, partitions: null,
-    pendingJobCount: null, runningJobCount: null, maxArraySize: null, schedulerVersion: null,
+    pendingJobCount: null, runningJobCount: null, maxArraySize: null, schedulerVersion: null, hasAccounting: null,
     watch: 'POLLING', watchReason: 'no server has looked after it yet',
   };
 }

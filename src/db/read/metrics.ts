@@ -5,6 +5,7 @@
 import { and, sql, type SQL } from 'drizzle-orm';
 import type { JobFilter } from '../../domain/job-filter.ts';
 import type { Reader } from '../database.ts';
+import { LEVEL_SHIFT, TOP_LEVEL } from '../metric-bucket-levels.ts';
 import { jobs, metricPoints, metricSeries } from '../tables/index.ts';
 import { jobFilterCondition, textIn, uuidIn } from './job-filter.ts';
 import { decodeRow, groupedBy, selectList, type RawRow } from './rows.ts';
@@ -70,16 +71,18 @@ export async function seriesOfExperiments(reader: Reader, experimentIds: readonl
 }
 
 /**
- * The points of many series in the order asked for. A series with more than `maxPoints` comes reduced to little over 1.5 times
- * that many: its ends, and the least, the greatest and one non-finite value of each of `maxPoints / 2` stretches.
+ * The points of many series in the order asked for. Of a series with more than `maxPoints` come its ends, and the least and the greatest of
+ * each of `(maxPoints - 2) / 2` equal stretches of steps, or a non-finite one of a stretch without others. Of a long series they
+ * are taken from buckets that may reach over the edge of a stretch, so that a point next to it may be missing; the time does not grow with the length.
  */
 export async function pointsOfSeries(reader: Reader, queries: readonly PointQuery[], maxPoints: number): Promise<SeriesPoints[]> {
   const result = await reader.execute<RawRow>(sql`
     with wanted as (
-      select * from unnest(
+      select wanted.*, bucket_shift, bucketed_below_step from unnest(
         ${sql.param(queries.map((query) => query.jobId))}::uuid[], ${sql.param(queries.map((query) => query.seriesNumber))}::integer[],
         ${sql.param(queries.map((query) => query.fromStep ?? null))}::bigint[], ${sql.param(queries.map((query) => query.toStep ?? null))}::bigint[]
       ) with ordinality as wanted(job_id, series_number, from_step, to_step, number)
+      join metric_series using (job_id, series_number)
     )
     select wanted.number, history.* from wanted cross join lateral (${historyOf(maxPoints)}) as history`);
   const byNumber = new Map(result.rows.map((row) => [Number(row['number']), row]));
@@ -110,40 +113,70 @@ export async function metricsAtSteps(
 
 /** One row for the series of `wanted`: its points as three comma-separated lists, which the driver need not parse one by one. */
 function historyOf(maxPoints: number): SQL {
-  const stretches = Math.max(1, Math.floor(maxPoints / 2));
-  const inSeries = sql`job_id = wanted.job_id and series_number = wanted.series_number
-    and (wanted.from_step is null or step >= wanted.from_step) and (wanted.to_step is null or step <= wanted.to_step)`;
+  const stretches = Math.max(1, Math.floor((maxPoints - 2) / 2));
+  const inSeries = sql`job_id = wanted.job_id and series_number = wanted.series_number`;
+  const inRange = sql`${inSeries} and (wanted.from_step is null or step >= wanted.from_step) and (wanted.to_step is null or step <= wanted.to_step)`;
   const time = sql`extract(epoch from time)::float8 * 1000 as time`;
-  const edge = (step: SQL): SQL => sql`(select step::float8, value, ${time} from ${metricPoints} where ${inSeries} and step = (select ${step} from extent)
+  const edge = (step: SQL): SQL => sql`(select step::float8, value, ${time} from metric_points where ${inSeries} and step = (select ${step} from extent)
     order by attempt_number desc limit 1)`;
   // The primary key yields the rows in the window's order, so nothing is sorted, and nothing is kept when the series is reduced.
+  const logged = (steps: SQL): SQL => sql`select step, value, time from (
+    select step, value, ${time}, lead(step) over (order by step, attempt_number) as next_step from metric_points where ${inSeries} and ${steps}
+  ) as logged where next_step is distinct from step`;
   return sql`
-    with effective as not materialized (
-      select step, value, time from (
-        select step, value, ${time}, lead(step) over (order by step, attempt_number) as next_step from ${metricPoints} where ${inSeries}
-      ) as logged where next_step is distinct from step
-    ),
-    extent as materialized (
+    with extent as materialized (
       select min(step) as first_step, max(step) as last_step,
-        (select count(*) from (select from ${metricPoints} where ${inSeries} limit ${maxPoints + 1}) as counted) > ${maxPoints} as is_long
-      from ${metricPoints} where ${inSeries}
+        (select count(*) from (select from metric_points where ${inRange} limit ${maxPoints + 1}) as counted) > ${maxPoints} as is_long
+      from metric_points where ${inRange}
+    ),
+    source as materialized (${sourceOf(stretches)}),
+    points as not materialized (
+      select point[2] as step, point[1] as value, point[3] as time
+      from extent cross join source join metric_buckets on ${inSeries} and metric_buckets.level = source.level and bucket >= source.first_bucket and bucket < source.end_bucket
+      cross join lateral (values (least), (greatest), (non_finite)) as held(point) where extent.is_long and point is not null
+      union all select part.* from extent cross join source
+      cross join lateral (${logged(sql`step >= extent.first_step and step < source.first_bucketed_step`)}) as part where extent.is_long
+      union all select part.* from extent cross join source
+      cross join lateral (${logged(sql`step >= source.unbucketed_step and step <= extent.last_step`)}) as part where extent.is_long
     ),
     stretches as (
       select min(array[value, step, time]) filter (where abs(value) < 'Infinity') as least,
         max(array[value, step, time]) filter (where abs(value) < 'Infinity') as greatest,
         min(array[value, step, time]) filter (where not abs(value) < 'Infinity') as odd
-      from extent join effective on extent.is_long
+      from extent cross join points
       group by floor((step - extent.first_step)::float8 * ${stretches}::float8 / (extent.last_step - extent.first_step + 1)::float8)
     ),
     kept as (
       select point[2] as step, point[1] as value, point[3] as time
-      from stretches cross join lateral (values (least), (greatest), (odd)) as candidates(point) where point is not null
+      from stretches cross join lateral (values (coalesce(least, odd)), (greatest)) as candidates(point) where point is not null
       union ${edge(sql`first_step`)} union ${edge(sql`last_step`)}
-      union select step::float8, value, time from extent join effective on not extent.is_long
+      union select part.step::float8, part.value, part.time from extent
+      cross join lateral (${logged(sql`step >= extent.first_step and step <= extent.last_step`)}) as part where not extent.is_long
     )
     select string_agg(step::bigint::text, ',' order by step) as steps, string_agg(value::text, ',' order by step) as values,
       string_agg(round(time::numeric)::text, ',' order by step) as times, (select is_long from extent) as reduced
     from kept`;
+}
+
+/**
+ * Where to read a long series from: the buckets of the highest level on which there is one for each stretch, of those all that lie inside the
+ * range; and the steps before them and beyond them, of which the points are read. Without such a level all points are.
+ */
+function sourceOf(stretches: number): SQL {
+  const shift = sql`(wanted.bucket_shift + ${LEVEL_SHIFT}::int * level)`;
+  const endStep = sql`least(wanted.bucketed_below_step, extent.last_step + 1)`;
+  const reachesEnd = sql`(wanted.to_step is null or wanted.to_step >= wanted.bucketed_below_step - 1)`;
+  return sql`
+    select level, first_bucket, end_bucket, coalesce(first_bucket << shift, extent.first_step) as first_bucketed_step,
+      case when level is null then extent.first_step when ${reachesEnd} then wanted.bucketed_below_step else end_bucket << shift end as unbucketed_step
+    from extent left join lateral (
+      select level, ${shift} as shift,
+        case when wanted.from_step is null then extent.first_step >> ${shift} else ((extent.first_step - 1) >> ${shift}) + 1 end as first_bucket,
+        case when ${reachesEnd} then ((wanted.bucketed_below_step - 1) >> ${shift}) + 1 else ${endStep} >> ${shift} end as end_bucket
+      from generate_series(0, ${TOP_LEVEL}::int) as level
+      where (${endStep} >> ${shift}) - (extent.first_step >> ${shift}) >= ${stretches}
+      order by level desc limit 1
+    ) as chosen on true`;
 }
 
 function decodeHistory(row: RawRow | undefined): SeriesPoints {

@@ -1,5 +1,5 @@
 /** Reads of access tokens. */
-import { and, eq, isNull } from 'drizzle-orm';
+import { and, arrayContains, eq, isNull } from 'drizzle-orm';
 import type { Reader } from '../database.ts';
 import { tokens, type TokenScope } from '../tables/index.ts';
 
@@ -36,6 +36,12 @@ export async function validTokens(reader: Reader): Promise<TokenRow[]> {
 /** Whether a token was ever made. */
 export async function hasTokens(reader: Reader): Promise<boolean> {
   return (await reader.select({ id: tokens.id }).from(tokens).limit(1)).length > 0;
+}
+
+/** Whether there is a valid token with the scope `write`. */
+export async function hasWriteToken(reader: Reader): Promise<boolean> {
+  const found = await reader.select({ id: tokens.id }).from(tokens).where(and(isNull(tokens.revokedAt), arrayContains(tokens.scopes, ['write']))).limit(1);
+  return found.length > 0;
 }
 
 async function findValid(reader: Reader, condition: ReturnType<typeof eq>): Promise<KnownToken | null> {

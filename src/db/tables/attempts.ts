@@ -26,6 +26,8 @@ export const attempts = pgTable('attempts', {
   submittedAt: moment('submitted_at').notNull().defaultNow(),
   /** When the cluster expects to start it; null where it does not say, and once it has started. */
   estimatedStartAt: moment('estimated_start_at'),
+  /** While it waits for jobs of higher priority: how many there were when the cluster was last asked. Null where that is not known. */
+  jobsAhead: integer('jobs_ahead'),
   startedAt: moment('started_at'),
   finishedAt: moment('finished_at'),
   elapsedSeconds: doublePrecision('elapsed_seconds'),

@@ -1,4 +1,4 @@
-import { boolean, integer, pgTable, text } from 'drizzle-orm/pg-core';
+import { bigint, boolean, integer, pgTable, text } from 'drizzle-orm/pg-core';
 import { json, moment } from './columns.ts';
 
 export interface PartitionRow {
@@ -29,8 +29,16 @@ export const clusters = pgTable('clusters', {
   /** SLURM's MaxArraySize; null where there is none. */
   maxArraySize: integer('max_array_size'),
   schedulerVersion: text('scheduler_version'),
+  /** Whether it keeps accounts of jobs that have ended; null where that is not known. */
+  hasAccounting: boolean('has_accounting'),
   /** Whether changes are pushed to us or polled, and why they are not pushed. */
   watch: text('watch').$type<'LIVE' | 'POLLING'>().notNull().default('POLLING'),
   watchReason: text('watch_reason'),
   updatedAt: moment('updated_at').notNull(),
+});
+
+/** How often a cluster has been taken over: what the reconciler of an earlier term still tries to write is refused. */
+export const clusterTerms = pgTable('cluster_terms', {
+  cluster: text('cluster').primaryKey(),
+  term: bigint('term', { mode: 'number' }).notNull(),
 });

@@ -1,4 +1,4 @@
-import { bigint, boolean, doublePrecision, index, integer, pgTable, primaryKey, text, uuid } from 'drizzle-orm/pg-core';
+import { bigint, boolean, doublePrecision, index, integer, pgTable, primaryKey, smallint, text, uuid } from 'drizzle-orm/pg-core';
 import { moment } from './columns.ts';
 import { jobs } from './jobs.ts';
 
@@ -18,6 +18,10 @@ export const metricSeries = pgTable('metric_series', {
   maxStep: bigint('max_step', { mode: 'number' }),
   maxValue: doublePrecision('max_value'),
   maxTime: moment('max_time'),
+  /** Steps in a bucket of level 0, as a power of two; null while the series is too short for buckets. */
+  bucketShift: smallint('bucket_shift'),
+  /** All points at steps below this are in the buckets; null without buckets. */
+  bucketedBelowStep: bigint('bucketed_below_step', { mode: 'number' }),
 }, (table) => [
   primaryKey({ columns: [table.jobId, table.key] }),
   index('metric_series_key_last').on(table.key, table.lastValue),
@@ -25,7 +29,7 @@ export const metricSeries = pgTable('metric_series', {
 
 /**
  * One value of one series at one step, as one attempt logged it. Where two attempts logged the same step (a resumed run),
- * the later attempt's value is the series' value and the earlier one stays readable.
+ * the later attempt's value is the series' value and the earlier one stays readable. Partitioned by hash of the job.
  */
 export const metricPoints = pgTable('metric_points', {
   jobId: uuid('job_id').notNull(),
@@ -36,6 +40,27 @@ export const metricPoints = pgTable('metric_points', {
   value: doublePrecision('value').notNull(),
   time: moment('time').notNull(),
 }, (table) => [primaryKey({ columns: [table.jobId, table.seriesNumber, table.step, table.attemptNumber] })]);
+
+/**
+ * What a long series looks like from afar, so that a chart costs the same however long the series is. A bucket of level n holds the
+ * points whose step shifted right by `bucket_shift + 2 n` is its number, each step once, the later attempt's value. Partitioned by hash of the job.
+ * A point is an array of value, step and time in milliseconds since 1970.
+ */
+export const metricBuckets = pgTable('metric_buckets', {
+  jobId: uuid('job_id').notNull(),
+  seriesNumber: integer('series_number').notNull(),
+  level: smallint('level').notNull(),
+  bucket: bigint('bucket', { mode: 'number' }).notNull(),
+  pointCount: bigint('point_count', { mode: 'number' }).notNull(),
+  /** How many of them are neither NaN nor infinite: what `value_sum` adds up, for the mean. */
+  finiteCount: bigint('finite_count', { mode: 'number' }).notNull(),
+  valueSum: doublePrecision('value_sum'),
+  /** The first of the points with the least value, and with the greatest; null where none is finite. */
+  least: doublePrecision('least').array(),
+  greatest: doublePrecision('greatest').array(),
+  /** A point that is NaN or infinite, if there is one. */
+  nonFinite: doublePrecision('non_finite').array(),
+}, (table) => [primaryKey({ columns: [table.jobId, table.seriesNumber, table.level, table.bucket] })]);
 
 /** How far a file of a job was read. */
 export const fileCursors = pgTable('file_cursors', {

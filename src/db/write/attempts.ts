@@ -3,7 +3,7 @@ import { sql } from 'drizzle-orm';
 import type { AttemptChange } from '../../domain/attempt-change.ts';
 import type { NewEvent } from '../../domain/events.ts';
 import { announcedPath, isTerminalAttemptState, jobStateOf, type AttemptState, type JobState } from '../../domain/states.ts';
-import type { Transaction } from '../database.ts';
+import type { Database, Transaction } from '../database.ts';
 
 export interface ChangedAttempt {
   jobId: string;
@@ -86,6 +86,16 @@ export async function storeAttemptTexts(transaction: Transaction, texts: Attempt
     from jsonb_to_recordset(${JSON.stringify(texts)}::jsonb)
       as t("jobId" uuid, "attemptNumber" int, "stdoutTail" text, "stderrTail" text, "errorText" text)
     where a.job_id = t."jobId" and a.number = t."attemptNumber"`);
+}
+
+/** Writes down how many jobs are before each waiting attempt, by its id on the cluster; of all others of the cluster it is not known. */
+export async function recordJobsAhead(database: Database, cluster: string, jobsAhead: ReadonlyMap<string, number>): Promise<void> {
+  await database.execute(sql`
+    update attempts a set jobs_ahead = said.count
+    from attempts waiting
+    left join unnest(${sql.param([...jobsAhead.keys()])}::text[], ${sql.param([...jobsAhead.values()])}::int[]) as said(id, count) on said.id = waiting.slurm_job_id
+    where waiting.cluster = ${cluster} and waiting.state = 'PENDING' and a.job_id = waiting.job_id and a.number = waiting.number
+      and a.jobs_ahead is distinct from said.count`);
 }
 
 /** Notes that the cluster took a hold or a release. */

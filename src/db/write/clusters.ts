@@ -1,6 +1,7 @@
 /** What a cluster said about itself, or that it could not be asked. */
 import { sql } from 'drizzle-orm';
 import type { Database } from '../database.ts';
+import { transact } from '../transaction.ts';
 import { clusters, type PartitionRow } from '../tables/index.ts';
 
 export interface ClusterReport {
@@ -9,23 +10,24 @@ export interface ClusterReport {
   runningJobCount: number;
   maxArraySize: number | null;
   schedulerVersion: string | null;
+  hasAccounting: boolean | null;
 }
 
 type Kind = 'SLURM' | 'LOCAL';
 
 export async function recordClusterReport(database: Database, name: string, kind: Kind, report: ClusterReport): Promise<void> {
   const values = { kind, reachable: true, lastContactAt: sql`now()`, lastError: null, ...report, updatedAt: sql`now()` };
-  await database.insert(clusters).values({ name, ...values }).onConflictDoUpdate({ target: clusters.name, set: values });
+  await transact(database, (transaction) => transaction.insert(clusters).values({ name, ...values }).onConflictDoUpdate({ target: clusters.name, set: values }));
 }
 
 /** What was known of it stays, with the error beside it. */
 export async function recordClusterUnreachable(database: Database, name: string, kind: Kind, error: string): Promise<void> {
   const values = { kind, reachable: false, lastError: error, updatedAt: sql`now()` };
-  await database.insert(clusters).values({ name, ...values }).onConflictDoUpdate({ target: clusters.name, set: values });
+  await transact(database, (transaction) => transaction.insert(clusters).values({ name, ...values }).onConflictDoUpdate({ target: clusters.name, set: values }));
 }
 
 /** Whether changes on it are pushed to us or polled, and why they are not pushed. */
 export async function recordClusterWatch(database: Database, name: string, kind: Kind, watch: 'LIVE' | 'POLLING', reason: string | null): Promise<void> {
   const values = { watch, watchReason: reason, updatedAt: sql`now()` };
-  await database.insert(clusters).values({ name, kind, reachable: false, ...values }).onConflictDoUpdate({ target: clusters.name, set: values });
+  await transact(database, (transaction) => transaction.insert(clusters).values({ name, kind, reachable: false, ...values }).onConflictDoUpdate({ target: clusters.name, set: values }));
 }

@@ -19,6 +19,8 @@ export interface QueuedJob {
   resources: Resources;
   identity: JobIdentity;
   resumeCheckpointPath: string | null;
+  tags: string[];
+  priority: number;
 }
 
 /** How many jobs the cluster holds or may hold. */
@@ -33,10 +35,10 @@ export async function claimQueuedJobs(transaction: Transaction, cluster: string,
   const { rows } = await transaction.execute<{
     id: string; experiment_id: string; sweep_id: string | null; name: string; project: string; experiment: string; attempt_count: number;
     storage_path: string; resources: Resources; command: string[]; config: JsonObject; environment: Record<string, string>;
-    working_directory: string | null; code_version: string | null; resume_path: string | null;
+    working_directory: string | null; code_version: string | null; resume_path: string | null; tags: string[]; priority: number;
   }>(sql`
     select j.id, j.experiment_id, j.sweep_id, j.name, e.project, e.name as experiment, j.attempt_count, j.storage_path, j.resources, j.command,
-           j.config, j.environment, j.working_directory, j.code_version, c.path as resume_path
+           j.config, j.environment, j.working_directory, j.code_version, j.tags, j.priority, c.path as resume_path
     from (select * from jobs where cluster = ${cluster} and state = 'QUEUED' and (not_before is null or not_before <= now())
           order by priority desc nulls last, id limit ${limit} for update skip locked) j
     join experiments e on e.id = j.experiment_id
@@ -60,6 +62,8 @@ export async function claimQueuedJobs(transaction: Transaction, cluster: string,
       workingDirectory: row.working_directory, codeVersion: row.code_version,
     },
     resumeCheckpointPath: row.resume_path,
+    tags: row.tags,
+    priority: row.priority,
   }));
 }
 

@@ -4,11 +4,13 @@
  */
 import { sql } from 'drizzle-orm';
 import type { Transaction } from '../database.ts';
+import { TOP_LEVEL } from '../metric-bucket-levels.ts';
+import { numbers, updateBuckets } from './metric-buckets.ts';
 
 /** First key of the two-key advisory lock that makes writers of one job's metrics take turns. */
 const METRICS_LOCK_CLASS = 73_055_113;
 /** Rows in one statement; more is not faster and needs larger parameters. */
-const ROWS_PER_STATEMENT = 10_000;
+const ROWS_PER_STATEMENT = 20_000;
 
 /** Points of one key, as columns of equal length. NaN and infinities are values. */
 export interface SeriesPoints {
@@ -38,6 +40,9 @@ interface StoredSeries {
   seriesNumber: number;
   /** Of any point, finite or not; null when there is none. */
   greatestStep: number | null;
+  pointCount: number;
+  bucketShift: number | null;
+  bucketedBelowStep: number | null;
 }
 
 interface Batch extends StoredSeries {
@@ -58,10 +63,14 @@ export async function writePoints(
   const stored = await findOrCreateSeries(transaction, jobId, [...pointsByKey.keys()]);
   const batches = stored.map((each): Batch => ({ ...each, points: pointsByKey.get(each.key) ?? [] }));
   await insertPoints(transaction, jobId, attemptNumber, batches);
+  await updateBuckets(transaction, jobId, batches.map((batch) => ({
+    ...batch, pointCountBound: batch.pointCount + batch.points.length, greatestStep: Math.max(batch.greatestStep ?? -Infinity, batch.points.at(-1)?.step ?? 0),
+    steps: batch.points.map(({ step }) => step),
+  })));
   const appending = batches.filter((batch) => batch.greatestStep === null || firstStep(batch) > batch.greatestStep);
   const overlapping = batches.filter((batch) => !appending.includes(batch));
   await extendSummaries(transaction, jobId, appending);
-  await recomputeSummaries(transaction, jobId, overlapping);
+  await recomputeSummaries(transaction, jobId, overlapping.map(({ seriesNumber }) => seriesNumber));
   return {
     series: batches.map((batch) => ({
       key: batch.key, firstStep: firstStep(batch), lastStep: batch.points.at(-1)?.step ?? 0, count: batch.points.length,
@@ -93,16 +102,25 @@ async function findOrCreateSeries(transaction: Transaction, jobId: string, keys:
     select ${jobId}, wanted.key, coalesce((select max(series_number) from metric_series where job_id = ${jobId}), 0) + row_number() over (order by wanted.position)
     from unnest(${sql.param(keys)}::text[]) with ordinality as wanted(key, position)
     where not exists (select 1 from metric_series known where known.job_id = ${jobId} and known.key = wanted.key)`);
-  const { rows } = await transaction.execute<{ key: string; series_number: number; greatest_step: string | null }>(sql`
-    select series.key, series.series_number, greatest.step as greatest_step
+  const { rows } = await transaction.execute<StoredSeriesRow>(sql`
+    select series.key, series.series_number, series.point_count, series.bucket_shift, series.bucketed_below_step, greatest.step as greatest_step
     from metric_series series
     left join lateral (
       select max(step) as step from metric_points point where point.job_id = ${jobId} and point.series_number = series.series_number
     ) greatest on true
     where series.job_id = ${jobId} and series.key = any(${sql.param(keys)}::text[])`);
   return rows.map((row) => ({
-    key: row.key, seriesNumber: row.series_number, greatestStep: row.greatest_step === null ? null : Number(row.greatest_step),
+    key: row.key, seriesNumber: row.series_number, greatestStep: whole(row.greatest_step), pointCount: Number(row.point_count),
+    bucketShift: row.bucket_shift, bucketedBelowStep: whole(row.bucketed_below_step),
   }));
+}
+
+type StoredSeriesRow = {
+  key: string; series_number: number; point_count: string; bucket_shift: number | null; bucketed_below_step: string | null; greatest_step: string | null;
+};
+
+function whole(value: string | null): number | null {
+  return value === null ? null : Number(value);
 }
 
 async function insertPoints(transaction: Transaction, jobId: string, attemptNumber: number, batches: Batch[]): Promise<void> {
@@ -112,8 +130,8 @@ async function insertPoints(transaction: Transaction, jobId: string, attemptNumb
     await transaction.execute(sql`
       insert into metric_points (job_id, series_number, step, attempt_number, value, time)
       select ${jobId}, series_number, step, ${attemptNumber}, value, to_timestamp(time_ms / 1000)
-      from unnest(${sql.param(part.map((row) => row.seriesNumber))}::int[], ${sql.param(part.map((row) => row.step))}::bigint[],
-        ${sql.param(part.map((row) => row.value))}::float8[], ${sql.param(part.map((row) => row.timeMs))}::float8[]) as t(series_number, step, value, time_ms)
+      from unnest(${numbers(part.map((row) => row.seriesNumber))}::int[], ${numbers(part.map((row) => row.step))}::bigint[],
+        ${numbers(part.map((row) => row.value))}::float8[], ${numbers(part.map((row) => row.timeMs))}::float8[]) as t(series_number, step, value, time_ms)
       on conflict (job_id, series_number, step, attempt_number) do update set value = excluded.value, time = excluded.time`);
   }
 }
@@ -149,25 +167,32 @@ async function extendSummaries(transaction: Transaction, jobId: string, batches:
     where s.job_id = ${jobId} and s.series_number = t.series_number`);
 }
 
-async function recomputeSummaries(transaction: Transaction, jobId: string, batches: Batch[]): Promise<void> {
-  if (batches.length === 0) return;
+/** Of what is in buckets the top ones tell; the points beyond them are read. A series without buckets is short, and is read whole. */
+async function recomputeSummaries(transaction: Transaction, jobId: string, seriesNumbers: number[]): Promise<void> {
+  if (seriesNumbers.length === 0) return;
   await transaction.execute(sql`
-    with effective as materialized (
-      select distinct on (series_number, step) series_number, step, value, time from metric_points
-      where job_id = ${jobId} and series_number = any(${sql.param(batches.map((batch) => batch.seriesNumber))}::int[])
+    with overlapping as (
+      select series_number, bucketed_below_step from metric_series where job_id = ${jobId} and series_number = any(${numbers(seriesNumbers)}::int[])),
+    beyond as materialized (
+      select distinct on (series_number, step) overlapping.series_number, step, value, extract(epoch from time)::float8 * 1000 as ms
+      from overlapping join metric_points point on point.job_id = ${jobId} and point.series_number = overlapping.series_number
+        and point.step >= coalesce(bucketed_below_step, ${-Number.MAX_SAFE_INTEGER}::bigint)
       order by series_number, step, attempt_number desc),
-    counted as (select series_number, count(*) as count from effective group by series_number),
-    finite as materialized (select * from effective where value not in ('NaN', 'Infinity', '-Infinity')),
-    last as (select distinct on (series_number) * from finite order by series_number, step desc),
-    lowest as (select distinct on (series_number) * from finite order by series_number, value, step),
-    highest as (select distinct on (series_number) * from finite order by series_number, value desc, step)
-    update metric_series s set point_count = counted.count,
+    parts as (
+      select series_number, 1 as count, case when abs(value) < 'Infinity' then array[value, step, ms] end as least,
+        case when abs(value) < 'Infinity' then array[-value, step, ms] end as negated_greatest from beyond
+      union all select bucket.series_number, point_count, least, case when greatest is not null then array[-greatest[1], greatest[2], greatest[3]] end
+      from overlapping join metric_buckets bucket on bucket.job_id = ${jobId} and bucket.series_number = overlapping.series_number and level = ${TOP_LEVEL}),
+    whole as (select series_number, sum(count) as count, min(least) as least, min(negated_greatest) as negated_greatest from parts group by series_number)
+    update metric_series s set point_count = whole.count,
       last_step = last.step, last_value = last.value, last_time = last.time,
-      min_step = lowest.step, min_value = lowest.value, min_time = lowest.time,
-      max_step = highest.step, max_value = highest.value, max_time = highest.time
-    from counted
-    left join last on last.series_number = counted.series_number
-    left join lowest on lowest.series_number = counted.series_number
-    left join highest on highest.series_number = counted.series_number
-    where s.job_id = ${jobId} and s.series_number = counted.series_number`);
+      min_step = least[2], min_value = least[1], min_time = to_timestamp(least[3] / 1000),
+      max_step = negated_greatest[2], max_value = -negated_greatest[1], max_time = to_timestamp(negated_greatest[3] / 1000)
+    from whole left join lateral (
+      select step, value, time from (
+        select step, value, time, lag(step) over (order by step desc, attempt_number desc) as later_step from metric_points
+        where job_id = ${jobId} and metric_points.series_number = whole.series_number
+      ) as logged where later_step is distinct from step and abs(value) < 'Infinity' order by step desc limit 1
+    ) as last on true
+    where s.job_id = ${jobId} and s.series_number = whole.series_number`);
 }

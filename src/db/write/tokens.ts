@@ -4,7 +4,7 @@ import type { Database, Transaction } from '../database.ts';
 import { newId } from '../ids.ts';
 import { tokens, type TokenScope } from '../tables/index.ts';
 
-/** Makes every other transaction that adds tokens wait for this one. */
+/** Makes every other transaction that adds or revokes tokens wait for this one. */
 export async function lockTokens(transaction: Transaction): Promise<void> {
   await transaction.execute(sql`lock table ${tokens} in share row exclusive mode`);
 }
@@ -15,11 +15,11 @@ export async function insertToken(transaction: Transaction, token: { name: strin
   return id;
 }
 
-/** Ends the validity of every token of this name. Answers how many there were. */
-export async function revokeTokensNamed(transaction: Transaction, name: string): Promise<number> {
+/** Ends the validity of every token of this name. Answers the scopes they had; null when there was none. */
+export async function revokeTokensNamed(transaction: Transaction, name: string): Promise<TokenScope[] | null> {
   const revoked = await transaction.update(tokens).set({ revokedAt: sql`now()` })
-    .where(and(eq(tokens.name, name), isNull(tokens.revokedAt))).returning({ id: tokens.id });
-  return revoked.length;
+    .where(and(eq(tokens.name, name), isNull(tokens.revokedAt))).returning({ scopes: tokens.scopes });
+  return revoked.length === 0 ? null : revoked.flatMap(({ scopes }) => scopes);
 }
 
 /** Notes that a token was used, at most once a minute, because it is used with every request. */

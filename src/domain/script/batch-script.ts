@@ -1,8 +1,9 @@
-/** The script of a batch: header, one case per task with everything embedded, and the supervisor. Pure. */
+/** The script of a batch: header, what it says about itself, one case per task with everything embedded, and the supervisor. Pure. */
 import type { BatchSpec, TaskSpec } from '../batch.ts';
 import { UserError } from '../errors.ts';
 import { artifactsDirectory, batchDirectory, checkpointsDirectory, configPath } from '../layout.ts';
 import { embeddedVariables, expandCommand, expandEnvironment, type TemplatePaths } from '../template.ts';
+import { CONFIG_START, manifestTaskBytes, renderManifest } from './manifest.ts';
 import { sbatchHeader, sbatchOptions } from './sbatch-arguments.ts';
 import { bashQuote } from './shell-quote.ts';
 import { SUPERVISE } from './supervise.ts';
@@ -19,6 +20,7 @@ export function renderBatchScript(batch: BatchSpec): string {
   return [
     '#!/bin/bash\n',
     sbatchHeader(sbatchOptions(batch)),
+    renderManifest(batch),
     '\n',
     `expgraph_batch_dir=${bashQuote(batchDirectory(batch.rootDirectory, batch.token))}\n`,
     `expgraph_setup=${bashQuote(batch.setupScript ?? '')}\n`,
@@ -34,7 +36,7 @@ export function renderBatchScript(batch: BatchSpec): string {
 
 /** Bytes that a task adds to its batch's script. Throws UserError like `renderBatchScript`. */
 export function taskScriptBytes(task: TaskSpec): number {
-  return Buffer.byteLength(renderTask(task, 0));
+  return Buffer.byteLength(renderTask(task, 0)) + manifestTaskBytes(task);
 }
 
 /** Ids are taken from the variables of a batch's own kind: a server inside a SLURM job hands down those of that job. */
@@ -69,7 +71,7 @@ function renderTask(task: TaskSpec, index: number): string {
     `  export EXPGRAPH_JOB_ID=${bashQuote(task.jobId)} EXPGRAPH_JOB_NAME=${bashQuote(task.jobName)}\n`,
     `  export EXPGRAPH_PROJECT=${bashQuote(task.project)} EXPGRAPH_EXPERIMENT=${bashQuote(task.experiment)}\n`,
     `  export EXPGRAPH_RESUME_CHECKPOINT=${bashQuote(task.resumeCheckpointPath ?? '')}\n`,
-    `  expgraph_config=${bashQuote(JSON.stringify(identity.config))}\n`,
+    `${CONFIG_START}${bashQuote(JSON.stringify(identity.config)).slice(1)}\n`,
     `  expgraph_variables=(${variables.map(([name, value]) => bashQuote(`${name}=${value}`)).join(' ')})\n`,
     `  expgraph_command=(${command.map(bashQuote).join(' ')})\n`,
     '  ;;\n',

@@ -1,5 +1,6 @@
 /** What only SLURM has: refusals, a queue to be held in, arrays whose waiting tasks share one record. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { TrackedAttempt } from '../../../src/cluster/executor.ts';
 import { openCluster } from '../../../src/cluster/open-cluster.ts';
 import { renderBatchScript } from '../../../src/domain/script/batch-script.ts';
 import { ensureRig, rigUnavailableReason, slurm, type Rig } from '../../rig/rig.ts';
@@ -71,6 +72,24 @@ describe.skipIf(rigUnavailableReason() !== null)('the SLURM executor', () => {
     await untilStates(test.cluster, tracked, commands.map(() => 'PENDING'));
     await test.cluster.executor.cancel(submitted.taskSlurmJobIds);
     await untilStates(test.cluster, tracked, commands.map(() => 'CANCELLED'));
+  });
+
+  it('tells of what waits under a token of ours and is none of the attempts asked about, with no further command', async () => {
+    const { executor } = test.cluster;
+    const batch = shellBatch(test, ['true', 'true', 'true'], { sbatchOptions: held });
+    const first = await submit(test, batch);
+    const second = await submit(test, batch);
+    const single = await submit(test, shellBatch(test, ['true'], { sbatchOptions: held }));
+    const ours = [first, second, single].map(({ submitted }) => submitted.slurmJobId);
+    const strangers = async (asked: TrackedAttempt[]): Promise<string[]> => (await executor.observe(asked)).strangers
+      .filter(({ slurmJobId }) => ours.includes(slurmJobId)).map(({ slurmJobId, taskIndexes }) => [slurmJobId, ...taskIndexes ?? []].join('_')).sort();
+    const squeueCount = (): number => test.cluster.commandCounts.get('squeue') ?? 0;
+    const before = squeueCount();
+    expect(await strangers([])).toEqual([first, second, single].flatMap(({ submitted }) => submitted.taskSlurmJobIds).sort());
+    expect(await strangers([...first.tracked.slice(1), ...single.tracked])).toEqual([first.submitted.taskSlurmJobIds[0], ...second.submitted.taskSlurmJobIds].sort());
+    expect(squeueCount() - before).toBe(2);
+    await executor.cancel([first, second, single].flatMap(({ submitted }) => submitted.taskSlurmJobIds));
+    await vi.waitFor(async () => expect(await strangers([])).toEqual([]), { timeout: 30_000, interval: 200 });
   });
 
   it('gives the job its GPUs', async () => {

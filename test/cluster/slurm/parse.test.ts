@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { compactIds, parseListedId } from '../../../src/cluster/slurm/job-ids.ts';
-import { countStates, parseConfig, parsePartitions } from '../../../src/cluster/slurm/parse-cluster.ts';
+import { parseConfig, parsePartitions } from '../../../src/cluster/slurm/parse-cluster.ts';
 import { parseAccounting, parseQueue, type JobRow, type Listing } from '../../../src/cluster/slurm/parse.ts';
 import { parseBytes, parseExitCode, parseMinutes, parseMoment } from '../../../src/cluster/slurm/values.ts';
 
@@ -117,13 +117,16 @@ describe('the cluster', () => {
   });
 
   it('tells its array size and version', () => {
-    expect(parseConfig(recorded('scontrol-config-alpha.txt'))).toEqual({ maxArraySize: 1001, schedulerVersion: '22.05.8' });
+    expect(parseConfig(recorded('scontrol-config-alpha.txt'))).toEqual({ maxArraySize: 1001, schedulerVersion: '22.05.8', keepsAccounts: true, showsEverybody: true });
     expect(parseConfig(recorded('scontrol-config-beta.txt'))).toMatchObject({ maxArraySize: 21 });
     expect(parseConfig('MaxArraySize = 1001\nSchedulerParameters = defer,max_array_tasks=50\n')).toMatchObject({ maxArraySize: 50 });
   });
 
-  it('counts jobs', () => {
-    expect(countStates('PENDING\nRUNNING\nPENDING\n')).toEqual({ pendingJobCount: 2, runningJobCount: 1 });
+  it('knows whether a site keeps accounts, and whether it hides the jobs of others', () => {
+    for (const none of ['accounting_storage/none', '(null)']) expect(parseConfig(`AccountingStorageType = ${none}\n`)).toMatchObject({ keepsAccounts: false });
+    expect(parseConfig('')).toMatchObject({ keepsAccounts: null });
+    expect(parseConfig('PrivateData             = cloud,jobs,nodes\n')).toMatchObject({ showsEverybody: false });
+    expect(parseConfig('PrivateData             = accounts\n')).toMatchObject({ showsEverybody: true });
   });
 });
 

@@ -1,17 +1,40 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { attemptStateOf, SLURM_STATES } from '../../../src/cluster/slurm/states.ts';
+import { describeReason } from '../../../src/domain/attempt-change.ts';
+import { explainPending } from '../../../src/domain/pending-reason.ts';
+import { isTerminalAttemptState } from '../../../src/domain/states.ts';
+import { END_REASONS, STATE_WORDS, WAITING_REASONS } from './manual-words.ts';
 
-/** The JOB STATE CODES of squeue's and sacct's manuals. */
-const MANUAL = `BF BOOT_FAIL, CA CANCELLED, CD COMPLETED, CF CONFIGURING, CG COMPLETING, DL DEADLINE, F FAILED, NF NODE_FAIL, OOM OUT_OF_MEMORY, PD PENDING,
-  PR PREEMPTED, R RUNNING, RD RESV_DEL_HOLD, RF REQUEUE_FED, RH REQUEUE_HOLD, RQ REQUEUED, RS RESIZING, RV REVOKED, SI SIGNALING, SE SPECIAL_EXIT, SO STAGE_OUT,
-  ST STOPPED, S SUSPENDED, TO TIMEOUT`.split(',').map((row) => row.trim().split(' '));
+/** The bold words of a section of a manual page that is installed here; null where it is not. */
+function manualWords(page: string, section: string): string[] | null {
+  const file = `/usr/share/man/man1/${page}.1.gz`;
+  if (!existsSync(file)) return null;
+  const [, text = ''] = gunzipSync(readFileSync(file)).toString('utf8').split(`.SH "${section}"`);
+  return text.split('\n.SH ')[0]!.split('\n').flatMap((line) => /^\\f[B3](.*?)\\f[RP1]$/.exec(line)?.[1]?.split(/\s+/) ?? []);
+}
 
 describe('SLURM\'s state words', () => {
   it('each have a row, in long and compact form', () => {
-    for (const [compact = '', word = ''] of MANUAL) {
+    for (const [compact, word] of STATE_WORDS) {
       expect({ word, state: attemptStateOf(word) }).not.toEqual({ word, state: null });
-      expect(attemptStateOf(compact)).toBe(attemptStateOf(word));
+      if (compact !== null) expect(attemptStateOf(compact)).toBe(attemptStateOf(word));
     }
+  });
+
+  it.each(['squeue', 'sacct'])('of the installed manual page of %s are all among them', (page) => {
+    const words = manualWords(page, 'JOB STATE CODES');
+    if (words === null) return;
+    expect(words.length).toBeGreaterThan(20);
+    expect(words.filter((word) => attemptStateOf(word) === null)).toEqual([]);
+  });
+
+  it('that are no end of a job by themselves are not taken for one', () => {
+    const ends = SLURM_STATES.filter(({ state }) => isTerminalAttemptState(state)).map(({ word }) => word);
+    expect(ends.sort()).toEqual([
+      'BOOT_FAIL', 'CANCELLED', 'COMPLETED', 'DEADLINE', 'FAILED', 'NODE_FAIL', 'OUT_OF_MEMORY', 'PREEMPTED', 'REVOKED', 'TIMEOUT',
+    ]);
   });
 
   it('are each in the table once', () => {
@@ -26,5 +49,29 @@ describe('SLURM\'s state words', () => {
 
   it('that nobody knows are not guessed at', () => {
     expect(['HOVERING', '', 'running', 'X'].map(attemptStateOf)).toEqual([null, null, null, null]);
+  });
+});
+
+describe("SLURM's reasons", () => {
+  it('each have an explanation, and advice where they make a job wait', () => {
+    for (const reason of WAITING_REASONS) expect({ reason, ...explainPending(reason) }).toMatchObject({ explanation: expect.stringMatching(/\.$/), advice: expect.stringMatching(/\.$/) });
+  });
+
+  it('of the installed manual page of squeue are all among them', () => {
+    const words = manualWords('squeue', 'JOB REASON CODES');
+    if (words === null) return;
+    expect(words.length).toBeGreaterThan(30);
+    // `QOSGrp*Limit` stands for many.
+    const isListed = (word: string): boolean => [...WAITING_REASONS, ...END_REASONS].some((known) => new RegExp(`^${word.replace('*', '.*')}$`).test(known));
+    expect(words.filter((word) => !isListed(word))).toEqual([]);
+  });
+
+  it('for an end say in words what the exit code does not', () => {
+    const failed = { state: 'FAILED' as const, slurmJobId: '1', nodeList: 'n1', exitCode: 1, signal: null, estimatedStartAt: null, startedAt: null, finishedAt: null, elapsedSeconds: null, maxRssBytes: null };
+    for (const reason of END_REASONS) {
+      const words = describeReason('FAILED', { ...failed, reason }, { timeLimitMinutes: null });
+      expect(words).toMatch(/^exit code 1( \(.+ .+\))?$/);
+    }
+    expect(describeReason('FAILED', { ...failed, exitCode: 0, signal: 53, reason: null }, { timeLimitMinutes: null })).toContain('log folder');
   });
 });

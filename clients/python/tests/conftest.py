@@ -1,0 +1,53 @@
+"""What tests share: a job directory, as the script of a job makes it."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+
+class JobDirectory:
+    """A directory with the environment of a job in it, and what a program wrote into it."""
+
+    def __init__(self, path, environment):
+        self.path = path
+        self.environment = environment
+
+    def run(self, program, *, check=True, timeout=60, **environment):
+        """Runs a Python program in the job. Answers the finished process, with its output as text."""
+        return subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program)], env={**self.environment, **environment}, cwd=self.path,
+            check=check, timeout=timeout, capture_output=True, text=True,
+        )
+
+    def lines(self, name="metrics.jsonl"):
+        file = self.path / name
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        assert text == "" or text.endswith("\n")
+        return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    environment = {
+        "EXPGRAPH_JOB_DIR": str(tmp_path),
+        "EXPGRAPH_JOB_ID": "0190a0c0-0000-7000-8000-000000000001",
+        "EXPGRAPH_JOB_NAME": "lr=0.1",
+        "EXPGRAPH_PROJECT": "vision",
+        "EXPGRAPH_EXPERIMENT": "resnet",
+        "EXPGRAPH_ATTEMPT": "2",
+        "EXPGRAPH_METRICS": str(tmp_path / "metrics.jsonl"),
+        "EXPGRAPH_CONFIG": str(tmp_path / "config.json"),
+        "EXPGRAPH_CHECKPOINTS_DIR": str(tmp_path / "checkpoints"),
+        "EXPGRAPH_RESUME_CHECKPOINT": "",
+    }
+    (tmp_path / "config.json").write_text('{"optim": {"lr": 0.1}, "seed": 3}')
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return JobDirectory(tmp_path, {**os.environ})
