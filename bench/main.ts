@@ -2,11 +2,14 @@
 import { benchChaos } from './chaos.ts';
 import { benchGraphql } from './graphql.ts';
 import { benchLatency } from './latency.ts';
+import { benchPoll } from './poll.ts';
 import type { BenchResult } from './result.ts';
 import { benchStartup } from './startup.ts';
 import { benchSubmit } from './submit.ts';
 
-const BENCHES: Record<string, () => Promise<BenchResult>> = { chaos: benchChaos, graphql: benchGraphql, latency: benchLatency, startup: benchStartup, submit: benchSubmit };
+const BENCHES: Record<string, () => Promise<BenchResult>> = {
+  chaos: benchChaos, graphql: benchGraphql, latency: benchLatency, poll: benchPoll, startup: benchStartup, submit: benchSubmit,
+};
 
 const name = process.argv[2] ?? '';
 const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;

@@ -1,19 +1,21 @@
 /**
  * Cluster to database, as a poll: asks the scheduler for the state of every attempt that may still change, reads what their jobs
- * wrote, and commits both together.
+ * wrote, and commits both together. Pushes go on while the scheduler is asked: a verdict on a state that is no longer so is not applied.
  */
 import type { Logger } from 'pino';
 import type { Cluster, Observation, Stranger } from '../cluster/executor.ts';
+import type { Transport } from '../cluster/transport.ts';
 import type { Database } from '../db/database.ts';
-import { readSettlingAttempts, type TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
+import { readNewestAttempts, readSettlingAttempts, type TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
 import { withdrawResults } from '../db/write/harvest.ts';
 import { transact } from '../db/transaction.ts';
 import { confirmEnd, decideAttemptChange, type AttemptChange } from '../domain/attempt-change.ts';
 import { isTerminalAttemptState } from '../domain/states.ts';
 import { commitFindings } from './findings.ts';
-import { gatherHarvest, type Harvest } from './harvest.ts';
+import { gatherHarvest, type Harvest, type HarvestTarget } from './harvest.ts';
 import { keyOf, resolveOpenBatches } from './open-batches.ts';
 import { followRequeues } from './requeues.ts';
+import type { Turns } from './turns.ts';
 
 /** For how long the files of an ended job are looked at again: a shared file system may show the last lines late. */
 const SETTLE_SECONDS = 30;
@@ -21,6 +23,8 @@ const SETTLE_SECONDS = 30;
 const CONFIRM_SECONDS = 120;
 /** How often the queue of a cluster on which nothing is tracked is looked at, for what goes there by a token of ours. */
 const IDLE_LOOK_SECONDS = 30;
+/** Jobs whose files are read and committed in one turn while changes are pushed, which wait for it. */
+const JOBS_PER_TURN = 50;
 
 /** What this process remembers from round to round. A process that takes over starts without, and asks once more. */
 export interface RoundMemory {
@@ -39,9 +43,13 @@ export function newRoundMemory(): RoundMemory {
 export interface ObserveDependencies {
   database: Database;
   cluster: Cluster;
+  /** By what the files of jobs are read. */
+  files: Pick<Transport, 'list' | 'read'>;
   /** Tokens whose submission is still under way in this process. */
   inFlight: ReadonlySet<string>;
   memory: RoundMemory;
+  /** Nobody else reads the files of the same jobs meanwhile. */
+  turns: Turns;
   logger: Logger;
   now: () => Date;
 }
@@ -62,46 +70,96 @@ export interface Observed {
 
 /** One round over the attempts that may still change. */
 export async function observeCluster(dependencies: ObserveDependencies, active: TrackedAttemptRow[], scope: HarvestScope): Promise<Observed> {
-  const { database, cluster, inFlight, memory, now } = dependencies;
+  const { database, cluster, inFlight, memory, turns } = dependencies;
   const tracked = active.filter((row) => !inFlight.has(row.token));
   const trackedJobIds = new Set(tracked.map(idOf));
   const settling = (await readSettlingAttempts(database, cluster.settings.name)).filter((row) => !trackedJobIds.has(row.jobId));
   const { observations, strangers } = await observe(dependencies, tracked, settling);
   if (tracked.length === 0 && settling.length === 0) return { newsCount: 0, ended: [], ending: [], strangers };
   const resolved = await resolveOpenBatches({ ...dependencies, lastSeen: memory.lastSeen }, tracked, observations);
-  const { followed, ended: settled } = await followEnded(dependencies, settling, observations);
-  const known = [...await followRequeues(dependencies, resolved, observations), ...followed];
+  const { known, settled } = await turns.take(() => followAll(dependencies, resolved, settling, observations));
+  const targets = targetsOf(dependencies, { known, settled, observations }, scope);
+  const targetIds = new Set(targets.map(idOf));
+  const others = known.filter((row) => !targetIds.has(row.jobId));
+  const found = new Findings();
+  await found.add(dependencies, others, [], observations);
+  const atOnce = scope === 'all' ? targets.length : JOBS_PER_TURN;
+  for (let start = 0; start < targets.length; start += atOnce) {
+    await turns.take(() => found.add(dependencies, [], targets.slice(start, start + atOnce), observations));
+  }
+  const isEnding = (row: TrackedAttemptRow): boolean => found.decided.has(row.jobId) || row.cancelRequested || observations.get(keyOf(row))?.state === 'COMPLETING';
+  return { newsCount: found.newsCount, ended: [...found.ended], ending: known.filter((row) => row.state !== 'LOST' && isEnding(row) && !found.ended.has(row.jobId)).map(idOf), strangers };
+}
+
+interface Looked {
+  known: TrackedAttemptRow[];
+  settled: TrackedAttemptRow[];
+  observations: ReadonlyMap<string, Observation>;
+}
+
+function tellsEnd(seen: Observation | undefined, row: TrackedAttemptRow): boolean {
+  return seen !== undefined && isTerminalAttemptState(seen.state) && seen.earlierRuns.length <= row.restart;
+}
+
+/** Whose files to read. */
+function targetsOf({ memory: { confirmed }, now }: ObserveDependencies, { known, settled, observations }: Looked, scope: HarvestScope): HarvestTarget[] {
+  const isNewlyTold = (row: TrackedAttemptRow): boolean => tellsEnd(observations.get(keyOf(row)), row);
   const isSettled = (row: TrackedAttemptRow): boolean => {
     const seconds = (now().getTime() - (row.jobFinishedAt?.getTime() ?? 0)) / 1000;
-    return seconds > SETTLE_SECONDS && (row.slurmJobId === null || memory.confirmed.has(runOf(row)) || seconds > CONFIRM_SECONDS);
+    return seconds > SETTLE_SECONDS && (row.slurmJobId === null || confirmed.has(runOf(row)) || isNewlyTold(row) || seconds > CONFIRM_SECONDS);
   };
-  const targets = [
+  return [
     ...known.filter((row) => mayHaveFiles(row, observations.get(keyOf(row))))
       .map((row) => ({ ...row, ended: isTerminalAttemptState(observations.get(keyOf(row))?.state ?? row.state), closing: false, withLogs: true }))
       .filter((row) => scope === 'all' || row.ended || !observations.has(keyOf(row))),
-    ...settled.map((row) => ({ ...row, ended: true, closing: isSettled(row), withLogs: true })),
+    ...settled.map((row) => ({ ...row, ended: true, closing: isSettled(row), withLogs: true }))
+      .filter((row) => scope === 'all' || row.closing || isNewlyTold(row)),
   ];
-  const harvests = await gatherHarvest({ database, cluster, files: cluster.transport, now: now() }, targets);
-  const verdicts = judge(dependencies, { known, settling: settled, observations, harvests });
-  const targetIds = new Set(targets.map(idOf));
-  const newsCount = await commitFindings({ database, now: now() }, [...targets, ...known.filter((row) => !targetIds.has(row.jobId))], harvests, verdicts);
-  const isDecided = ({ jobId }: TrackedAttemptRow): boolean => isTerminalAttemptState(verdicts.get(jobId)?.state ?? 'RUNNING');
-  const hasEnded = (row: TrackedAttemptRow): boolean => isDecided(row) && harvests.get(row.jobId)?.hasMore !== true;
-  const isEnding = (row: TrackedAttemptRow): boolean => isDecided(row) || row.cancelRequested || observations.get(keyOf(row))?.state === 'COMPLETING';
-  return { newsCount, ended: known.filter(hasEnded).map(idOf), ending: known.filter((row) => isEnding(row) && !hasEnded(row)).map(idOf), strangers };
+}
+
+/** What a round finds and writes down. */
+class Findings {
+  newsCount = 0;
+  /** Jobs of whose end there is evidence. */
+  readonly decided = new Set<string>();
+  /** Those of them of which all is read. */
+  readonly ended = new Set<string>();
+
+  /** @param others attempts whose files are not looked at */
+  async add(
+    { database, cluster, files, memory: { lastSeen, confirmed }, now }: ObserveDependencies, others: TrackedAttemptRow[], targets: HarvestTarget[],
+    observations: ReadonlyMap<string, Observation>,
+  ): Promise<void> {
+    const harvests = await gatherHarvest({ database, cluster, files, now: now() }, targets);
+    const rows = [...others, ...targets];
+    const verdicts = judge(lastSeen, now(), rows, observations, harvests);
+    this.newsCount += await commitFindings({ database, now: now() }, rows, harvests, verdicts);
+    for (const row of rows) if (tellsEnd(observations.get(keyOf(row)), row)) confirmed.add(runOf(row));
+    for (const { jobId, state } of rows) {
+      if (isTerminalAttemptState(state) || !isTerminalAttemptState(verdicts.get(jobId)?.state ?? 'RUNNING')) continue;
+      this.decided.add(jobId);
+      if (harvests.get(jobId)?.hasMore !== true) this.ended.add(jobId);
+    }
+  }
 }
 
 const idOf = ({ jobId }: TrackedAttemptRow): string => jobId;
 const runOf = ({ jobId, attemptNumber }: TrackedAttemptRow): string => `${jobId} ${attemptNumber}`;
 
-/** A job that its exit record ended may have been put back into the queue before it was over for the scheduler, too: its node failed. */
-async function followEnded(
-  { database, logger }: ObserveDependencies, settling: TrackedAttemptRow[], observations: ReadonlyMap<string, Observation>,
-): Promise<{ followed: TrackedAttemptRow[]; ended: TrackedAttemptRow[] }> {
-  const rows = await followRequeues({ database, logger }, settling, observations);
-  const followed = rows.filter((row, index) => row !== settling[index]);
-  if (followed.length > 0) await transact(database, (transaction) => withdrawResults(transaction, followed.map(idOf)));
-  return { followed, ended: rows.filter((row, index) => row === settling[index]) };
+/** Requeued jobs with their newest runs: also those that their exit record ended before they were over for the scheduler, because their node failed. */
+async function followAll(
+  { database, cluster, logger }: ObserveDependencies, tracked: TrackedAttemptRow[], settling: TrackedAttemptRow[], observations: ReadonlyMap<string, Observation>,
+): Promise<{ known: TrackedAttemptRow[]; settled: TrackedAttemptRow[] }> {
+  const isRequeued = (row: TrackedAttemptRow): boolean => (observations.get(keyOf(row))?.earlierRuns.length ?? 0) > row.restart;
+  const requeued = [...tracked, ...settling].filter(isRequeued);
+  if (requeued.length === 0) return { known: tracked, settled: settling };
+  // As they are now: a push may have moved them while the scheduler was asked.
+  const newest = await readNewestAttempts(database, cluster.settings.name, requeued.map(idOf));
+  const followed = await followRequeues({ database, logger }, newest, observations);
+  const again = followed.filter((row, index) => row !== newest[index] && isTerminalAttemptState(newest[index]!.state));
+  if (again.length > 0) await transact(database, (transaction) => withdrawResults(transaction, again.map(idOf)));
+  const isLeft = (row: TrackedAttemptRow): boolean => !isRequeued(row);
+  return { known: [...tracked.filter(isLeft), ...followed.filter((row) => !isTerminalAttemptState(row.state))], settled: settling.filter(isLeft) };
 }
 
 /** A pending attempt has written nothing yet; one that the scheduler no longer mentions may have ended and left its record. */
@@ -131,33 +189,20 @@ async function observe(
   for (const key of tracing) if (observations.has(key) || !lastSeen.has(key) || report.isIncomplete === true) lastSeen.set(key, time);
   const present = new Set([...tracked, ...settling].map(runOf));
   for (const run of confirmed) if (!present.has(run)) confirmed.delete(run);
-  for (const row of [...tracked, ...unconfirmed]) {
-    const seen = observations.get(keyOf(row));
-    if (seen !== undefined && isTerminalAttemptState(seen.state) && seen.earlierRuns.length <= row.restart) confirmed.add(runOf(row));
-  }
   return { observations, strangers: report.strangers };
 }
 
-interface Evidence {
-  known: TrackedAttemptRow[];
-  settling: TrackedAttemptRow[];
-  observations: ReadonlyMap<string, Observation>;
-  harvests: ReadonlyMap<string, Harvest>;
-}
-
 /** What the evidence of a round changes, by job. */
-function judge({ memory: { lastSeen }, now }: ObserveDependencies, { known, settling, observations, harvests }: Evidence): Map<string, AttemptChange> {
+function judge(
+  lastSeen: ReadonlyMap<string, number>, now: Date, rows: TrackedAttemptRow[], observations: ReadonlyMap<string, Observation>, harvests: ReadonlyMap<string, Harvest>,
+): Map<string, AttemptChange> {
   const verdicts = new Map<string, AttemptChange>();
-  const time = now().getTime();
-  for (const row of known) {
-    const harvest = harvests.get(row.jobId);
-    const absentSeconds = (time - (lastSeen.get(keyOf(row)) ?? time)) / 1000;
-    const change = decideAttemptChange(row, observations.get(keyOf(row)) ?? null, harvest?.exitRecord ?? null, absentSeconds, harvest?.start ?? null);
-    if (change !== null) verdicts.set(row.jobId, change);
-  }
-  for (const row of settling) {
-    const seen = observations.get(keyOf(row));
-    const change = seen === undefined ? null : confirmEnd(row, seen, harvests.get(row.jobId)?.exitRecord ?? null);
+  for (const row of rows) {
+    const seen = observations.get(keyOf(row)) ?? null;
+    const { exitRecord = null, start = null } = harvests.get(row.jobId) ?? {};
+    const absentSeconds = (now.getTime() - (lastSeen.get(keyOf(row)) ?? now.getTime())) / 1000;
+    const hasEnded = row.state !== 'LOST' && isTerminalAttemptState(row.state);
+    const change = hasEnded ? seen && confirmEnd(row, seen, exitRecord) : decideAttemptChange(row, seen, exitRecord, absentSeconds, start);
     if (change !== null) verdicts.set(row.jobId, change);
   }
   return verdicts;

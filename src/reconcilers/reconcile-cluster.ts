@@ -54,11 +54,7 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
       nextDueMs = await untilNextDue(database, settings.name);
     },
   });
-  const follow = startLoop({
-    name: `follow ${settings.name}`, logger,
-    periodMs: () => rounds.untilNextMs(),
-    run: () => inContact(database, cluster, contact, () => rounds.run()),
-  });
+  const { follow, push } = startLanes(rounds, settings.name, logger, (run) => inContact(database, cluster, contact, run));
   const retry = startLoop({
     name: `retry ${settings.name}`, logger,
     periodMs: () => RETRY_PERIOD_MS,
@@ -66,16 +62,16 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
   });
   const promptRounds = (): void => {
     rounds.prompt();
-    follow.wake();
+    for (const loop of [push, follow]) loop.wake();
   };
   watch?.onChange((changes) => {
     rounds.noteChanges(changes);
-    follow.wake();
+    push.wake();
   });
   const showWatch = showWatchOf(database, cluster, watch, logger, (state) => {
     promptRounds();
     // What is watched live can be reached.
-    if (state === 'LIVE') for (const loop of [describe, follow]) loop.retry();
+    if (state === 'LIVE') for (const loop of [describe, follow, push]) loop.retry();
   });
 
   return {
@@ -86,10 +82,30 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
     },
     async stop() {
       isStopping = true;
-      await Promise.all([describe.stop(), dispatch.stop(), follow.stop(), retry.stop(), watch?.close()]);
+      await Promise.all([describe.stop(), dispatch.stop(), follow.stop(), push.stop(), retry.stop(), watch?.close()]);
       await showWatch({ state: 'POLLING', reason: 'the server that looked after it has stopped' });
     },
   };
+}
+
+/** The lanes of the rounds, each of which may leave the other one something to do. */
+function startLanes(rounds: ClusterRounds, name: string, logger: Logger, inContactRun: (run: () => Promise<void>) => Promise<void>): { follow: Loop; push: Loop } {
+  const follow: Loop = startLoop({
+    name: `follow ${name}`, logger,
+    periodMs: () => rounds.untilNextMs(),
+    run: () => inContactRun(async () => {
+      await rounds.run();
+      push.wake();
+    }),
+  });
+  const push: Loop = startLoop({
+    name: `push ${name}`, logger,
+    periodMs: () => rounds.untilPushMs(),
+    run: () => inContactRun(async () => {
+      if (await rounds.push()) follow.wake();
+    }),
+  });
+  return { follow, push };
 }
 
 /** Writes down how the cluster is watched, now and whenever that changes; answers the function that writes down a last word. */

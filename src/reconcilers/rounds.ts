@@ -1,10 +1,12 @@
 /**
  * What to do about the jobs that a cluster has, and when. While changes are pushed, the files of a changed job are read at once, and the
  * scheduler is asked seldom: as a backstop, and when only it can tell how a job ended. Without the push everything is polled, fast
- * while things change and slower when idle. One round at a time: whoever runs this must not run it twice at once.
+ * while things change and slower when idle. Two lanes, so that no push waits for the scheduler's answer: `push` and `run`. Whoever runs a
+ * lane must not run it twice at once.
  */
 import type { Logger } from 'pino';
 import type { Cluster } from '../cluster/executor.ts';
+import type { Transport } from '../cluster/transport.ts';
 import type { JobChange, Watch } from '../cluster/watch/open-watch.ts';
 import type { ChangeKind } from '../cluster/watch/program.ts';
 import type { Database } from '../db/database.ts';
@@ -12,6 +14,7 @@ import { readTrackedAttempts, type TrackedAttemptRow } from '../db/read/tracked-
 import { LookPace } from './look-pace.ts';
 import { newRoundMemory, observeCluster, type HarvestScope, type Observed } from './observe.ts';
 import { observeChanged } from './observe-changed.ts';
+import { Turns } from './turns.ts';
 import { carryOutWishes } from './wishes.ts';
 
 /** By how much the time between two polls grows while nothing changes. */
@@ -29,8 +32,10 @@ const TOUR_STEP_JOBS = 20;
 const EFFECT_MS = 1_000;
 /** How soon SLURM is asked again about jobs of whose end it has not told yet, as far as its pace allows. */
 const ASK_AGAIN_MS = 3_000;
-/** Between two rounds over changed files; longer when a round takes long, so that they take half of the time at the most. */
-const PUSH_GAP_MS = 100;
+/** Between two rounds over changed files; longer when a round takes long, so that they take two thirds of the time at the most. */
+const PUSH_GAP_MS = 50;
+/** How long a lane that has nothing to do sleeps unless it is woken. */
+const IDLE_MS = 60_000;
 
 export interface RoundsDependencies {
   database: Database;
@@ -48,12 +53,15 @@ export class ClusterRounds {
   readonly #memory = newRoundMemory();
   readonly #pace = new LookPace();
   readonly #cancelledAt = new Map<string, number>();
+  readonly #turns = new Turns();
   #jobIdOf = new Map<string, string>();
   #changes = new Map<string, Set<ChangeKind>>();
   /** Jobs of whose end SLURM is to tell. */
   readonly #ending = new Set<string>();
   #pollSeconds: number;
   #isRefreshDue = true;
+  /** Of whom something may be wished that the cluster has not been told. */
+  #wishing: TrackedAttemptRow[] | null = null;
   #lookWantedAt: number | null = null;
   #lastLookAt = -Infinity;
   #nextPushAt = 0;
@@ -87,17 +95,33 @@ export class ClusterRounds {
     if (!this.#isLive()) this.#lastLookAt = -Infinity;
   }
 
-  /** Milliseconds until there is something to do. */
-  untilNextMs(): number {
-    const pushAt = this.#changes.size > 0 ? this.#nextPushAt : Infinity;
-    const stepAt = !this.#isLive() ? Infinity : this.#tour.length > 0 ? this.#nextStepAt : this.#nextTourAt;
-    return this.#isRefreshDue && this.#isLive() ? 0 : Math.max(0, Math.min(pushAt, stepAt, this.#lookDueAt()) - Date.now());
+  /** Milliseconds until there is something to push. */
+  untilPushMs(): number {
+    if (!this.#isLive()) return IDLE_MS;
+    if (this.#isRefreshDue) return 0;
+    return this.#changes.size === 0 ? IDLE_MS : Math.max(0, this.#nextPushAt - Date.now());
   }
 
-  /** Does what is due. */
+  /** Milliseconds until the scheduler or the files of all jobs are to be looked at, or somebody's wish is to be carried out. */
+  untilNextMs(): number {
+    const stepAt = !this.#isLive() ? Infinity : this.#tour.length > 0 ? this.#nextStepAt : this.#nextTourAt;
+    return this.#wishing !== null ? 0 : Math.max(0, Math.min(stepAt, this.#lookDueAt(), Date.now() + IDLE_MS) - Date.now());
+  }
+
+  /** Looks at what the watch said has changed. Answers whether there was any: the other lane may then have something to do sooner. */
+  async push(): Promise<boolean> {
+    const isRefreshDue = this.#isRefreshDue && this.#isLive();
+    if (isRefreshDue) this.#wishing = await this.#refresh();
+    const isPushDue = this.#changes.size > 0 && this.#isLive() && Date.now() >= this.#nextPushAt;
+    if (isPushDue) await this.#push();
+    return isRefreshDue || isPushDue;
+  }
+
+  /** Does what else is due. There may then be something to push. */
   async run(): Promise<void> {
-    if (this.#isRefreshDue && this.#isLive()) await this.#refresh();
-    if (this.#changes.size > 0 && this.#isLive() && Date.now() >= this.#nextPushAt) await this.#push();
+    const wishing = this.#wishing;
+    this.#wishing = null;
+    if (wishing !== null) await this.#carryOut(wishing);
     if (Date.now() >= this.#lookDueAt()) await this.#look();
     else if (this.#isLive()) await this.#goOnTour();
   }
@@ -119,11 +143,10 @@ export class ClusterRounds {
   }
 
   async #refresh(): Promise<TrackedAttemptRow[]> {
-    const { database, cluster, watch, logger, now } = this.#dependencies;
+    const { database, cluster, watch } = this.#dependencies;
     this.#isRefreshDue = false;
     try {
       const tracked = await readTrackedAttempts(database, cluster.settings.name);
-      if (await carryOutWishes({ database, cluster, cancelledAt: this.#cancelledAt, logger, now }, tracked)) this.#wantLook(EFFECT_MS);
       // Without an id on the cluster a start cannot be told from that of a second submission: such wait for their id.
       const watched = tracked.filter((row) => row.slurmJobId !== null && row.state !== 'SUBMITTING');
       this.#jobIdOf = new Map(watched.map((row) => [row.jobDirectory, row.jobId]));
@@ -135,10 +158,20 @@ export class ClusterRounds {
     }
   }
 
+  async #carryOut(tracked: TrackedAttemptRow[]): Promise<void> {
+    const { database, cluster, logger, now } = this.#dependencies;
+    if (await carryOutWishes({ database, cluster, cancelledAt: this.#cancelledAt, logger, now }, tracked)) this.#wantLook(EFFECT_MS);
+  }
+
   async #push(): Promise<void> {
     const changes = this.#changes;
     this.#changes = new Map();
-    await this.#readFiles(changes, false);
+    const begunAt = Date.now();
+    try {
+      await this.#readFiles(changes, false);
+    } finally {
+      this.#nextPushAt = Date.now() + Math.max(PUSH_GAP_MS, (Date.now() - begunAt) / 2);
+    }
   }
 
   async #goOnTour(): Promise<void> {
@@ -154,19 +187,21 @@ export class ClusterRounds {
   }
 
   async #readFiles(changes: Map<string, Set<ChangeKind>>, withAllLogs: boolean): Promise<void> {
-    const { database, cluster, watch, now } = this.#dependencies;
-    const begunAt = Date.now();
+    const { database, cluster, now } = this.#dependencies;
     try {
-      const { unfinished, ending } = await observeChanged({ database, cluster, files: watch?.files ?? cluster.transport, now }, changes, { withAllLogs });
+      const { unfinished, ending } = await this.#turns.take(() => observeChanged({ database, cluster, files: this.#files(), now }, changes, { withAllLogs }));
       for (const jobId of unfinished) this.#noteChange(jobId, changes.get(jobId) ?? []);
       for (const jobId of ending) this.#ending.add(jobId);
       if (ending.length > 0) this.#wantLook(EFFECT_MS);
     } catch (error) {
       for (const [jobId, what] of changes) this.#noteChange(jobId, what);
       throw error;
-    } finally {
-      this.#nextPushAt = Date.now() + Math.max(PUSH_GAP_MS, Date.now() - begunAt);
     }
+  }
+
+  #files(): Pick<Transport, 'list' | 'read'> {
+    const { cluster, watch } = this.#dependencies;
+    return watch?.files ?? cluster.transport;
   }
 
   async #look(): Promise<void> {
@@ -176,6 +211,7 @@ export class ClusterRounds {
     this.#lookWantedAt = null;
     try {
       const tracked = await this.#refresh();
+      await this.#carryOut(tracked);
       await this.#observe(tracked, isLive ? 'ended' : 'all');
       // A submission whose answer was lost is not left waiting for the backstop.
       if (tracked.some((row) => row.state === 'SUBMITTING' && !inFlight.has(row.token))) this.#wantLook(0);
@@ -195,7 +231,9 @@ export class ClusterRounds {
     const sacctCount = (): number => commandCounts.get('sacct') ?? 0;
     const sacctBefore = sacctCount();
     try {
-      const observed = await observeCluster({ database, cluster, inFlight, memory: this.#memory, logger, now }, tracked, scope);
+      const observed = await observeCluster({
+        database, cluster, files: scope === 'all' ? cluster.transport : this.#files(), inFlight, memory: this.#memory, turns: this.#turns, logger, now,
+      }, tracked, scope);
       this.#noteEnds(tracked, observed);
       this.#pollSeconds = observed.newsCount > 0 ? settings.pollSecondsMin : Math.min(settings.pollSecondsMax, this.#pollSeconds * IDLE_GROWTH);
     } finally {

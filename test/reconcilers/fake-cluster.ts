@@ -8,6 +8,7 @@ import { openLocalTransport } from '../../src/cluster/transport/local.ts';
 import type { Database } from '../../src/db/database.ts';
 import { readTrackedAttempts } from '../../src/db/read/tracked-attempts.ts';
 import { newRoundMemory, observeCluster, type Observed } from '../../src/reconcilers/observe.ts';
+import { Turns } from '../../src/reconcilers/turns.ts';
 import { clusterSettings } from '../support/actions.ts';
 
 export const silent = pino({ level: 'silent' });
@@ -52,7 +53,8 @@ export async function fakeCluster(name: string): Promise<FakeCluster> {
     override: (methods) => { Object.assign(executor, methods); },
     observe: async (database, atSeconds) => {
       const now = () => new Date(start + atSeconds * 1000);
-      return observeCluster({ database, cluster, inFlight: new Set(), memory, logger: silent, now }, await readTrackedAttempts(database, name), 'all');
+      return observeCluster(
+        { database, cluster, files: transport, inFlight: new Set(), memory, turns: new Turns(), logger: silent, now }, await readTrackedAttempts(database, name), 'all');
     },
     close: async () => {
       await transport.close();

@@ -84,6 +84,18 @@ describe('a job that has ended', () => {
     expect(await resultCount()).toBe(0);
   });
 
+  test('is asked about again when what accounting said could not be written down', async () => {
+    await putFile(exitRecordPath(directory, 1), exitRecord({}));
+    await pushed('exit');
+    fake.says.set(0, { state: 'OUT_OF_MEMORY', exitCode: 0, signal: 125, nodeList: 'n1' });
+    await at.db.pool.query("create function refuse() returns trigger language plpgsql as $$ begin raise exception 'disk full'; end $$");
+    await at.db.pool.query('create trigger refuse before update on attempts for each row execute function refuse()');
+    await expect(polled(1)).rejects.toThrow();
+    await at.db.pool.query('drop trigger refuse on attempts');
+    await polled(2);
+    expect(await attempt()).toMatchObject({ job: 'FAILED', state: 'OUT_OF_MEMORY' });
+  });
+
   test('is looked at for longer while accounting has not told of its end', async () => {
     await putFile(exitRecordPath(directory, 1), exitRecord({}));
     await pushed('exit');

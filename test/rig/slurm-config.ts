@@ -103,7 +103,8 @@ export function slurmConf(shape: ClusterShape, place: ClusterPlace): string {
     'OverTimeLimit=0',
     `FirstJobId=${place.firstJobId}`,
     'MinJobAge=300',
-    'MaxJobCount=20000',
+    // Ended jobs count for MinJobAge: the bench of the poll leaves 10,000 behind.
+    'MaxJobCount=60000',
     `MaxArraySize=${shape.maxArraySize}`,
     `EnforcePartLimits=${shape.enforcePartitionLimits}`,
     `SlurmdTimeout=${NODE_TIMEOUT_SECONDS}`,

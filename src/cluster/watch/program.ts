@@ -36,6 +36,7 @@ LEASE, BEAT = ${LEASE_SECONDS}, ${BEAT_SECONDS}
 LEAST_PAUSE, MOST_PAUSE, CPU_SHARE, TIME_SHARE = 0.2, 5.0, 0.03, 0.25
 DEEP_EVERY, QUIET = 2.0, 2.5
 MOST_ENTRIES, MOST_LINE, JOBS_A_LINE, ROWS_A_LINE = 200, 1 << 20, 500, 400
+stats = 0
 
 
 def say(message):
@@ -45,6 +46,8 @@ def say(message):
 
 
 def stamp(path):
+    global stats
+    stats += 1
     try:
         found = os.stat(path)
     except OSError:
@@ -189,7 +192,7 @@ class Watch(object):
 
     def beat(self):
         used = resource.getrusage(resource.RUSAGE_SELF)
-        say({'beat': {'jobs': len(self.jobs), 'pauseMs': round(self.pause * 1000), 'roundCpuMs': round(self.scan_cpu * 1000, 1),
+        say({'beat': {'jobs': len(self.jobs), 'stats': stats, 'rounds': self.round, 'pauseMs': round(self.pause * 1000), 'roundCpuMs': round(self.scan_cpu * 1000, 1),
                       'cpuSeconds': round(used.ru_utime + used.ru_stime, 2), 'maxRssKiB': used.ru_maxrss}})
 
 
