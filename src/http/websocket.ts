@@ -137,6 +137,9 @@ async function serve(socket: WebSocket, caller: Caller | null, engine: Server<Ex
       if (refuseInexactNumber(socket, data)) return;
       take(data).catch((error: unknown) => {
         if (socket.readyState !== socket.OPEN) return;
+        const known = asDatabaseError(error);
+        // A code after which clients connect again by themselves.
+        if (known?.code === 'DATABASE_UNAVAILABLE') return socket.close(1013, `Try again later: ${known.code}: the database cannot be reached`);
         logger.error({ err: error }, 'a websocket message could not be handled');
         socket.close(CloseCode.InternalServerError, 'Internal server error');
       });

@@ -15,11 +15,11 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-/** Clones the migrated template. */
-export async function testDatabase(): Promise<TestDatabase> {
+/** @param template the migrated one unless said otherwise; `template0` is empty */
+export async function testDatabase(template = TEMPLATE_DATABASE): Promise<TestDatabase> {
   const adminUrl = inject('postgresUrl');
   const name = `test_${randomUUID().replaceAll('-', '')}`;
-  await runAsAdmin(adminUrl, `create database ${name} template ${TEMPLATE_DATABASE}`);
+  await runAsAdmin(adminUrl, `create database ${name} template ${template}`);
   const url = urlOfDatabase(adminUrl, name);
   const connection = await connect(url, { max: 8 });
   return {
