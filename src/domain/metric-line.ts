@@ -1,14 +1,13 @@
 /** Lines of `metrics.jsonl`: one JSON object each, numbers flat or nested. A bad line loses only itself, with a reason. */
-import { isJsonObject, textProblem } from './config-values.ts';
+import { isJsonObject } from './config-values.ts';
 import type { JsonObject } from './job-spec.ts';
 import { parseMetricTime } from './metric-time.ts';
+import { metricKeyProblem, stepProblem } from './readers/reader.ts';
 
 /** A line is one object of numbers; more is no metric line, and reading must be bounded. */
 export const MAX_METRIC_LINE_BYTES = 1024 * 1024;
 /** Each value is a row. */
 const MAX_METRICS_PER_LINE = 1000;
-/** Keys are part of an index. */
-const MAX_METRIC_KEY_LENGTH = 256;
 const MAX_METRIC_DEPTH = 16;
 /** Keys that say where a line belongs and are no metrics themselves. */
 const ENVELOPE_KEYS = ['step', 'phase'];
@@ -56,8 +55,8 @@ function dropped(reason: string): DroppedLine {
   return { ok: false, reason };
 }
 
-/** JSON, and outside of strings also the tokens NaN, Infinity and -Infinity that Python writes. Undefined if it is neither. */
-function parseLenientJson(line: string): unknown {
+/** JSON, and outside of strings also the tokens NaN, Infinity and -Infinity that Python writes; `toNumber` makes a number of NaN again. Undefined if it is neither. */
+export function parseLenientJson(line: string): unknown {
   try {
     return JSON.parse(line);
   } catch {
@@ -78,20 +77,19 @@ function parseLenientJson(line: string): unknown {
   }
 }
 
+/** A member of what `parseLenientJson` read. */
+export function toNumber(value: unknown): unknown {
+  return value === NAN_MARK ? NaN : value;
+}
+
 /** The step a line names and the key that names it, or the reason why it cannot be one. */
 function statedStep(line: JsonObject): { step: number | null; by: 'step' | 'epoch' | null } | string {
   const { step, epoch } = line;
   if (step !== undefined && step !== null) {
     const problem = stepProblem(step);
-    return problem ?? { step: step as number, by: 'step' };
+    return problem === null ? { step: step as number, by: 'step' } : `has ${problem}`;
   }
   return stepProblem(epoch) === null ? { step: epoch as number, by: 'epoch' } : { step: null, by: null };
-}
-
-function stepProblem(step: unknown): string | null {
-  if (typeof step !== 'number' || !Number.isInteger(step)) return 'has a step that is not a whole number';
-  if (step < 0) return 'has a negative step';
-  return Number.isSafeInteger(step) ? null : `has a step beyond ${Number.MAX_SAFE_INTEGER}, where whole numbers are no longer exact`;
 }
 
 function statedTime(line: JsonObject): Date | null {
@@ -103,30 +101,43 @@ function statedTime(line: JsonObject): Date | null {
 }
 
 function collectValues(line: JsonObject, stepKey: 'step' | 'epoch' | null): Map<string, number> | string {
-  const values = new Map<string, number>();
   const prefix = typeof line.phase === 'string' && line.phase !== '' ? `${line.phase}/` : '';
+  return flattenNumbers(line, {
+    numberOf: toNumber,
+    isLeftOut: (name, value) => isEnvelope(name, value, stepKey),
+    keyOf: (path) => (path === 'epoch' || path.startsWith(prefix) ? path : prefix + path),
+  });
+}
+
+export interface Flattening {
+  /** What stands for a number is made one; anything else stays as it is. */
+  numberOf(value: unknown): unknown;
+  /** Whether a top-level member is no metric. */
+  isLeftOut(name: string, value: unknown): boolean;
+  /** The key of the number at a path of names joined by `/`. */
+  keyOf(path: string): string;
+}
+
+/** The numbers of an object, however nested, by key; or why they cannot be taken. Anything else in it is passed over. */
+export function flattenNumbers(whole: JsonObject, { numberOf, isLeftOut, keyOf }: Flattening): Map<string, number> | string {
+  const values = new Map<string, number>();
   const walk = (object: JsonObject, path: string, depth: number): string | null => {
     if (depth > MAX_METRIC_DEPTH) return `is nested more than ${MAX_METRIC_DEPTH} levels deep`;
-    for (const [name, value] of Object.entries(object)) {
-      if (depth === 1 && isEnvelope(name, value, stepKey)) continue;
-      const key = path + name;
-      const number = value === NAN_MARK ? NaN : value;
-      const problem = isJsonObject(number) ? walk(number, `${key}/`, depth + 1)
-        : typeof number === 'number' ? add(withPhase(key), number) : null;
+    for (const [name, given] of Object.entries(object)) {
+      if (depth === 1 && isLeftOut(name, given)) continue;
+      const value = numberOf(given);
+      const problem = isJsonObject(value) ? walk(value, `${path}${name}/`, depth + 1) : typeof value === 'number' ? add(keyOf(path + name), value) : null;
       if (problem !== null) return problem;
     }
     return null;
   };
-  const withPhase = (key: string): string => (key === 'epoch' || key.startsWith(prefix) ? key : prefix + key);
   const add = (key: string, value: number): string | null => {
-    if (key === '' || key.endsWith('/')) return 'has an empty key';
-    if (key.length > MAX_METRIC_KEY_LENGTH) return `has a key of more than ${MAX_METRIC_KEY_LENGTH} characters`;
-    const problem = textProblem(key);
-    if (problem !== null) return `has a key that ${problem}`;
+    const problem = metricKeyProblem(key);
+    if (problem !== null) return `has ${problem}`;
     values.set(key, value);
     return values.size > MAX_METRICS_PER_LINE ? `has more than ${MAX_METRICS_PER_LINE} numbers` : null;
   };
-  return walk(line, '', 1) ?? values;
+  return walk(whole, '', 1) ?? values;
 }
 
 /** Whether a top-level member says where the line belongs. A `time` that is no point in time is a measurement. */

@@ -16,7 +16,7 @@ import { GoalEnum } from './enums.ts';
 import { ExperimentType, SweepType } from './experiment.type.ts';
 import { PendingReasonType } from './failure.type.ts';
 import { JobFilterInput, JobOrderInput, toJobFilter, toJobOrder } from './filter.input.ts';
-import { JobConnection, JobType, ResultType } from './job.type.ts';
+import { DroppedItemsType, JobConnection, JobType, ResultType } from './job.type.ts';
 import { objectiveOf } from './leaderboard.ts';
 import { clusterOf, type Loaders } from './loaders.ts';
 import { checkedMaxPoints, DEFAULT_POINTS, MAX_POINTS_DESCRIPTION, seriesView } from './metric-series.ts';
@@ -126,6 +126,12 @@ export class JobResolver {
     @Arg('goal', () => GoalEnum, { nullable: true, description: "Which way it is better; the objective's when left out." }) goal: Goal | null,
   ) {
     return bestCheckpointOf(loaders, job, { metric, goal });
+  }
+
+  @Directive('@listSize(assumedSize: 3)')
+  @FieldResolver(() => [DroppedItemsType], { description: 'What could not be read in its files, by reason, the most frequent first.' })
+  dropped(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
+    return loaders.droppedOfJob.load(job.id);
   }
 
   @FieldResolver(() => ResultType, { nullable: true, description: 'What it yielded; null until it has completed and its files were read.' })

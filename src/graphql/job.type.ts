@@ -6,6 +6,18 @@ import { JobStateEnum } from './enums.ts';
 import { RetryRuleType } from './retry-policy.type.ts';
 import { DateTime, JSONValue, Long } from './scalars.ts';
 
+@ObjectType('DroppedItems', { description: 'Things in the files of a job that could not be read, and were left out.' })
+export class DroppedItemsType {
+  @Field(() => String, { description: 'What was left out and why, such as `a line of metrics.csv has a negative step`.' })
+  reason!: string;
+
+  @Field(() => Long, { description: 'How many.' })
+  count!: number;
+
+  @Field(() => DateTime, { description: 'When the last of them was met.' })
+  lastAt!: Date;
+}
+
 @ObjectType('Resources', { description: 'What a job asks of its cluster. Null leaves it to the cluster.' })
 export class ResourcesType {
   @Field(() => Int, { description: 'GPUs on each node.' })
@@ -99,10 +111,10 @@ export class JobType {
   @Field(() => String, { description: 'Name of the token that submitted it.' })
   submittedBy!: string;
 
-  @Field(() => Int, { description: 'Lines of its metrics and events files that could not be read, and were left out.' })
+  @Field(() => Int, { description: 'What its files hold that could not be read and was left out: lines, records, values.' })
   droppedLineCount!: number;
 
-  @Field(() => String, { nullable: true, description: 'Why the last such line could not be read.' })
+  @Field(() => String, { nullable: true, description: 'Why the last such thing could not be read; `dropped` has them all.' })
   lastDroppedLineReason!: string | null;
 
   @Field(() => DateTime, { description: 'When it was submitted to us.' })

@@ -2,6 +2,7 @@
 import DataLoader from 'dataloader';
 import type { Database } from '../db/database.ts';
 import * as attempts from '../db/read/attempts.ts';
+import { droppedOfJobs } from '../db/read/dropped-items.ts';
 import { jobIdsOfBatches, jobsById, retriesOfJobs } from '../db/read/jobs.ts';
 import { scriptsOfBatches, submittersOfBatches } from '../db/read/batches.ts';
 import * as checkpoints from '../db/read/checkpoints.ts';
@@ -52,6 +53,7 @@ export function createLoaders(database: Database, configured: ReadonlyMap<string
       metrics.metricsAtSteps(database, places, keys)),
     takePoints: pointBudget(),
     resultOfJob: byId(resultsOfJobs),
+    droppedOfJob: byId(droppedOfJobs),
     scriptOfBatch: byId(scriptsOfBatches),
     submittersOfBatch: byId(submittersOfBatches),
     jobIdsOfBatch: byId(jobIdsOfBatches),

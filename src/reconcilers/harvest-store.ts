@@ -3,8 +3,9 @@ import type { Transaction } from '../db/database.ts';
 import type { TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
 import { storeAttemptTexts } from '../db/write/attempts.ts';
 import { upsertCheckpoints } from '../db/write/checkpoints.ts';
-import { addDroppedLines, markHarvested, saveFileCursors, storeResults, type NewResult } from '../db/write/harvest.ts';
+import { addDropped, markHarvested, saveFileCursors, storeResults, type DroppedOfJob, type NewResult } from '../db/write/harvest.ts';
 import { writePoints } from '../db/write/metrics.ts';
+import { claimKeys } from '../db/write/series-readers.ts';
 import type { ArtifactRow } from '../db/tables/index.ts';
 import { scanCheckpoints, type CheckpointChange } from '../domain/checkpoint-scan.ts';
 import { isJsonObject } from '../domain/config-values.ts';
@@ -27,11 +28,12 @@ export interface HarvestedAttempt {
 /** Stores all of it; answers the events to append. */
 export async function storeHarvest(transaction: Transaction, harvested: HarvestedAttempt[], now: Date): Promise<NewEvent[]> {
   const events: NewEvent[] = [];
-  for (const item of harvested) events.push(...await storePoints(transaction, item), ...noteEvents(item));
+  const dropped: DroppedOfJob[] = [];
+  for (const item of harvested) events.push(...await storePoints(transaction, item, dropped), ...noteEvents(item));
   events.push(...await storeCheckpoints(transaction, harvested, now));
   await storeAttemptTexts(transaction, harvested.flatMap(({ row, harvest: { stdoutTail, stderrTail, errorText } }) => (
     stdoutTail === null && stderrTail === null && errorText === null ? [] : [{ jobId: row.jobId, attemptNumber: row.attemptNumber, stdoutTail, stderrTail, errorText }])));
-  await addDroppedLines(transaction, harvested.flatMap(({ row, harvest }) => droppedLines(row.jobId, harvest)));
+  await addDropped(transaction, merged([...dropped, ...harvested.flatMap(droppedOf)]));
   await saveFileCursors(transaction, harvested.flatMap(({ harvest }) => harvest.cursors));
   await storeResults(transaction, harvested.filter(({ state }) => state === 'COMPLETED').map(resultOf));
   await markHarvested(transaction, harvested.filter(({ closing }) => closing).map(({ row }) => row.jobId));
@@ -45,20 +47,35 @@ export function hasNews({ row, harvest, state, closing }: HarvestedAttempt, now:
 
 const about = (row: TrackedAttemptRow) => ({ experimentId: row.experimentId, sweepId: row.sweepId, jobId: row.jobId, attemptNumber: row.attemptNumber });
 
-async function storePoints(transaction: Transaction, { row, harvest }: HarvestedAttempt): Promise<NewEvent[]> {
-  if (harvest.metrics === null || harvest.metrics.series.length === 0) return [];
-  const { series } = await writePoints(transaction, row.jobId, row.attemptNumber, harvest.metrics.series);
+async function storePoints(transaction: Transaction, { row, harvest }: HarvestedAttempt, dropped: DroppedOfJob[]): Promise<NewEvent[]> {
+  const byReader = (harvest.metrics?.byReader ?? []).filter(({ series }) => series.length > 0);
+  if (byReader.length === 0) return [];
+  const claims = byReader.map(({ reader, series }) => ({ reader, keys: [...new Set(series.map(({ key }) => key))] }));
+  const { granted, refusedCount } = await claimKeys(transaction, row.jobId, claims);
+  if (refusedCount > 0) dropped.push({ jobId: row.jobId, reason: 'a metric beyond the most that a job may have', count: refusedCount });
+  const counted = byReader.flatMap(({ series }, index) => series.filter(({ key }) => granted[index]?.has(key)));
+  const { series } = await writePoints(transaction, row.jobId, row.attemptNumber, counted);
   return series.length === 0 ? [] : [{ ...about(row), kind: 'METRICS_APPENDED', payload: { series } }];
 }
 
 function noteEvents({ row, harvest }: HarvestedAttempt): NewEvent[] {
-  return (harvest.notes?.notes ?? []).map((note) => ({ ...about(row), kind: 'NOTE', payload: { note } }));
+  return (harvest.notes?.items ?? []).map((note) => ({ ...about(row), kind: 'NOTE', payload: { note } }));
 }
 
-function droppedLines(jobId: string, { metrics, notes }: Harvest): { jobId: string; count: number; lastReason: string }[] {
-  const count = (metrics?.droppedCount ?? 0) + (notes?.droppedCount ?? 0);
-  const lastReason = metrics?.lastDroppedReason ?? notes?.lastDroppedReason;
-  return count === 0 || !lastReason ? [] : [{ jobId, count, lastReason }];
+function droppedOf({ row: { jobId }, harvest: { metrics, notes } }: HarvestedAttempt): DroppedOfJob[] {
+  return [...metrics?.dropped ?? [], ...notes?.dropped ?? []].map((dropped) => ({ jobId, ...dropped }));
+}
+
+/** Each reason of each job once. */
+function merged(dropped: DroppedOfJob[]): DroppedOfJob[] {
+  const byReason = new Map<string, DroppedOfJob>();
+  for (const item of dropped) {
+    const key = `${item.jobId} ${item.reason}`;
+    const known = byReason.get(key);
+    if (known === undefined) byReason.set(key, { ...item });
+    else known.count += item.count;
+  }
+  return [...byReason.values()];
 }
 
 function checkpointChanges(row: TrackedAttemptRow, harvest: Harvest, state: AttemptState, now: Date): CheckpointChange[] {

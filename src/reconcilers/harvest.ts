@@ -6,14 +6,17 @@ import { readHarvestState, type CheckpointRow, type HarvestState } from '../db/r
 import type { TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
 import type { FileCursor } from '../db/write/harvest.ts';
 import { parseExitRecord, type ExitRecord, type StartRecord } from '../domain/attempt-change.ts';
+import type { JsonObject } from '../domain/job-spec.ts';
 import { LOG_TAIL_BYTES, planLines, planTail, SMALL_FILE_BYTES, type PlannedRead } from '../domain/harvest-plan.ts';
-import { batchDirectory, errorPath, eventsPath, exitRecordPath, metricsPath, ownerPath, resultPath } from '../domain/layout.ts';
+import { batchDirectory, errorPath, EVENTS_FILE, eventsPath, exitRecordPath, ownerPath, resultPath } from '../domain/layout.ts';
+import type { ReadOptions } from '../domain/readers/reader.ts';
 import { listDirectories } from './harvest-list.ts';
-import { readMetricLines, readNoteLines, type LinesRead } from './harvest-lines.ts';
+import { parseNote, readItemLines, type LinesRead } from './harvest-lines.ts';
+import { planStreams, readStreams, type HarvestedMetrics, type PlannedStream } from './harvest-metrics.ts';
 import { readStart } from './harvest-start.ts';
 
-/** Deep enough for the files of a checkpoint directory; what lies deeper is not counted into its size. */
-const LIST_DEPTH = 4;
+/** Deep enough for the metrics of MLflow and the files of a checkpoint directory; what lies deeper is not counted into its size. */
+const LIST_DEPTH = 6;
 /** Bounds the answer to the listings of a round: some 30 MB of text. */
 const LIST_MAX_ENTRIES = 200_000;
 /** Bytes of growing files taken in during one round; what does not fit waits for the next. */
@@ -33,8 +36,8 @@ export interface Harvest {
   exitRecord: ExitRecord | null;
   /** That the job's script has begun to run; looked for only while the attempt still waits. */
   start: StartRecord | null;
-  metrics: LinesRead | null;
-  notes: LinesRead | null;
+  metrics: HarvestedMetrics | null;
+  notes: LinesRead<JsonObject> | null;
   cursors: FileCursor[];
   stdoutTail: string | null;
   stderrTail: string | null;
@@ -50,7 +53,7 @@ export interface Harvest {
   hasMore: boolean;
 }
 
-type Role = 'metrics' | 'notes' | 'stdout' | 'stderr' | 'error' | 'exit' | 'result' | 'owner';
+type Role = 'notes' | 'stdout' | 'stderr' | 'error' | 'exit' | 'result' | 'owner';
 interface Reading extends PlannedRead {
   jobId: string;
   role: Role;
@@ -72,9 +75,10 @@ export async function gatherHarvest(
   for (const { token, withLogs } of targets) if (withLogs) directories.add(batchDirectory(cluster.settings.rootDirectory, token));
   const { entries, truncated } = await listDirectories(machine, [...directories], { maxDepth: LIST_DEPTH, maxEntries: LIST_MAX_ENTRIES });
   const files = new Map(entries.filter((entry) => entry.kind === 'file').map((entry) => [entry.path, entry]));
-  const { readings, postponed } = planReadings(targets, files, state);
-  const contents = await machine.read(readings.map(({ path, offsetBytes, maxBytes }) => ({ path, offsetBytes, maxBytes })));
   const byJob = entriesByJob(targets, entries);
+  const { readings, streams, postponed } = planReadings(targets, files, byJob, state);
+  const wanted = [...readings, ...streams.flatMap(({ jobDirectory, plan }) => plan.wanted.map((each) => ({ ...each, path: `${jobDirectory}/${each.path}` })))];
+  const contents = await machine.read(wanted.map(({ path, offsetBytes, maxBytes }) => ({ path, offsetBytes, maxBytes })));
   const harvests = new Map(targets.map(({ jobId, jobDirectory }) => [jobId, emptyHarvest({
     entries: byJob.get(jobId) ?? [], truncated: truncated.has(jobDirectory), knownCheckpoints: state.checkpoints.get(jobId) ?? [], hasMore: postponed.has(jobId),
   })]));
@@ -83,6 +87,7 @@ export async function gatherHarvest(
     const content = contents[index];
     if (content) takeIn(harvests.get(reading.jobId)!, reading, content, { now, atEnd: closing.has(reading.jobId) && !reading.hasMore });
   }
+  takeInMetrics(streams, contents.slice(readings.length), harvests, (jobId) => ({ now, atEnd: closing.has(jobId) }));
   takeInStarts(targets, readings, contents, files, harvests);
   return harvests;
 }
@@ -93,33 +98,63 @@ function emptyHarvest(found: Pick<Harvest, 'entries' | 'truncated' | 'knownCheck
   };
 }
 
-function planReadings(targets: HarvestTarget[], files: Map<string, FileEntry>, state: HarvestState): { readings: Reading[]; postponed: Set<string> } {
-  const readings: Reading[] = [];
-  const postponed = new Set<string>();
+interface PlannedRound {
+  readings: Reading[];
+  streams: PlannedStream[];
+  /** Jobs of which not everything is read in this round. */
+  postponed: Set<string>;
+}
+
+function planReadings(targets: HarvestTarget[], files: Map<string, FileEntry>, byJob: Map<string, FileEntry[]>, state: HarvestState): PlannedRound {
+  const round: PlannedRound = { readings: [], streams: [], postponed: new Set() };
   let budget = ROUND_BUDGET_BYTES;
+  const fits = (jobId: string, bytes: number): boolean => {
+    const isIn = bytes <= budget;
+    if (isIn) budget -= bytes;
+    else round.postponed.add(jobId);
+    return isIn;
+  };
   for (const target of targets) {
     for (const [role, path] of pathsOf(target)) {
       const file = path === null ? undefined : files.get(path);
       if (file === undefined) continue;
       const cursor = state.cursors.get(target.jobId)?.get(file.path);
-      const planned = role === 'metrics' || role === 'notes' ? planLines(file, cursor) : planTail(file, cursor, tailBytes(role));
-      if (planned === null) continue;
-      if (budget < planned.maxBytes) {
-        postponed.add(target.jobId);
-        continue;
-      }
-      budget -= planned.maxBytes;
-      if (planned.hasMore) postponed.add(target.jobId);
-      readings.push({ ...planned, jobId: target.jobId, role });
+      const planned = role === 'notes' ? planLines(file, cursor) : planTail(file, cursor, tailBytes(role));
+      if (planned === null || !fits(target.jobId, planned.maxBytes)) continue;
+      if (planned.hasMore) round.postponed.add(target.jobId);
+      round.readings.push({ ...planned, jobId: target.jobId, role });
     }
+    const { streams, hasMore } = planStreams(target, byJob.get(target.jobId) ?? [], state.cursors.get(target.jobId));
+    for (const stream of streams) if (fits(target.jobId, stream.plan.wanted.reduce((sum, each) => sum + each.maxBytes, 0))) round.streams.push(stream);
+    if (hasMore) round.postponed.add(target.jobId);
   }
-  return { readings, postponed };
+  return round;
+}
+
+function takeInMetrics(
+  streams: PlannedStream[], contents: (Buffer | null)[], harvests: Map<string, Harvest>, optionsOf: (jobId: string) => ReadOptions,
+): void {
+  const byJob = new Map<string, { stream: PlannedStream; contents: (Buffer | null)[] }[]>();
+  let next = 0;
+  for (const stream of streams) {
+    const end = next + stream.plan.wanted.length;
+    const ofJob = byJob.get(stream.jobId) ?? [];
+    ofJob.push({ stream, contents: contents.slice(next, end) });
+    byJob.set(stream.jobId, ofJob);
+    next = end;
+  }
+  for (const [jobId, ofJob] of byJob) {
+    const harvest = harvests.get(jobId)!;
+    harvest.metrics = readStreams(ofJob, optionsOf(jobId));
+    harvest.cursors.push(...harvest.metrics.cursors);
+    if (harvest.metrics.hasMore) harvest.hasMore = true;
+  }
 }
 
 function pathsOf(target: HarvestTarget): [Role, string | null][] {
   const { jobDirectory, attemptNumber } = target;
   const always: [Role, string | null][] = [
-    ['metrics', metricsPath(jobDirectory)], ['notes', eventsPath(jobDirectory)], ['stdout', target.stdoutPath], ['stderr', target.stderrPath],
+    ['notes', eventsPath(jobDirectory)], ['stdout', target.stdoutPath], ['stderr', target.stderrPath],
     ['exit', exitRecordPath(jobDirectory, attemptNumber)],
     ...(target.state === 'PENDING' || target.state === 'CONFIGURING' ? [['owner', ownerPath(jobDirectory, attemptNumber)] as [Role, string]] : []),
   ];
@@ -131,14 +166,11 @@ function tailBytes(role: Role): number {
   return role === 'exit' || role === 'result' ? SMALL_FILE_BYTES : LOG_TAIL_BYTES;
 }
 
-function takeIn(harvest: Harvest, reading: Reading, content: Buffer, options: { now: Date; atEnd: boolean }): void {
+function takeIn(harvest: Harvest, reading: Reading, content: Buffer, options: ReadOptions): void {
   const cursorAt = (position: PlannedRead['from']): void => { harvest.cursors.push({ jobId: reading.jobId, path: reading.path, ...position }); };
   switch (reading.role) {
-    case 'metrics':
-      harvest.metrics = readMetricLines(content, reading.from, options);
-      return cursorAt(harvest.metrics.cursor);
     case 'notes':
-      harvest.notes = readNoteLines(content, reading.from, options);
+      harvest.notes = readItemLines(content, reading.from, options, EVENTS_FILE, parseNote);
       if (harvest.notes.hasMore) harvest.hasMore = true;
       return cursorAt(harvest.notes.cursor);
     case 'stdout':
@@ -170,7 +202,7 @@ function takeInStarts(
     const target = targetOf.get(jobId);
     const harvest = harvests.get(jobId);
     if (role !== 'owner' || target === undefined || harvest === undefined) continue;
-    harvest.start = readStart(target, contents[index]?.toString('utf8') ?? '', files.get(path)?.modifiedAt ?? null, harvest.notes?.notes ?? []);
+    harvest.start = readStart(target, contents[index]?.toString('utf8') ?? '', files.get(path)?.modifiedAt ?? null, harvest.notes?.items ?? []);
   }
 }
 

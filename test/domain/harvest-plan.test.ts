@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { LOG_TAIL_BYTES, planLines, planTail, READ_CHUNK_BYTES } from '../../src/domain/harvest-plan.ts';
 
 const file = (sizeBytes: number, inode = 'i1') => ({ path: '/job/metrics.jsonl', sizeBytes, inode });
-const cursor = (offsetBytes: number) => ({ offsetBytes, inode: 'i1', nextStep: 5, skipping: false });
+const cursor = (offsetBytes: number) => ({ offsetBytes, inode: 'i1', nextStep: 5, skipping: false, memory: null });
 
 describe('what to read of a growing file', () => {
   test('only what is new', () => {

@@ -1,5 +1,7 @@
 import { bigint, boolean, doublePrecision, index, integer, pgTable, primaryKey, smallint, text, uuid } from 'drizzle-orm/pg-core';
-import { moment } from './columns.ts';
+import type { JsonObject } from '../../domain/job-spec.ts';
+import type { ReaderName } from '../../domain/readers/reader.ts';
+import { json, moment } from './columns.ts';
 import { jobs } from './jobs.ts';
 
 /** One metric of one job, with an exact summary of its points (NaN and infinities are counted, not summarised). */
@@ -74,4 +76,25 @@ export const fileCursors = pgTable('file_cursors', {
   nextStep: bigint('next_step', { mode: 'number' }).notNull().default(0),
   /** Whether the offset lies inside an over-long line, whose rest is to be passed over. */
   skipping: boolean('skipping').notNull().default(false),
+  /** What the reader of the file remembers of it. */
+  memory: json<JsonObject>('memory'),
 }, (table) => [primaryKey({ columns: [table.jobId, table.path] })]);
+
+/**
+ * Which kind of file a metric of a job is read from, for those that neither `metrics.jsonl` nor a call of ours brought: the same key in
+ * another kind of file is then the same measurement again, and left out.
+ */
+export const seriesReaders = pgTable('series_readers', {
+  jobId: uuid('job_id').notNull(),
+  key: text('key').notNull(),
+  reader: text('reader').$type<ReaderName>().notNull(),
+}, (table) => [primaryKey({ columns: [table.jobId, table.key] })]);
+
+/** What could not be read in the files of a job, by reason. */
+export const droppedItems = pgTable('dropped_items', {
+  jobId: uuid('job_id').notNull(),
+  /** Names the kind of file, never a single one: few for each job. */
+  reason: text('reason').notNull(),
+  count: bigint('count', { mode: 'number' }).notNull(),
+  lastAt: moment('last_at').notNull(),
+}, (table) => [primaryKey({ columns: [table.jobId, table.reason] })]);

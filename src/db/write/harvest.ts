@@ -1,38 +1,46 @@
 /** What a harvest commits beside points and checkpoints: cursors, dropped lines, results, and that all was read. */
 import { sql } from 'drizzle-orm';
+import type { CursorPosition } from '../../domain/harvest-plan.ts';
 import type { JsonObject } from '../../domain/job-spec.ts';
+import type { Dropped } from '../../domain/readers/reader.ts';
 import type { Transaction } from '../database.ts';
 import type { ArtifactRow } from '../tables/index.ts';
 
-/** How far a file was read; see the table file_cursors. */
-export interface FileCursor {
+/** How far a file, or a group of files that belong together, was read. */
+export interface FileCursor extends CursorPosition {
   jobId: string;
   path: string;
-  offsetBytes: number;
-  inode: string;
-  nextStep: number;
-  skipping: boolean;
 }
 
 export async function saveFileCursors(transaction: Transaction, cursors: FileCursor[]): Promise<void> {
   if (cursors.length === 0) return;
   await transaction.execute(sql`
-    insert into file_cursors (job_id, path, offset_bytes, inode, next_step, skipping)
-    select "jobId", path, "offsetBytes", inode, "nextStep", skipping
+    insert into file_cursors (job_id, path, offset_bytes, inode, next_step, skipping, memory)
+    select "jobId", path, "offsetBytes", inode, "nextStep", skipping, memory
     from jsonb_to_recordset(${JSON.stringify(cursors)}::jsonb)
-      as t("jobId" uuid, path text, "offsetBytes" bigint, inode text, "nextStep" bigint, skipping boolean)
+      as t("jobId" uuid, path text, "offsetBytes" bigint, inode text, "nextStep" bigint, skipping boolean, memory jsonb)
     on conflict (job_id, path) do update
       set offset_bytes = excluded.offset_bytes, inode = excluded.inode, next_step = excluded.next_step,
-          skipping = excluded.skipping`);
+          skipping = excluded.skipping, memory = excluded.memory`);
 }
 
-/** Counts lines that could not be read, and keeps the reason of the last one. */
-export async function addDroppedLines(transaction: Transaction, dropped: { jobId: string; count: number; lastReason: string }[]): Promise<void> {
+/** What was left out of the files of one job. */
+export interface DroppedOfJob extends Dropped {
+  jobId: string;
+}
+
+/** Counts what could not be read, by reason and in all, and keeps the last reason. A job must come with each reason once. */
+export async function addDropped(transaction: Transaction, dropped: DroppedOfJob[]): Promise<void> {
   if (dropped.length === 0) return;
   await transaction.execute(sql`
-    update jobs set dropped_line_count = dropped_line_count + t.count, last_dropped_line_reason = t."lastReason"
-    from jsonb_to_recordset(${JSON.stringify(dropped)}::jsonb) as t("jobId" uuid, count int, "lastReason" text)
-    where jobs.id = t."jobId"`);
+    with dropped as (select * from jsonb_to_recordset(${JSON.stringify(dropped)}::jsonb) as t("jobId" uuid, reason text, count bigint)),
+    counted as (
+      insert into dropped_items (job_id, reason, count, last_at) select "jobId", reason, count, now() from dropped
+      on conflict (job_id, reason) do update set count = dropped_items.count + excluded.count, last_at = excluded.last_at
+    )
+    update jobs set dropped_line_count = dropped_line_count + total.count, last_dropped_line_reason = total.reason
+    from (select "jobId", sum(count) as count, max(reason) as reason from dropped group by "jobId") as total
+    where jobs.id = total."jobId"`);
 }
 
 export interface NewResult {

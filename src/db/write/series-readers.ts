@@ -1,0 +1,62 @@
+/** Which kind of file each metric of a job is read from, so that what two kinds of file tell counts once. */
+import { sql } from 'drizzle-orm';
+import type { ReaderName } from '../../domain/readers/reader.ts';
+import type { Transaction } from '../database.ts';
+
+/** Metrics of one job: a key for every step is a mistake of the code that logs, and each costs a row and a place in every list. */
+const MAX_SERIES_PER_JOB = 20_000;
+
+/** Keys that a reader has values for. */
+export interface KeyClaim {
+  reader: ReaderName;
+  keys: string[];
+}
+
+export interface GrantedKeys {
+  /** Those whose values count, for each claim. */
+  granted: Set<string>[];
+  /** New ones that the job has no room for. */
+  refusedCount: number;
+}
+
+/**
+ * Decides whose values count, in the order of the claims. A key belongs to the kind of file that brought it first. `metrics.jsonl` is the
+ * exception: what it logs is its own from then on, as is what came through a call of ours.
+ */
+export async function claimKeys(transaction: Transaction, jobId: string, claims: readonly KeyClaim[]): Promise<GrantedKeys> {
+  const wanted = [...new Set(claims.flatMap(({ keys }) => keys))];
+  const { rows } = await transaction.execute<{ key: string; is_known: boolean; reader: ReaderName | null; series_count: number }>(sql`
+    select wanted.key, series.key is not null as is_known, owner.reader,
+      (select count(*) from metric_series where job_id = ${jobId})::int as series_count
+    from unnest(${sql.param(wanted)}::text[]) as wanted(key)
+    left join metric_series series on series.job_id = ${jobId} and series.key = wanted.key
+    left join series_readers owner on owner.job_id = ${jobId} and owner.key = wanted.key`);
+  const owners = new Map(rows.map((row): [string, ReaderName | null] => [row.key, row.reader ?? (row.is_known ? 'metrics.jsonl' : null)]));
+  let room = MAX_SERIES_PER_JOB - (rows[0]?.series_count ?? 0);
+  let refusedCount = 0;
+  const news: { key: string; reader: ReaderName }[] = [];
+  const granted = claims.map(({ reader, keys }) => new Set(keys.filter((key) => {
+    const owner = owners.get(key) ?? null;
+    if (owner !== null) return owner === reader || reader === 'metrics.jsonl';
+    if (room <= 0) {
+      refusedCount += 1;
+      return false;
+    }
+    room -= 1;
+    owners.set(key, reader);
+    news.push({ key, reader });
+    return true;
+  })));
+  await recordOwners(transaction, jobId, news.filter(({ reader }) => reader !== 'metrics.jsonl'));
+  const taken = claims.flatMap(({ reader, keys }) => (reader === 'metrics.jsonl' ? keys : [])).filter((key) => owners.get(key) !== 'metrics.jsonl');
+  if (taken.length > 0) await transaction.execute(sql`delete from series_readers where job_id = ${jobId} and key = any(${sql.param(taken)}::text[])`);
+  return { granted, refusedCount };
+}
+
+async function recordOwners(transaction: Transaction, jobId: string, owners: { key: string; reader: ReaderName }[]): Promise<void> {
+  if (owners.length === 0) return;
+  await transaction.execute(sql`
+    insert into series_readers (job_id, key, reader)
+    select ${jobId}, key, reader from unnest(${sql.param(owners.map(({ key }) => key))}::text[], ${sql.param(owners.map(({ reader }) => reader))}::text[]) as t(key, reader)
+    on conflict (job_id, key) do nothing`);
+}
