@@ -14,8 +14,8 @@ const ROOMS = {
     core: null,
   },
   http: {
-    rooms: ['db', 'domain', 'graphql'],
-    vendors: ['@apollo/server', '@as-integrations/fastify', '@fastify/cors', '@fastify/static', 'fastify', 'graphql', 'graphql-sse', 'graphql-ws', 'lossless-json', 'pino', 'prom-client', 'ws'],
+    rooms: ['actions', 'db', 'domain', 'graphql'],
+    vendors: ['@apollo/server', '@as-integrations/fastify', '@fastify/cors', '@fastify/static', 'apache-arrow', 'fastify', 'graphql', 'graphql-sse', 'graphql-ws', 'lossless-json', 'pino', 'prom-client', 'ws'],
     core: null,
   },
   cli: { rooms: [], vendors: ['citty', 'cli-progress', 'cli-table3', 'graphql-ws', 'ws'], core: null },

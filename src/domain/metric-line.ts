@@ -40,6 +40,11 @@ export function parseMetricLine(line: string, state: { nextStep: number; now: Da
   const parsed = parseLenientJson(line);
   if (parsed === undefined) return dropped('is not valid JSON');
   if (!isJsonObject(parsed)) return dropped('is not a JSON object');
+  return readMetricObject(parsed, state);
+}
+
+/** Reads what a line says. */
+export function readMetricObject(parsed: JsonObject, state: { nextStep: number; now: Date }): MetricLine | DroppedLine {
   const stated = statedStep(parsed);
   if (typeof stated === 'string') return dropped(stated);
   const collected = collectValues(parsed, stated.by);

@@ -25,6 +25,7 @@ import { parseExactJson } from './exact-json.ts';
 import { answerFailures } from './failures.ts';
 import { sendPage, serveGraphiqlFiles, wantsPage } from './graphiql.ts';
 import { serveHealth } from './health.ts';
+import { serveIngest } from './ingest/serve-ingest.ts';
 import type { ReadinessChecks } from './health.ts';
 import { createHttpMetrics } from './metrics.ts';
 import type { HttpMetrics } from './metrics.ts';
@@ -170,6 +171,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   answerFailures(server, { logger, maxRequestBytes });
   await serveGraphiqlFiles(server);
   serveHealth(server, options.readinessChecks, options.registry);
+  await serveIngest(server, options);
   const { apollo, connections, webSockets } = await serveGraphql(server, options, metrics, authenticator);
 
   return {

@@ -1,0 +1,64 @@
+import type { RecordBatch } from 'apache-arrow';
+import { UserError } from '../../domain/errors.ts';
+import { metricKeyProblem, stepProblem } from '../../domain/readers/reader.ts';
+import type { CollectedPoints } from './collected-points.ts';
+
+const REQUIRED = ['job_id', 'key', 'step', 'value'] as const;
+
+/**
+ * Reads an Arrow IPC stream with a row a point: `job_id` and `key` (text, plain or dictionary), `step` (integer), `value` (float), and where wanted
+ * `time` (timestamp) and `attempt` (integer). Other columns are passed over. Throws UserError BAD_USER_INPUT when it is no such stream.
+ */
+export async function readArrow(body: AsyncIterable<Buffer>, points: CollectedPoints): Promise<void> {
+  // Loaded by the first one who sends Arrow: no start waits for it.
+  const { RecordBatchReader } = await import('apache-arrow');
+  const now = new Date();
+  let rowNumber = 0;
+  try {
+    for await (const batch of await RecordBatchReader.from(body)) {
+      requireColumns(batch);
+      rowNumber = await addRows(batch, rowNumber, now, points);
+    }
+  } catch (error) {
+    if (error instanceof UserError || !isAboutTheStream(error)) throw error;
+    throw UserError.of('BAD_USER_INPUT', `the body is no Arrow IPC stream (after row ${rowNumber}): ${(error as Error).message}`);
+  }
+}
+
+/** What the reader itself throws has no code; what the database or the connection throws has one. */
+function isAboutTheStream(error: unknown): boolean {
+  return error instanceof Error && !('code' in error);
+}
+
+function requireColumns({ schema }: RecordBatch): void {
+  const names = schema.fields.map(({ name }) => name);
+  const missing = REQUIRED.filter((name) => !names.includes(name));
+  if (missing.length > 0) throw UserError.of('BAD_USER_INPUT', `the Arrow stream lacks ${missing.join(', ')}; it needs ${REQUIRED.join(', ')}, and may have time and attempt`);
+}
+
+async function addRows(batch: RecordBatch, rowsBefore: number, now: Date, points: CollectedPoints): Promise<number> {
+  const [jobIds, keys, steps, values, times, attempts] = [...REQUIRED, 'time', 'attempt'].map((name) => batch.getChild(name));
+  for (let row = 0; row < batch.numRows; row += 1) {
+    const [jobId, key, value] = [jobIds?.get(row), keys?.get(row), values?.get(row)] as unknown[];
+    const step = asNumber(steps?.get(row));
+    const attempt = asNumber(attempts?.get(row));
+    const time = asNumber(times?.get(row));
+    const problem = rowProblem(jobId, key, step, value);
+    if (problem !== null) points.reject({ line: rowsBefore + row + 1, message: problem });
+    else points.addPoint(jobId as string, attempt, key as string, step as number, value as number, time === null ? now : new Date(time));
+    await points.makeRoom();
+  }
+  return rowsBefore + batch.numRows;
+}
+
+function rowProblem(jobId: unknown, key: unknown, step: number | null, value: unknown): string | null {
+  if (typeof jobId !== 'string' || jobId === '') return 'names no job: job_id must be the id of one';
+  if (typeof key !== 'string') return 'names no metric: key must be text';
+  if (typeof value !== 'number') return 'has no value: value must be a floating-point number';
+  const problem = metricKeyProblem(key) ?? stepProblem(step);
+  return problem === null ? null : `has ${problem}`;
+}
+
+function asNumber(value: unknown): number | null {
+  return typeof value === 'bigint' ? Number(value) : typeof value === 'number' ? value : null;
+}

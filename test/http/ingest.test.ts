@@ -1,0 +1,139 @@
+import { request } from 'node:http';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { Float64, Int64, Table, tableFromArrays, tableToIPC, TimestampMillisecond, vectorFromArray } from 'apache-arrow';
+import { sql } from 'drizzle-orm';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { submitSweep } from '../../src/actions/submit-sweep.ts';
+import { clusterSettings, smallSweep } from '../support/actions.ts';
+import { startHttp, type TestHttp } from './support.ts';
+
+const NDJSON = 'application/x-ndjson';
+const ARROW = 'application/vnd.apache.arrow.stream';
+const MISSING_JOB = '00000000-0000-7000-8000-000000000000';
+
+let http: TestHttp;
+let jobIds: string[];
+beforeAll(async () => {
+  http = await startHttp();
+  const { jobs } = await submitSweep({
+    database: http.database, clusters: new Map([['greene', clusterSettings('greene')]]), defaultCluster: 'greene', maxArraySizeOf: async () => null,
+    limits: { maxJobsPerSweep: 100, maxConfigBytes: 100_000 }, tokenName: 'tester',
+  }, smallSweep({ space: { seeds: { values: Array.from({ length: 20 }, (_, seed) => seed) } } }));
+  jobIds = jobs.map(({ jobId }) => jobId!);
+});
+afterAll(() => http.stop());
+
+const freshJob = (): string => jobIds.pop()!;
+
+async function send(body: string | Uint8Array, type: string, token = http.tokens.writer): Promise<{ status: number; json: any }> {
+  const response = await fetch(`${http.url}/ingest/metrics`, { method: 'POST', body: body as BodyInit, headers: { 'content-type': type, authorization: `Bearer ${token}` } });
+  return { status: response.status, json: await response.json() };
+}
+
+const lines = (...objects: object[]): string => objects.map((object) => `${JSON.stringify(object)}\n`).join('');
+
+async function stored(jobId: string): Promise<unknown[]> {
+  const { rows } = await http.database.execute(sql`select key, step::int, value, attempt_number as attempt from metric_points join metric_series using (job_id, series_number)
+    where job_id = ${jobId} order by key, step, attempt_number`);
+  return rows;
+}
+
+async function count(jobId: string): Promise<{ points: number; summed: number }> {
+  const { rows: [row] } = await http.database.execute<{ points: number; summed: number }>(sql`select (select count(*)::int from metric_points where job_id = ${jobId}) as points,
+    (select sum(point_count)::int from metric_series where job_id = ${jobId}) as summed`);
+  return row!;
+}
+
+describe('NDJSON', () => {
+  test('takes lines of metrics.jsonl that name their job, and columns; the same again changes nothing', async () => {
+    const [job, other] = [freshJob(), freshJob()];
+    const body = lines(
+      { job_id: job, step: 1, phase: 'val', loss: 0.5, nested: { acc: 0.25 } },
+      { job_id: other, step: 7, loss: 1, time: '2026-01-01T00:00:00Z' },
+      { job_id: job, key: 'lr', steps: [3, 1, 2], values: [0.3, 'NaN', '-Infinity'], times: [1_760_000_000, 1_760_000_001, 1_760_000_002] },
+    ).concat(`{"job_id": "${job}", "step": 2, "phase": "val", "loss": NaN}`);
+    const taken = { status: 200, json: { pointCount: 7, rejectedCount: 0, rejected: [] } };
+    expect(await send(body, NDJSON)).toEqual(taken);
+    const before = await stored(job);
+    expect(before).toEqual([
+      { key: 'lr', step: 1, value: Number.NaN, attempt: 1 }, { key: 'lr', step: 2, value: -Infinity, attempt: 1 }, { key: 'lr', step: 3, value: 0.3, attempt: 1 },
+      { key: 'val/loss', step: 1, value: 0.5, attempt: 1 }, { key: 'val/loss', step: 2, value: Number.NaN, attempt: 1 }, { key: 'val/nested/acc', step: 1, value: 0.25, attempt: 1 },
+    ]);
+    expect(await send(body, NDJSON)).toEqual(taken);
+    expect(await stored(job)).toEqual(before);
+    expect(await stored(other)).toEqual([{ key: 'loss', step: 7, value: 1, attempt: 1 }]);
+  });
+
+  test('a line or job that cannot be taken is named with its reason, and keeps out nothing else', async () => {
+    const job = freshJob();
+    const body = lines({ job_id: job, step: 1, a: 1 }, { step: 2, a: 1 }, { job_id: job, a: 1 }, { job_id: job, step: -1, a: 1 },
+      { job_id: job, key: 'a', steps: [1, 2], values: [1] }, { job_id: job, key: 'a', steps: [5], values: ['five'] }, { job_id: MISSING_JOB, step: 1, a: 1 }, { job_id: MISSING_JOB, step: 2, a: 1 },
+      { job_id: job, attempt: 9, step: 1, a: 1 }, { job_id: job, step: 2, a: 2 }).concat('{"job_id": \n', 'x'.repeat(1_100_000), '\n', lines({ job_id: job, step: 3, a: 3 }));
+    const { status, json } = await send(body, NDJSON);
+    expect([status, json.pointCount, json.rejectedCount, json.rejected.length]).toEqual([200, 3, 9, 9]);
+    expect(json.rejected).toEqual(expect.arrayContaining([
+      { message: 'a line is longer than 1048576 bytes' },
+      { line: 2, message: 'names no job: "job_id" must be the id of one' },
+      { line: 3, message: 'names no step: "step" (or "epoch") must be a whole number' },
+      { line: 4, message: 'has a negative step' },
+      { line: 5, message: 'has 2 steps and 1 values; they belong together' },
+      { line: 6, message: 'has a value that is no number (number 0); NaN and infinities are written "NaN", "Infinity", "-Infinity"' },
+      { line: 11, message: 'is not a JSON object' },
+      { jobId: MISSING_JOB, message: `there is no job ${MISSING_JOB}` },
+      { jobId: job, message: 'the job has attempts 1 to 1, not 9' },
+    ]));
+    expect((await stored(job)).length).toBe(3);
+  });
+
+  test('what was taken before the connection broke stays, and the whole again makes it exact', async () => {
+    const job = freshJob();
+    const piece = (from: number): string => lines({ job_id: job, key: 'loss', steps: Array.from({ length: 10_000 }, (_, index) => from + index), values: Array.from({ length: 10_000 }, () => 1) });
+    const whole = Array.from({ length: 30 }, (_, index) => piece(index * 10_000));
+    const broken = request(`${http.url}/ingest/metrics`, { method: 'POST', headers: { 'content-type': NDJSON, authorization: `Bearer ${http.tokens.writer}` } });
+    broken.on('error', () => undefined);
+    const half = async function* (): AsyncGenerator<string> {
+      yield* whole.slice(0, 20);
+      while ((await count(job)).points === 0);
+      throw new Error('the line broke');
+    };
+    await expect(pipeline(Readable.from(half()), broken)).rejects.toThrow('the line broke');
+    expect((await count(job)).points).toBeGreaterThan(0);
+    expect((await send(whole.join(''), NDJSON)).json).toMatchObject({ pointCount: 300_000, rejectedCount: 0 });
+    expect(await count(job)).toEqual({ points: 300_000, summed: 300_000 });
+  });
+});
+
+describe('Arrow', () => {
+  const table = (jobs: string[]): Table => new Table({
+    job_id: vectorFromArray(jobs), key: vectorFromArray(jobs.map((_, index) => (index % 2 === 0 ? 'loss' : 'acc'))), step: vectorFromArray(jobs.map((_, index) => BigInt(index)), new Int64()),
+    value: vectorFromArray(jobs.map((_, index) => (index === 2 ? Infinity : index / 4)), new Float64()),
+    time: vectorFromArray(jobs.map((_, index) => 1_760_000_000_000 + index), new TimestampMillisecond()), note: vectorFromArray(jobs.map(() => 'passed over')),
+  });
+
+  test('takes a row a point', async () => {
+    const job = freshJob();
+    expect(await send(tableToIPC(table([job, job, job, MISSING_JOB]), 'stream'), ARROW)).toEqual({
+      status: 200, json: { pointCount: 3, rejectedCount: 1, rejected: [{ jobId: MISSING_JOB, message: `there is no job ${MISSING_JOB}` }] },
+    });
+    expect(await stored(job)).toEqual([{ key: 'acc', step: 1, value: 0.25, attempt: 1 }, { key: 'loss', step: 0, value: 0, attempt: 1 }, { key: 'loss', step: 2, value: Infinity, attempt: 1 }]);
+    const { rows } = await http.database.execute<{ ms: number }>(sql`select extract(epoch from time)::float8 * 1000 as ms from metric_points where job_id = ${job} order by step`);
+    expect(rows.map(({ ms }) => Math.round(ms))).toEqual([1_760_000_000_000, 1_760_000_000_001, 1_760_000_000_002]);
+  });
+
+  test('says what a stream lacks, and that garbage is none', async () => {
+    const { status, json } = await send(tableToIPC(tableFromArrays({ job_id: ['x'], step: [1] }), 'stream'), ARROW);
+    expect([status, json.errors]).toEqual([400, [{ message: 'the Arrow stream lacks key, value; it needs job_id, key, step, value, and may have time and attempt', extensions: { code: 'BAD_USER_INPUT' } }]]);
+    const whole = tableToIPC(table([freshJob()]), 'stream');
+    for (const garbage of [Buffer.from('this is no arrow stream at all, and never was'), whole.subarray(0, whole.length - 100)]) {
+      expect(await send(garbage, ARROW)).toMatchObject({ status: 400, json: { errors: [{ extensions: { code: 'BAD_USER_INPUT' } }] } });
+    }
+  });
+});
+
+test('only a token that may write is let in, and only with a body that can be read', async () => {
+  expect(await send('', NDJSON, http.tokens.reader)).toMatchObject({ status: 403, json: { errors: [{ extensions: { code: 'FORBIDDEN' } }] } });
+  expect(await send('', NDJSON, 'eg_wrong')).toMatchObject({ status: 401 });
+  expect(await send('{}', 'application/json')).toMatchObject({ status: 400, json: { errors: [{ message: expect.stringContaining('application/x-ndjson') }] } });
+  expect(await send('', NDJSON)).toEqual({ status: 200, json: { pointCount: 0, rejectedCount: 0, rejected: [] } });
+});
