@@ -106,7 +106,7 @@ async function submitTo(bench: Bench, settings: ClusterSettings, have: number, j
 const silent = pino({ level: 'silent' });
 
 function ticking({ connection: { database }, cluster }: Bench): () => Promise<void> {
-  const rounds = new ClusterRounds({ database, cluster, watch: null, inFlight: new Set(), logger: silent, now: () => new Date() });
+  const rounds = new ClusterRounds({ database, cluster, watch: null, inFlight: new Set(), logger: silent, now: () => new Date(), onLook: () => undefined });
   return async () => {
     rounds.prompt();
     await rounds.run();

@@ -145,6 +145,8 @@ export interface Executor {
   cancel(slurmJobIds: string[]): Promise<void>;
   /** Holds (or releases) pending jobs in the cluster's own queue. Ids that are no longer pending are no error. */
   setHeld(slurmJobIds: string[], held: boolean): Promise<void>;
+  /** The script of a submission, by the id of its array or single job, as the cluster keeps it; else why it cannot be had, in words. */
+  readScript(slurmJobId: string): Promise<{ script: string } | { problem: string }>;
   /** Partitions, counts and limits, asked live. */
   describe(): Promise<ClusterDescription>;
 }

@@ -66,6 +66,14 @@ export interface Observed {
   ending: string[];
   /** What else the queue holds under tokens of ours, also of submissions under way; null when the cluster was not asked. */
   strangers: Stranger[] | null;
+  /** Attempts of which there is neither a word of the scheduler nor an exit record; null when not all who could know were asked. */
+  absent: AbsentAttempt[] | null;
+}
+
+/** An attempt that is not to be found, and since when, in milliseconds. */
+export interface AbsentAttempt {
+  row: TrackedAttemptRow;
+  since: number;
 }
 
 /** One round over the attempts that may still change. */
@@ -74,8 +82,8 @@ export async function observeCluster(dependencies: ObserveDependencies, active: 
   const tracked = active.filter((row) => !inFlight.has(row.token));
   const trackedJobIds = new Set(tracked.map(idOf));
   const settling = (await readSettlingAttempts(database, cluster.settings.name)).filter((row) => !trackedJobIds.has(row.jobId));
-  const { observations, strangers } = await observe(dependencies, tracked, settling);
-  if (tracked.length === 0 && settling.length === 0) return { newsCount: 0, ended: [], ending: [], strangers };
+  const { observations, strangers, isIncomplete } = await observe(dependencies, tracked, settling);
+  if (tracked.length === 0 && settling.length === 0) return { newsCount: 0, ended: [], ending: [], strangers, absent: [] };
   const resolved = await resolveOpenBatches({ ...dependencies, lastSeen: memory.lastSeen }, tracked, observations);
   const { known, settled } = await turns.take(() => followAll(dependencies, resolved, settling, observations));
   const targets = targetsOf(dependencies, { known, settled, observations }, scope);
@@ -88,7 +96,10 @@ export async function observeCluster(dependencies: ObserveDependencies, active: 
     await turns.take(() => found.add(dependencies, [], targets.slice(start, start + atOnce), observations));
   }
   const isEnding = (row: TrackedAttemptRow): boolean => found.decided.has(row.jobId) || row.cancelRequested || observations.get(keyOf(row))?.state === 'COMPLETING';
-  return { newsCount: found.newsCount, ended: [...found.ended], ending: known.filter((row) => row.state !== 'LOST' && isEnding(row) && !found.ended.has(row.jobId)).map(idOf), strangers };
+  return {
+    newsCount: found.newsCount, ended: [...found.ended], ending: known.filter((row) => row.state !== 'LOST' && isEnding(row) && !found.ended.has(row.jobId)).map(idOf),
+    strangers, absent: isIncomplete ? null : found.absent,
+  };
 }
 
 interface Looked {
@@ -125,6 +136,8 @@ class Findings {
   /** Those of them of which all is read. */
   readonly ended = new Set<string>();
 
+  readonly absent: AbsentAttempt[] = [];
+
   /** @param others attempts whose files are not looked at */
   async add(
     { database, cluster, files, memory: { lastSeen, confirmed }, now }: ObserveDependencies, others: TrackedAttemptRow[], targets: HarvestTarget[],
@@ -134,6 +147,10 @@ class Findings {
     const rows = [...others, ...targets];
     const verdicts = judge(lastSeen, now(), rows, observations, harvests);
     this.newsCount += await commitFindings({ database, now: now() }, rows, harvests, verdicts);
+    for (const row of targets) {
+      const isMissing = isOpen(row) && !observations.has(keyOf(row)) && harvests.get(row.jobId)?.exitRecord === null;
+      if (isMissing) this.absent.push({ row, since: lastSeen.get(keyOf(row)) ?? now().getTime() });
+    }
     for (const row of rows) if (tellsEnd(observations.get(keyOf(row)), row)) confirmed.add(runOf(row));
     for (const { jobId, state } of rows) {
       if (isTerminalAttemptState(state) || !isTerminalAttemptState(verdicts.get(jobId)?.state ?? 'RUNNING')) continue;
@@ -141,6 +158,11 @@ class Findings {
       if (harvests.get(jobId)?.hasMore !== true) this.ended.add(jobId);
     }
   }
+}
+
+/** Handed over, and its end not known. */
+function isOpen({ state }: TrackedAttemptRow): boolean {
+  return state !== 'SUBMITTING' && (!isTerminalAttemptState(state) || state === 'LOST');
 }
 
 const idOf = ({ jobId }: TrackedAttemptRow): string => jobId;
@@ -170,11 +192,11 @@ function mayHaveFiles(row: TrackedAttemptRow, seen: Observation | undefined): bo
 
 async function observe(
   { cluster, memory, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[], settling: TrackedAttemptRow[],
-): Promise<{ observations: Map<string, Observation>; strangers: Stranger[] | null }> {
+): Promise<{ observations: Map<string, Observation>; strangers: Stranger[] | null; isIncomplete: boolean }> {
   const { lastSeen, confirmed } = memory;
   const unconfirmed = settling.filter((row) => row.slurmJobId !== null && !confirmed.has(runOf(row)));
   const isIdle = tracked.length === 0 && unconfirmed.length === 0;
-  if (isIdle && (cluster.settings.kind === 'LOCAL' || now().getTime() - memory.askedAt < IDLE_LOOK_SECONDS * 1000)) return { observations: new Map(), strangers: null };
+  if (isIdle && (cluster.settings.kind === 'LOCAL' || now().getTime() - memory.askedAt < IDLE_LOOK_SECONDS * 1000)) return { observations: new Map(), strangers: null, isIncomplete: false };
   memory.askedAt = now().getTime();
   const report = await cluster.executor.observe([...tracked, ...unconfirmed]).catch((error: unknown) => {
     // Nobody was asked for a while: how long an attempt has been absent is counted anew.
@@ -189,7 +211,7 @@ async function observe(
   for (const key of tracing) if (observations.has(key) || !lastSeen.has(key) || report.isIncomplete === true) lastSeen.set(key, time);
   const present = new Set([...tracked, ...settling].map(runOf));
   for (const run of confirmed) if (!present.has(run)) confirmed.delete(run);
-  return { observations, strangers: report.strangers };
+  return { observations, strangers: report.strangers, isIncomplete: report.isIncomplete === true };
 }
 
 /** What the evidence of a round changes, by job. */

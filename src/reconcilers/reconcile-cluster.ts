@@ -11,6 +11,8 @@ import type { LoggedEvent } from '../domain/events.ts';
 import { isTerminalJobState } from '../domain/states.ts';
 import { dispatchQueue } from './dispatch.ts';
 import { startLoop, type Loop } from './loop.ts';
+import type { Observed } from './observe.ts';
+import { OrphanKeeper } from './orphans.ts';
 import { retryFailedJobs, type FailurePolicies } from './retry.ts';
 import { ClusterRounds } from './rounds.ts';
 
@@ -20,6 +22,9 @@ const DISPATCH_PERIOD_MS = 10_000;
 const DESCRIBE_PERIOD_MS = 15_000;
 /** Failures wake the loop; this is for those whose last lines come late. */
 const RETRY_PERIOD_MS = 15_000;
+/** While there are orphans, the database is asked this often what is wished about them; else only a look at the cluster brings some. */
+const ORPHAN_WISHES_PERIOD_MS = 2_000;
+const NO_ORPHANS_PERIOD_MS = 600_000;
 
 export interface ClusterReconciler {
   /** Told of every event of the log; wakes the loop that has something to do. */
@@ -34,7 +39,8 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
   let nextDueMs: number | null = null;
   let isStopping = false;
   const watch = settings.watch ? openWatch(cluster.transport, logger) : null;
-  const rounds = new ClusterRounds({ database, cluster, watch, inFlight, logger, now: () => new Date() });
+  const keep = startKeeping(database, cluster, contact, logger, () => promptRounds());
+  const rounds = new ClusterRounds({ database, cluster, watch, inFlight, logger, now: () => new Date(), onLook: keep.onLook });
 
   const describe = startLoop({
     name: `describe ${settings.name}`, logger,
@@ -82,7 +88,7 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
     },
     async stop() {
       isStopping = true;
-      await Promise.all([describe.stop(), dispatch.stop(), follow.stop(), push.stop(), retry.stop(), watch?.close()]);
+      await Promise.all([describe.stop(), dispatch.stop(), follow.stop(), push.stop(), retry.stop(), keep.stop(), watch?.close()]);
       await showWatch({ state: 'POLLING', reason: 'the server that looked after it has stopped' });
     },
   };
@@ -106,6 +112,24 @@ function startLanes(rounds: ClusterRounds, name: string, logger: Logger, inConta
     }),
   });
   return { follow, push };
+}
+
+/** Keeps the table of orphans in step with what the looks at the cluster show. */
+function startKeeping(database: Database, cluster: Cluster, contact: Contact, logger: Logger, onAdopted: () => void): { onLook: (observed: Observed) => void; stop: () => Promise<void> } {
+  const keeper = new OrphanKeeper({ database, cluster, logger, now: () => new Date() });
+  const loop = startLoop({
+    name: `orphans ${cluster.settings.name}`, logger,
+    periodMs: () => (keeper.hasOrphans() ? ORPHAN_WISHES_PERIOD_MS : NO_ORPHANS_PERIOD_MS),
+    run: () => inContact(database, cluster, contact, async () => {
+      if (await keeper.run()) onAdopted();
+    }),
+  });
+  return {
+    onLook(observed) {
+      if (keeper.note(observed)) loop.wake();
+    },
+    stop: () => loop.stop(),
+  };
 }
 
 /** Writes down how the cluster is watched, now and whenever that changes; answers the function that writes down a last word. */

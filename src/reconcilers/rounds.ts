@@ -46,6 +46,8 @@ export interface RoundsDependencies {
   inFlight: ReadonlySet<string>;
   logger: Logger;
   now: () => Date;
+  /** Told what each look at the cluster showed. */
+  onLook: (observed: Observed) => void;
 }
 
 export class ClusterRounds {
@@ -226,7 +228,7 @@ export class ClusterRounds {
   }
 
   async #observe(tracked: TrackedAttemptRow[], scope: HarvestScope): Promise<void> {
-    const { database, cluster, inFlight, logger, now } = this.#dependencies;
+    const { database, cluster, inFlight, logger, now, onLook } = this.#dependencies;
     const { settings, commandCounts } = cluster;
     const sacctCount = (): number => commandCounts.get('sacct') ?? 0;
     const sacctBefore = sacctCount();
@@ -235,6 +237,7 @@ export class ClusterRounds {
         database, cluster, files: scope === 'all' ? cluster.transport : this.#files(), inFlight, memory: this.#memory, turns: this.#turns, logger, now,
       }, tracked, scope);
       this.#noteEnds(tracked, observed);
+      onLook(observed);
       this.#pollSeconds = observed.newsCount > 0 ? settings.pollSecondsMin : Math.min(settings.pollSecondsMax, this.#pollSeconds * IDLE_GROWTH);
     } finally {
       this.#pace.note(Date.now(), sacctCount() - sacctBefore);

@@ -43,6 +43,7 @@ export async function fakeCluster(name: string): Promise<FakeCluster> {
     }),
     cancel: async () => undefined,
     setHeld: async () => undefined,
+    readScript: async () => ({ problem: 'there is none' }),
     describe: async () => ({ partitions: [], pendingJobCount: 0, runningJobCount: 0, maxArraySize: 1001, schedulerVersion: null, hasAccounting: true, jobsAhead: new Map() }),
   };
   const cluster: Cluster = { settings: clusterSettings(name, { rootDirectory: root }), executor, transport, commandCounts: new Map(), close: () => transport.close() };

@@ -31,7 +31,7 @@ beforeEach(async () => {
     status: () => ({ state: 'LIVE', reason: null }), setJobs: () => undefined, onChange: () => undefined, onStatus: () => undefined, close: async () => undefined, files: cluster.transport,
   };
   fake.override({ observe: () => new Promise((resolve) => { answer = resolve; }) });
-  rounds = new ClusterRounds({ database, cluster, watch: live, inFlight: new Set(), logger: silent, now: () => new Date() });
+  rounds = new ClusterRounds({ database, cluster, watch: live, inFlight: new Set(), logger: silent, now: () => new Date(), onLook: () => undefined });
 });
 afterEach(async () => {
   await fake.close();

@@ -162,6 +162,10 @@ class LocalExecutor implements Executor {
   /** Nothing waits here: a process runs from the moment it is submitted. */
   async setHeld(): Promise<void> {}
 
+  async readScript(): Promise<{ problem: string }> {
+    return { problem: 'the local machine keeps no scripts of jobs that it does not know' };
+  }
+
   async describe(): Promise<ClusterDescription> {
     const cpuCount = availableParallelism();
     return {

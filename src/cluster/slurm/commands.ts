@@ -56,6 +56,11 @@ export function holdCommands(slurmJobIds: string[], held: boolean): string[][] {
   return inChunks(compactIds(slurmJobIds)).map((ids) => ['env', 'LC_ALL=C', 'scontrol', held ? 'hold' : 'release', ...ids]);
 }
 
+/** The batch script of a job of one's own, which the controller keeps for as long as it remembers the job. */
+export function scriptCommand(slurmJobId: string): string[] {
+  return ['env', 'LC_ALL=C', 'scontrol', 'write', 'batch_script', slurmJobId, '-'];
+}
+
 const NODE_FIELDS = 'Partition:64|,NodeList:64|,StateComplete:48|,CPUsState:32|,Memory:16|,Gres:256|,GresUsed:256|,Time:24|,Available:16';
 
 /** One row a node and partition. */

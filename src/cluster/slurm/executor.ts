@@ -6,7 +6,7 @@ import { SubmitError, type ClusterDescription, type Executor, type Observation, 
 import { TransportError, type ExecResult, type Transport } from '../transport.ts';
 import {
   accountingByIdCommands, accountingByNameCommands, accountingOfArrayCommands, cancelCommands, CONFIG_COMMAND, holdCommands, NODES_COMMAND, queueCommand,
-  OVERVIEW_COMMAND, submitCommand,
+  OVERVIEW_COMMAND, scriptCommand, submitCommand,
 } from './commands.ts';
 import { taskSlurmJobId } from './job-ids.ts';
 import { readOverview } from './overview.ts';
@@ -182,6 +182,11 @@ class SlurmExecutor implements Executor {
 
   async setHeld(slurmJobIds: string[], held: boolean): Promise<void> {
     for (const command of holdCommands(slurmJobIds, held)) await this.#tell(command);
+  }
+
+  async readScript(slurmJobId: string): Promise<{ script: string } | { problem: string }> {
+    const result = await this.#transport.exec(scriptCommand(slurmJobId));
+    return result.exitCode === 0 ? { script: result.stdout.toString('utf8') } : { problem: `scontrol: ${complaintOf(result)}` };
   }
 
   async describe(): Promise<ClusterDescription> {
