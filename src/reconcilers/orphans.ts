@@ -76,8 +76,10 @@ export class OrphanKeeper {
     const changed = wanted.filter((orphan) => !isSame(recorded.get(keyOf(orphan)), orphan));
     const present = new Set(wanted.map(keyOf));
     const gone = [...recorded].filter(([key, { kind }]) => !present.has(key) && (kind === 'UNKNOWN_JOB' ? fresh.strangers : fresh.absent) !== null);
-    const rows = await storeOrphans(database, cluster.settings.name, changed);
-    await deleteOrphans(database, gone.map(([, { id }]) => id));
+    const rows = changed.length + gone.length === 0 ? [] : await transact(database, async (transaction) => {
+      await deleteOrphans(transaction, gone.map(([, { id }]) => id));
+      return storeOrphans(transaction, cluster.settings.name, changed);
+    });
     const found = rows.filter((row) => !recorded.has(keyOf(row)));
     if (found.length > 0) logger.warn({ orphans: found.slice(0, 20).map(({ kind, token, slurmJobId }) => ({ kind, batch: token, slurmJobId })), count: found.length }, 'orphans found');
     if (gone.length > 0) logger.info({ count: gone.length }, 'orphans gone');

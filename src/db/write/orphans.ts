@@ -12,17 +12,17 @@ export type SeenOrphan = Pick<OrphanRow,
   'kind' | 'key' | 'token' | 'slurmJobId' | 'state' | 'taskCount' | 'nodeList' | 'since' | 'submittedAt' | 'jobId' | 'attemptNumber'>;
 
 /** Records what is new or has changed. Answers the rows as they are then. */
-export async function storeOrphans(database: Database, cluster: string, seen: readonly SeenOrphan[]): Promise<OrphanRow[]> {
+export async function storeOrphans(transaction: Transaction, cluster: string, seen: readonly SeenOrphan[]): Promise<OrphanRow[]> {
   if (seen.length === 0) return [];
-  return database.insert(orphans).values(seen.map((orphan) => ({ id: newId(), cluster, ...orphan }))).onConflictDoUpdate({
+  return transaction.insert(orphans).values(seen.map((orphan) => ({ id: newId(), cluster, ...orphan }))).onConflictDoUpdate({
     target: [orphans.cluster, orphans.kind, orphans.key],
     set: { token: sql`excluded.token`, state: sql`excluded.state`, taskCount: sql`excluded.task_count`, nodeList: sql`excluded.node_list` },
   }).returning();
 }
 
 /** They are none any more. */
-export async function deleteOrphans(database: Database | Transaction, ids: readonly string[]): Promise<void> {
-  if (ids.length > 0) await database.delete(orphans).where(uuidIn(orphans.id, ids));
+export async function deleteOrphans(transaction: Transaction, ids: readonly string[]): Promise<void> {
+  if (ids.length > 0) await transaction.delete(orphans).where(uuidIn(orphans.id, ids));
 }
 
 /** What its script says about where a job belongs. */
@@ -38,10 +38,10 @@ export async function endOrphanWish(database: Database, { id, wish }: Pick<Orpha
 }
 
 /** The wish takes the place of one that was not carried out yet. */
-export async function wishForOrphans(database: Transaction, ids: readonly string[], wish: OrphanWish, wishedBy: string): Promise<void> {
-  if (ids.length > 0) await database.update(orphans).set({ wish, wishedBy, wishProblem: null }).where(uuidIn(orphans.id, ids));
+export async function wishForOrphans(transaction: Transaction, ids: readonly string[], wish: OrphanWish, wishedBy: string): Promise<void> {
+  if (ids.length > 0) await transaction.update(orphans).set({ wish, wishedBy, wishProblem: null }).where(uuidIn(orphans.id, ids));
 }
 
-export async function ignoreOrphans(database: Transaction, ids: readonly string[]): Promise<void> {
-  if (ids.length > 0) await database.update(orphans).set({ ignored: true }).where(uuidIn(orphans.id, ids));
+export async function ignoreOrphans(transaction: Transaction, ids: readonly string[]): Promise<void> {
+  if (ids.length > 0) await transaction.update(orphans).set({ ignored: true }).where(uuidIn(orphans.id, ids));
 }
