@@ -145,10 +145,10 @@ class Job(object):
         self.present, self.started, self.entries, self.quiet_at = False, False, [], None
         self.exit = self.metrics = self.notes = self.checkpoints = None
 
-    def look(self, now):
+    def look(self, now, deep_every):
         deep = now >= self.deep_at
         if deep:
-            self.deep_at = now + DEEP_EVERY
+            self.deep_at = now + deep_every
             for path in (self.base, self.attempt) if self.present else (self.base + b'${ATTEMPTS_DIRECTORY}',):
                 revalidate(path)
             if self.metrics:
@@ -205,12 +205,13 @@ class Watch(object):
     def look(self):
         wall, cpu, counted = time.monotonic(), time.process_time(), stats
         if not self.left:
-            self.round, self.round_seconds, self.begun = self.round + 1, wall - self.begun, wall
+            self.round, self.round_seconds, self.begun = self.round + 1, wall - self.begun if self.round else 0.0, wall
             self.left = list(self.jobs)
-        changed, now = [], wall
+        # It costs as much as two plain looks, so not each time where these take long.
+        changed, now, deep_every = [], wall, max(DEEP_EVERY, 4 * self.round_seconds)
         while self.left and now - wall < SLICE:
             job = self.jobs.get(self.left[-1])
-            what = job.look(now) if job else None
+            what = job.look(now, deep_every) if job else None
             if what:
                 changed.append([self.left[-1], what])
             self.left.pop()
