@@ -1,15 +1,18 @@
 /** How every change on selected jobs runs: select and lock, decide for each, change set by set, append the events. */
-import type { Reader } from '../db/database.ts';
+import type { Reader, Transaction } from '../db/database.ts';
 import { transact } from '../db/transaction.ts';
 import { appendEvents } from '../db/write/events.ts';
 import {
   applyJobChange, CANCELLED_IN_QUEUE_REASON, lockChangeableJobs, readChangeableJobs, readPassedOverJobs, type ChangeableJob, type ChangeSelection, type JobChange,
 } from '../db/write/job-changes.ts';
+import { keepAnswer, type IdempotencyClaim } from '../db/write/idempotency.ts';
 import { UserError } from '../domain/errors.ts';
 import type { NewEvent } from '../domain/events.ts';
 import { narrows, type JobFilter } from '../domain/job-filter.ts';
+import type { JsonObject } from '../domain/job-spec.ts';
 import { JOB_STATES, type JobState } from '../domain/states.ts';
 import type { ActionContext } from './action-context.ts';
+import { claimOrKeptAnswer } from './answer-once.ts';
 import { unknownTargets } from './filter-faults.ts';
 import { throwFaults } from './input-faults.ts';
 
@@ -54,7 +57,7 @@ export interface ChangeRule<Change extends JobChange> {
 
 /** Throws UserError NOT_FOUND for unknown ids, NOT_FOUND for what a filter names and is not there, LIMIT_EXCEEDED for more than 25,000 jobs, BAD_USER_INPUT for a selection that is none. */
 export async function changeJobs<Change extends JobChange>(
-  context: ChangeContext, selection: JobSelection, rule: ChangeRule<Change>,
+  context: ChangeContext, selection: JobSelection, rule: ChangeRule<Change>, claim: IdempotencyClaim | null = null,
 ): Promise<JobChangeAnswer> {
   const chosen = await toChangeSelection(context, selection, rule.states);
   const reasonOf = (job: ChangeableJob): string => reasonIn(rule.decide(job));
@@ -62,7 +65,7 @@ export async function changeJobs<Change extends JobChange>(
     const selected = checkSelected(chosen, await readChangeableJobs(context.database, chosen, MAX_JOBS_PER_CHANGE + 1));
     return withPassedOver(toAnswer(decideAll(selected, rule)), await readPassedOver(context.database, chosen), reasonOf);
   }
-  return transact(context.database, async (transaction) => {
+  return changeOnce(context, claim, async (transaction) => {
     const selected = checkSelected(chosen, await lockChangeableJobs(transaction, chosen, MAX_JOBS_PER_CHANGE + 1));
     const decisions = decideAll(selected, rule);
     const answer = withPassedOver(toAnswer(decisions), await readPassedOver(transaction, chosen), reasonOf);
@@ -75,7 +78,20 @@ export async function changeJobs<Change extends JobChange>(
       groups.set(key, group);
     }
     for (const { change, jobIds } of groups.values()) await applyJobChange(transaction, change, jobIds);
-    await appendEvents(transaction, decisions.flatMap(({ job, verdict }) => (typeof verdict === 'string' ? [] : [eventOf(job, verdict, context.tokenName)])));
+    return { answer, events: decisions.flatMap(({ job, verdict }) => (typeof verdict === 'string' ? [] : [eventOf(job, verdict, context.tokenName)])) };
+  });
+}
+
+/** Runs a change in a transaction: once for a claim, whose callers all get the same answer. */
+export async function changeOnce(
+  { database }: Pick<ChangeContext, 'database'>, claim: IdempotencyClaim | null, work: (transaction: Transaction) => Promise<{ answer: JobChangeAnswer; events: NewEvent[] }>,
+): Promise<JobChangeAnswer> {
+  return transact(database, async (transaction) => {
+    const kept = claim === null ? null : await claimOrKeptAnswer(transaction, claim);
+    if (kept !== null) return kept as unknown as JobChangeAnswer;
+    const { answer, events } = await work(transaction);
+    if (claim !== null) await keepAnswer(transaction, claim, answer as unknown as JsonObject);
+    await appendEvents(transaction, events);
     return answer;
   });
 }

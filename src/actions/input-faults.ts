@@ -10,6 +10,7 @@ export const MAX_TAGS = 100;
 const MAX_DESCRIPTION_LENGTH = 10_000;
 /** Keys of metrics are part of an index. */
 const MAX_METRIC_KEY_LENGTH = 256;
+const MAX_IDEMPOTENCY_KEY_LENGTH = 255;
 /** More say the same again. */
 const MAX_FAULTS = 50;
 
@@ -71,4 +72,11 @@ function lineFaults(text: string, field: string[], maxLength: number): UserFault
   if (text.length > maxLength) return [badInput(field, `is ${text.length} characters long; the limit is ${maxLength}`)];
   if (/\p{Cc}/u.test(text)) return [badInput(field, 'contains a control character (such as a newline or tab); remove it')];
   return [];
+}
+
+/** What is wrong with a key under which a request is carried out once. */
+export function idempotencyKeyFaults(key: string | null | undefined): UserFault[] {
+  if (key === null || key === undefined) return [];
+  const fine = key.length > 0 && key.length <= MAX_IDEMPOTENCY_KEY_LENGTH && /^[\x20-\x7e]+$/.test(key);
+  return fine ? [] : [badInput(['idempotencyKey'], `must be 1 to ${MAX_IDEMPOTENCY_KEY_LENGTH} printable ASCII characters, such as a UUID`)];
 }

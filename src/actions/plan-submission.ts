@@ -18,14 +18,13 @@ import { validateSweepSpace } from '../domain/sweep-faults.ts';
 import { nearestWords } from '../domain/nearest-words.ts';
 import { validateTemplate } from '../domain/template.ts';
 import type { ActionContext } from './action-context.ts';
-import { badInput, nameFaults, objectiveFaults, tagFaults, throwFaults } from './input-faults.ts';
+import { badInput, idempotencyKeyFaults, nameFaults, objectiveFaults, tagFaults, throwFaults } from './input-faults.ts';
 import { partitionFaults, partitionsOf } from './partition-faults.ts';
 import { inStoredOrder } from './stored-order.ts';
 import { tagOf, type JobTemplateInput, type OnDuplicate, type SubmitJobInput, type SubmitSweepInput } from './submission.ts';
 
 /** Random draws without a seed get one from this range, which is recorded. */
 const MAX_FRESH_SEED = 2 ** 32;
-const MAX_IDEMPOTENCY_KEY_LENGTH = 255;
 
 export interface SubmissionPlan {
   project: string;
@@ -189,11 +188,6 @@ function unusedKeys(drafts: readonly Draft[], keys: readonly string[], fieldOf: 
   });
 }
 
-function idempotencyKeyFaults(key: string | null | undefined): UserFault[] {
-  if (key === null || key === undefined) return [];
-  const fine = key.length > 0 && key.length <= MAX_IDEMPOTENCY_KEY_LENGTH && /^[\x20-\x7e]+$/.test(key);
-  return fine ? [] : [badInput(['idempotencyKey'], `must be 1 to ${MAX_IDEMPOTENCY_KEY_LENGTH} printable ASCII characters, such as a UUID`)];
-}
 
 function problemFaults(problem: string | null, field: string[]): UserFault[] {
   return problem === null ? [] : [badInput(field, problem)];

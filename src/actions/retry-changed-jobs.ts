@@ -1,8 +1,7 @@
 /** Retries with changes: other resources make a new attempt of the same job, another configuration makes a new job. */
 import { newId } from '../db/ids.ts';
 import { readRetryOrigins, type RetryOrigin } from '../db/read/retry-origins.ts';
-import { transact } from '../db/transaction.ts';
-import { appendEvents } from '../db/write/events.ts';
+import type { IdempotencyClaim } from '../db/write/idempotency.ts';
 import { lockChangeableJobs, readChangeableJobs, type ChangeableJob } from '../db/write/job-changes.ts';
 import { insertRetryJobs, requeueForRetry, type NewAttempt, type NewJobFromOld } from '../db/write/retries.ts';
 import { blockedAt, configLeaves, setDotted } from '../domain/config-values.ts';
@@ -15,7 +14,7 @@ import { retriedName } from '../domain/retry-decision.ts';
 import type { PartitionRow } from '../db/tables/index.ts';
 import { retryProblem, RETRYABLE_JOB_STATES } from '../domain/states.ts';
 import { partitionFaults, partitionsOf } from './partition-faults.ts';
-import { checkSelected, MAX_JOBS_PER_CHANGE, readPassedOver, toChangeSelection, withPassedOver, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
+import { changeOnce, checkSelected, MAX_JOBS_PER_CHANGE, readPassedOver, toChangeSelection, withPassedOver, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
 
 export interface RetryChanges {
   priorityBoost: number;
@@ -37,14 +36,14 @@ interface Planned {
 }
 
 /** Answers the ids of new jobs where the configuration changes (in a dry run those of the jobs they would be made from). Throws as `changeJobs`. */
-export async function retryChangedJobs(context: ChangeContext, selection: JobSelection, changes: RetryChanges): Promise<JobChangeAnswer> {
+export async function retryChangedJobs(context: ChangeContext, selection: JobSelection, changes: RetryChanges, claim: IdempotencyClaim | null): Promise<JobChangeAnswer> {
   const chosen = await toChangeSelection(context, selection, RETRYABLE_JOB_STATES);
   if (selection.dryRun === true) {
     const jobs = checkSelected(chosen, await readChangeableJobs(context.database, chosen, MAX_JOBS_PER_CHANGE + 1));
     const planned = await planAll(context, jobs, await readRetryOrigins(context.database, jobs.map(({ jobId }) => jobId)), changes);
     return withPassedOver(answerOf(planned, ({ job }) => job.jobId), await readPassedOver(context.database, chosen), notTriedAgain);
   }
-  return transact(context.database, async (transaction) => {
+  return changeOnce(context, claim, async (transaction) => {
     const jobs = checkSelected(chosen, await lockChangeableJobs(transaction, chosen, MAX_JOBS_PER_CHANGE + 1));
     const passedOver = await readPassedOver(transaction, chosen);
     const drafts = await planAll(context, jobs, await readRetryOrigins(transaction, jobs.map(({ jobId }) => jobId)), changes);
@@ -53,8 +52,7 @@ export async function retryChangedJobs(context: ChangeContext, selection: JobSel
       : { job, plan: { kind: 'UNCHANGED', reason: 'a job with the changed configuration exists already' } }));
     await requeueForRetry(transaction, planned.flatMap(({ plan }) => (plan.kind === 'NEW_ATTEMPT' ? [plan.row] : [])));
     const answer = answerOf(planned, ({ job, plan }) => (plan.kind === 'NEW_JOB' ? plan.row.jobId : job.jobId));
-    await appendEvents(transaction, planned.flatMap((each) => eventsOf(each, context.tokenName)));
-    return withPassedOver(answer, passedOver, notTriedAgain);
+    return { answer: withPassedOver(answer, passedOver, notTriedAgain), events: planned.flatMap((each) => eventsOf(each, context.tokenName)) };
   });
 }
 

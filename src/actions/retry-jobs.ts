@@ -5,8 +5,9 @@ import { RETRY_TAG } from '../domain/retry-decision.ts';
 import { RETRY_PRIORITY_BOOST } from '../domain/retry-policy.ts';
 import { retryProblem, RETRYABLE_JOB_STATES } from '../domain/states.ts';
 import type { ActionContext } from './action-context.ts';
+import { idempotencyClaim, keptAnswer } from './answer-once.ts';
 import { changeJobs, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
-import { badInput, MAX_TAGS, tagFaults, throwFaults } from './input-faults.ts';
+import { badInput, idempotencyKeyFaults, MAX_TAGS, tagFaults, throwFaults } from './input-faults.ts';
 import { retryChangedJobs } from './retry-changed-jobs.ts';
 
 const PRIORITY_BOOST_LIMIT = 1000;
@@ -20,6 +21,8 @@ export interface RetryJobsInput extends JobSelection {
   configChanges?: JsonObject | null;
   /** What to ask for in place of what each job asked for. */
   resourceChanges?: RequestedResources | null;
+  /** The same request again with the same key is answered again and not carried out again. */
+  idempotencyKey?: string | null;
 }
 
 /**
@@ -32,13 +35,18 @@ export async function retryJobs(
   const priorityBoost = input.priorityBoost ?? RETRY_PRIORITY_BOOST;
   const boostIsFine = Number.isInteger(priorityBoost) && Math.abs(priorityBoost) <= PRIORITY_BOOST_LIMIT;
   throwFaults([
+    ...idempotencyKeyFaults(input.idempotencyKey),
     ...tagFaults(input.tags ?? [], ['tags']),
     ...(input.configChanges ? validateConfig(input.configChanges, ['configChanges'], context.limits) : []),
     ...(boostIsFine ? [] : [badInput(['priorityBoost'], `must be a whole number from -${PRIORITY_BOOST_LIMIT} to ${PRIORITY_BOOST_LIMIT}, not ${priorityBoost}`)]),
   ]);
+  const claim = input.dryRun === true ? null : idempotencyClaim(context, 'retryJobs', input);
+  // Before anything is looked at: what the filter names may be gone since.
+  const kept = claim === null ? null : await keptAnswer(context.database, claim);
+  if (kept !== null) return kept as unknown as JobChangeAnswer;
   const tags = [...new Set([RETRY_TAG, ...(input.tags ?? [])])];
   if (input.configChanges || input.resourceChanges) {
-    return retryChangedJobs(context, input, { priorityBoost, tags, config: input.configChanges ?? {}, resources: input.resourceChanges ?? {} });
+    return retryChangedJobs(context, input, { priorityBoost, tags, config: input.configChanges ?? {}, resources: input.resourceChanges ?? {} }, claim);
   }
   return changeJobs(context, input, {
     states: RETRYABLE_JOB_STATES,
@@ -48,5 +56,5 @@ export async function retryJobs(
       if (new Set([...job.tags, ...tags]).size > MAX_TAGS) return `would have more than ${MAX_TAGS} tags`;
       return { kind: 'RETRY', priorityBoost, tags };
     },
-  });
+  }, claim);
 }

@@ -10,7 +10,7 @@ import * as tables from './tables/index.ts';
 /** No request is worth more of the server's time than this; migrations lift it for themselves. */
 const STATEMENT_TIMEOUT_MS = 60_000;
 /** A transaction that waits this long for its own client has lost it: that process was stopped or cut off, and others wait for its locks. */
-const IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000;
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 30_000;
 /** A server that has not answered by now is gone without a word, for it ends every statement before that. */
 const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 5_000;
 const CONNECT_TIMEOUT_MS = 10_000;

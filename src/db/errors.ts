@@ -31,8 +31,8 @@ export function sqlStateOf(error: unknown): string | null {
 }
 
 function byCode(code: string): UserError | null {
-  // 08: connection exceptions. 57P: the server is shutting down, crashed or starting. 53300: too many connections.
-  if (/^(08|57P)/.test(code) || code === '53300' || NETWORK_CODES.has(code)) return unavailable();
+  // 08: connection exceptions. 57P: the server is shutting down, crashed or starting. 53300: too many connections. 25P03: we were too slow for it.
+  if (/^(08|57P)/.test(code) || code === '53300' || code === '25P03' || NETWORK_CODES.has(code)) return unavailable();
   switch (code) {
     case '57014': return UserError.of('LIMIT_EXCEEDED', 'the database stopped this request because it took too long; ask for less at once');
     case '40001':

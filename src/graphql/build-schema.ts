@@ -15,6 +15,7 @@ import { JobChangesResolver, UnchangedJobResolver } from './job-changes.resolver
 import { JobResolver } from './job.resolver.ts';
 import type { Loaders } from './loaders.ts';
 import { MetricAppendResolver, MetricPointResolver, MetricSeriesResolver } from './metric.resolver.ts';
+import { OrphanResolver } from './orphan.resolver.ts';
 import { RecordResolver } from './record.resolver.ts';
 import { ResultResolver } from './result.resolver.ts';
 import { DateTime } from './scalars.ts';
@@ -60,7 +61,7 @@ function buildBase(): GraphQLSchema {
     resolvers: [
       AttemptResolver, CheckpointResolver, ClusterResolver, DuplicateJobResolver, EventSubscriptionResolver, ExperimentResolver,
       JobChangesResolver, JobEventResolver, JobResolver, LeaderboardRowResolver, MetricAppendResolver, MetricPointResolver,
-      MetricSeriesResolver, PlannedJobResolver, RecordResolver, ResultResolver, SubmissionResolver, SubmitResolver, SweepResolver,
+      MetricSeriesResolver, OrphanResolver, PlannedJobResolver, RecordResolver, ResultResolver, SubmissionResolver, SubmitResolver, SweepResolver,
       TokenResolver, UnchangedJobResolver, ViewerResolver,
     ],
     scalarsMap: [{ type: Date, scalar: DateTime }],

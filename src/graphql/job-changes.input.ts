@@ -45,6 +45,9 @@ export class RetryJobsInput extends JobSelectionInput {
 
   @Field(() => ResourcesInput, { nullable: true, description: 'What to ask for in place of what each job asked for; what is left out stays.' })
   resourceChanges?: ResourcesInput | null;
+
+  @Field(() => String, { nullable: true, description: 'The same input under the same key is done once and answered as often as it is asked.' })
+  idempotencyKey?: string | null;
 }
 
 @InputType('SetPriorityInput', { description: 'Jobs and their new priority.' })

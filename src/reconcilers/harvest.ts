@@ -70,10 +70,12 @@ export async function gatherHarvest(
   { database, cluster, files: machine, now }: HarvestDependencies, targets: HarvestTarget[],
 ): Promise<Map<string, Harvest>> {
   if (targets.length === 0) return new Map();
-  const state = await readHarvestState(database, targets.map((target) => target.jobId));
   const directories = new Set(targets.map((target) => target.jobDirectory));
   for (const { token, withLogs } of targets) if (withLogs) directories.add(batchDirectory(cluster.settings.rootDirectory, token));
-  const { entries, truncated } = await listDirectories(machine, [...directories], { maxDepth: LIST_DEPTH, maxEntries: LIST_MAX_ENTRIES });
+  const [state, { entries, truncated }] = await Promise.all([
+    readHarvestState(database, targets.map((target) => target.jobId)),
+    listDirectories(machine, [...directories], { maxDepth: LIST_DEPTH, maxEntries: LIST_MAX_ENTRIES }),
+  ]);
   const files = new Map(entries.filter((entry) => entry.kind === 'file').map((entry) => [entry.path, entry]));
   const byJob = entriesByJob(targets, entries);
   const { readings, streams, postponed } = planReadings(targets, files, byJob, state);

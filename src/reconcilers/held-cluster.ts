@@ -11,9 +11,9 @@ export function heldCluster(cluster: Cluster, isCurrent: () => boolean): Cluster
     submit: (batch, script) => whileHeld(() => executor.submit(batch, script)),
     cancel: (slurmJobIds) => whileHeld(() => executor.cancel(slurmJobIds)),
     setHeld: (slurmJobIds, held) => whileHeld(() => executor.setHeld(slurmJobIds, held)),
+    readScript: (slurmJobId) => executor.readScript(slurmJobId),
     observe: (attempts) => executor.observe(attempts),
     describe: () => executor.describe(),
-    limits: () => executor.limits(),
   };
   return { ...cluster, executor: held };
 }

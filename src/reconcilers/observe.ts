@@ -3,7 +3,7 @@
  * wrote, and commits both together. Pushes go on while the scheduler is asked: a verdict on a state that is no longer so is not applied.
  */
 import type { Logger } from 'pino';
-import type { Cluster, Observation, QueueCount, Stranger } from '../cluster/executor.ts';
+import type { Cluster, Observation, Stranger } from '../cluster/executor.ts';
 import type { Transport } from '../cluster/transport.ts';
 import type { Database } from '../db/database.ts';
 import { readNewestAttempts, readSettlingAttempts, type TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
@@ -40,9 +40,6 @@ export function newRoundMemory(): RoundMemory {
   return { lastSeen: new Map(), confirmed: new Set(), askedAt: -Infinity };
 }
 
-/** @param ownTokens of the attempts that were asked about */
-export type QueueListener = (counts: readonly QueueCount[], ownTokens: ReadonlySet<string>) => void;
-
 export interface ObserveDependencies {
   database: Database;
   cluster: Cluster;
@@ -53,7 +50,6 @@ export interface ObserveDependencies {
   memory: RoundMemory;
   /** Nobody else reads the files of the same jobs meanwhile. */
   turns: Turns;
-  onQueue: QueueListener;
   logger: Logger;
   now: () => Date;
 }
@@ -70,6 +66,14 @@ export interface Observed {
   ending: string[];
   /** What else the queue holds under tokens of ours, also of submissions under way; null when the cluster was not asked. */
   strangers: Stranger[] | null;
+  /** Attempts of which there is neither a word of the scheduler nor an exit record; null when not all who could know were asked. */
+  absent: AbsentAttempt[] | null;
+}
+
+/** An attempt that is not to be found, and since when, in milliseconds. */
+export interface AbsentAttempt {
+  row: TrackedAttemptRow;
+  since: number;
 }
 
 /** One round over the attempts that may still change. */
@@ -78,8 +82,8 @@ export async function observeCluster(dependencies: ObserveDependencies, active: 
   const tracked = active.filter((row) => !inFlight.has(row.token));
   const trackedJobIds = new Set(tracked.map(idOf));
   const settling = (await readSettlingAttempts(database, cluster.settings.name)).filter((row) => !trackedJobIds.has(row.jobId));
-  const { observations, strangers } = await observe(dependencies, tracked, settling);
-  if (tracked.length === 0 && settling.length === 0) return { newsCount: 0, ended: [], ending: [], strangers };
+  const { observations, strangers, isIncomplete } = await observe(dependencies, tracked, settling);
+  if (tracked.length === 0 && settling.length === 0) return { newsCount: 0, ended: [], ending: [], strangers, absent: [] };
   const resolved = await resolveOpenBatches({ ...dependencies, lastSeen: memory.lastSeen }, tracked, observations);
   const { known, settled } = await turns.take(() => followAll(dependencies, resolved, settling, observations));
   const targets = targetsOf(dependencies, { known, settled, observations }, scope);
@@ -92,7 +96,10 @@ export async function observeCluster(dependencies: ObserveDependencies, active: 
     await turns.take(() => found.add(dependencies, [], targets.slice(start, start + atOnce), observations));
   }
   const isEnding = (row: TrackedAttemptRow): boolean => found.decided.has(row.jobId) || row.cancelRequested || observations.get(keyOf(row))?.state === 'COMPLETING';
-  return { newsCount: found.newsCount, ended: [...found.ended], ending: known.filter((row) => row.state !== 'LOST' && isEnding(row) && !found.ended.has(row.jobId)).map(idOf), strangers };
+  return {
+    newsCount: found.newsCount, ended: [...found.ended], ending: known.filter((row) => row.state !== 'LOST' && isEnding(row) && !found.ended.has(row.jobId)).map(idOf),
+    strangers, absent: isIncomplete ? null : found.absent,
+  };
 }
 
 interface Looked {
@@ -129,6 +136,8 @@ class Findings {
   /** Those of them of which all is read. */
   readonly ended = new Set<string>();
 
+  readonly absent: AbsentAttempt[] = [];
+
   /** @param others attempts whose files are not looked at */
   async add(
     { database, cluster, files, memory: { lastSeen, confirmed }, now }: ObserveDependencies, others: TrackedAttemptRow[], targets: HarvestTarget[],
@@ -138,6 +147,10 @@ class Findings {
     const rows = [...others, ...targets];
     const verdicts = judge(lastSeen, now(), rows, observations, harvests);
     this.newsCount += await commitFindings({ database, now: now() }, rows, harvests, verdicts);
+    for (const row of targets) {
+      const isMissing = isOpen(row) && !observations.has(keyOf(row)) && harvests.get(row.jobId)?.exitRecord === null;
+      if (isMissing) this.absent.push({ row, since: lastSeen.get(keyOf(row)) ?? now().getTime() });
+    }
     for (const row of rows) if (tellsEnd(observations.get(keyOf(row)), row)) confirmed.add(runOf(row));
     for (const { jobId, state } of rows) {
       if (isTerminalAttemptState(state) || !isTerminalAttemptState(verdicts.get(jobId)?.state ?? 'RUNNING')) continue;
@@ -145,6 +158,11 @@ class Findings {
       if (harvests.get(jobId)?.hasMore !== true) this.ended.add(jobId);
     }
   }
+}
+
+/** Handed over, and its end not known. */
+function isOpen({ state }: TrackedAttemptRow): boolean {
+  return state !== 'SUBMITTING' && (!isTerminalAttemptState(state) || state === 'LOST');
 }
 
 const idOf = ({ jobId }: TrackedAttemptRow): string => jobId;
@@ -173,19 +191,18 @@ function mayHaveFiles(row: TrackedAttemptRow, seen: Observation | undefined): bo
 }
 
 async function observe(
-  { cluster, memory, onQueue, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[], settling: TrackedAttemptRow[],
-): Promise<{ observations: Map<string, Observation>; strangers: Stranger[] | null }> {
+  { cluster, memory, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[], settling: TrackedAttemptRow[],
+): Promise<{ observations: Map<string, Observation>; strangers: Stranger[] | null; isIncomplete: boolean }> {
   const { lastSeen, confirmed } = memory;
   const unconfirmed = settling.filter((row) => row.slurmJobId !== null && !confirmed.has(runOf(row)));
   const isIdle = tracked.length === 0 && unconfirmed.length === 0;
-  if (isIdle && (cluster.settings.kind === 'LOCAL' || now().getTime() - memory.askedAt < IDLE_LOOK_SECONDS * 1000)) return { observations: new Map(), strangers: null };
+  if (isIdle && (cluster.settings.kind === 'LOCAL' || now().getTime() - memory.askedAt < IDLE_LOOK_SECONDS * 1000)) return { observations: new Map(), strangers: null, isIncomplete: false };
   memory.askedAt = now().getTime();
   const report = await cluster.executor.observe([...tracked, ...unconfirmed]).catch((error: unknown) => {
     // Nobody was asked for a while: how long an attempt has been absent is counted anew.
     lastSeen.clear();
     throw error;
   });
-  if (report.queueCounts !== null) onQueue(report.queueCounts, new Set([...tracked, ...unconfirmed].map(({ token }) => token)));
   for (const problem of report.problems) logger.error({ problem }, 'the cluster said something unknown');
   const observations = new Map(report.observations.map((observation) => [keyOf(observation), observation]));
   const time = now().getTime();
@@ -194,7 +211,7 @@ async function observe(
   for (const key of tracing) if (observations.has(key) || !lastSeen.has(key) || report.isIncomplete === true) lastSeen.set(key, time);
   const present = new Set([...tracked, ...settling].map(runOf));
   for (const run of confirmed) if (!present.has(run)) confirmed.delete(run);
-  return { observations, strangers: report.strangers };
+  return { observations, strangers: report.strangers, isIncomplete: report.isIncomplete === true };
 }
 
 /** What the evidence of a round changes, by job. */

@@ -137,6 +137,33 @@ test('releaseJobs undoes both kinds of hold', async () => {
   expect(await row('PENDING')).toMatchObject({ state: 'PENDING', hold_requested: false });
 });
 
+describe('retryJobs with an idempotency key', () => {
+  const byKey = { idempotencyKey: 'k1', tags: ['again'] };
+
+  test.each([
+    ['as they are', {}], ['with other resources', { resourceChanges: { cpus: 3 } }], ['with another configuration', { configChanges: { lr: 0.5 } }],
+  ])('%s: asked many times, also at once, it is done once and answered alike', async (_, changes) => {
+    const input = { ids: [idOf.FAILED, idOf.RUNNING], ...byKey, ...changes };
+    const jobCount = async (): Promise<number> => (await at.db.pool.query('select 1 from jobs')).rowCount ?? 0;
+    const before = await jobCount();
+    const answers = await Promise.all(Array.from({ length: 5 }, () => retryJobs(at.context, input)));
+    const after = await jobCount();
+    answers.push(await retryJobs(at.context, input));
+    expect(answers[0]).toMatchObject({ changedJobIds: [expect.any(String)], unchanged: [{ jobId: idOf.RUNNING }], matchedCount: 2 });
+    expect(new Set(answers.map((answer) => JSON.stringify(Object.entries(answer).sort()))).size).toBe(1);
+    expect([after - before, await jobCount()]).toEqual(['configChanges' in changes ? 1 : 0, after]);
+    expect((await newEvents()).filter(({ kind }) => kind === 'JOB_STATE_CHANGED')).toHaveLength(1);
+  });
+
+  test('is refused for another input, takes no part in a dry run, and is free again after a failure', async () => {
+    expect((await retryJobs(at.context, { ids: [idOf.LOST], ...byKey, dryRun: true })).changedJobIds).toEqual([idOf.LOST]);
+    await expect(retryJobs(at.context, { ids: ['00000000-0000-7000-8000-000000000000'], ...byKey })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    expect((await retryJobs(at.context, { ids: [idOf.FAILED], ...byKey })).changedJobIds).toEqual([idOf.FAILED]);
+    await expect(retryJobs(at.context, { ids: [idOf.LOST], ...byKey })).rejects.toMatchObject({ code: 'IDEMPOTENCY_KEY_REUSED' });
+    await expect(retryJobs(at.context, { ids: [idOf.LOST], idempotencyKey: '' })).rejects.toMatchObject({ faults: [{ field: ['idempotencyKey'] }] });
+  });
+});
+
 describe('retryJobs', () => {
   test('puts what ended without completing back into the queue as if new, ahead of the others, and keeps what completed', async () => {
     await at.db.pool.query(`insert into results (job_id, metrics, artifacts, finished_at) values ($1, '{}', '[]', now()), ($2, '{}', '[]', now())`, [idOf.COMPLETED, idOf.FAILED]);

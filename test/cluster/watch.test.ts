@@ -1,8 +1,10 @@
 /** The push: what jobs write is told at once, over one channel that leaves nothing behind. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdir, readdir, rename, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Transport } from '../../src/cluster/transport.ts';
 import { openSshTransport } from '../../src/cluster/transport/ssh.ts';
@@ -176,6 +178,24 @@ describe.skipIf(noSshd !== null)('a watch whose channel fails', () => {
     await follower.becomes('LIVE');
   }, 30_000);
 
+  it('leaves nothing running when the process that watches is killed', async () => {
+    const { sshd, follower, transport } = await follow();
+    await follower.watch.close();
+    await until('no program', 10_000, async () => (await programsOf(transport)).length === 0);
+    const victim = spawn(process.execPath, ['--import', 'tsx', join(import.meta.dirname, 'watch-victim.ts'), JSON.stringify(sshd)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const [said] = await once(victim.stdout, 'data') as [Buffer];
+    expect(said.toString()).toBe('LIVE\n');
+    expect(await programsOf(transport)).toHaveLength(1);
+    victim.kill('SIGKILL');
+    await until('the program to end', 10_000, async () => (await programsOf(transport)).length === 0);
+  }, 60_000);
+
+  it('says that another command runs in the place of its own', async () => {
+    const { follower } = await follow(['ForceCommand echo not this']);
+    await until('the reason', 10_000, () => follower.statuses.length > 0);
+    expect(follower.statuses[0]).toEqual({ state: 'POLLING', reason: 'the watch program ended (exit code 0)' });
+  });
+
   it('says that there is no python3', async () => {
     const { follower } = await follow(['SetEnv PATH=/nowhere']);
     await until('the reason', 10_000, () => follower.statuses.length > 0);
@@ -192,6 +212,41 @@ describe.skipIf(noSshd !== null)('a watch whose channel fails', () => {
 });
 
 describe('the program of the watch', () => {
+  it('looks at a new job at once, though a round over all jobs takes seconds', async () => {
+    const [program = '', ...rest] = WATCH_COMMAND;
+    const slow = rest.with(rest.length - 1, WATCH_PROGRAM.replace('MOST_STATS = 0.2', 'MOST_STATS = 60'));
+    const child = spawn(program, slow, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const said: string[] = [];
+    child.stdout.on('data', (chunk: Buffer) => said.push(chunk.toString()));
+    const folder = await mkdtemp(join(tmpdir(), 'expgraph-watch-'));
+    await write(ownerPath(folder, 1));
+    await until('the program to be there', 10_000, () => said.join('').includes('beat'));
+    child.stdin.write(`${JSON.stringify({ add: [[1, folder, 1]] })}\n`);
+    await until('the start', 10_000, () => said.join('').includes('{"changed": [[1, ["started"'));
+    child.stdin.end();
+    expect(await once(child, 'close')).toEqual([0, null]);
+    await rm(folder, { recursive: true });
+  });
+
+  it('looks at files no more often than it may, however many jobs there are', async () => {
+    const [program = '', ...rest] = WATCH_COMMAND;
+    const hasty = WATCH_PROGRAM.replace('0.02, 0.03, 0.25, 10000', '0.02, 1, 1, 100').replace(/^LEASE, BEAT = (\d+), \d+/m, 'LEASE, BEAT = $1, 1');
+    expect(hasty).toMatch(/1, 1, 100\n/);
+    const child = spawn(program, rest.with(rest.length - 1, hasty), { stdio: ['pipe', 'pipe', 'inherit'] });
+    child.stdin.write(`${JSON.stringify({ add: Array.from({ length: 150 }, (_, index) => [index, `/nowhere/${index}`, 1]) })}\n`);
+    const beats: { at: number; stats: number }[] = [];
+    for await (const line of createInterface({ input: child.stdout })) {
+      const { beat } = JSON.parse(line) as { beat?: { stats: number } };
+      if (beat !== undefined) beats.push({ at: performance.now(), stats: beat.stats });
+      if (beats.length === 5) break;
+    }
+    child.stdin.end();
+    const [first, last] = [beats[1]!, beats[4]!];
+    // What one slice looks at is paid for by the pause after it.
+    expect(last.stats - first.stats).toBeLessThanOrEqual((100 * (last.at - first.at)) / 1000 + 300);
+    expect(last.stats).toBeGreaterThan(150);
+  }, 30_000);
+
   it('fits into one argument and says what it is in the list of processes', () => {
     expect(Buffer.byteLength(WATCH_PROGRAM)).toBeLessThan(16 * 1024);
     expect(WATCH_PROGRAM).toMatch(/^# expgraph watch/);

@@ -78,7 +78,7 @@ class LocalExecutor implements Executor {
   async observe(attempts: TrackedAttempt[]): Promise<ObservationReport> {
     const processes = await listProcesses();
     const observations = await Promise.all(attempts.map((attempt) => this.#observeOne(attempt, processes)));
-    const report = { observations: observations.filter((observation) => observation !== null), strangers: [], queueCounts: null, problems: [] };
+    const report = { observations: observations.filter((observation) => observation !== null), strangers: [], problems: [] };
     this.#runningCount = report.observations.filter(({ state }) => state === 'RUNNING').length;
     return report;
   }
@@ -162,6 +162,10 @@ class LocalExecutor implements Executor {
   /** Nothing waits here: a process runs from the moment it is submitted. */
   async setHeld(): Promise<void> {}
 
+  async readScript(): Promise<{ problem: string }> {
+    return { problem: 'the local machine keeps no scripts of jobs that it does not know' };
+  }
+
   async describe(): Promise<ClusterDescription> {
     const cpuCount = availableParallelism();
     return {
@@ -169,12 +173,8 @@ class LocalExecutor implements Executor {
         name: 'local', isDefault: true, availability: 'up', timeLimitMinutes: null, nodeCount: 1, idleNodeCount: this.#runningCount === 0 ? 1 : 0,
         cpuCount, idleCpuCount: Math.max(0, cpuCount - this.#runningCount), memoryMiBPerNode: Math.floor(totalmem() / 1024 ** 2), gpus: [],
       }],
-      pendingJobCount: 0, runningJobCount: this.#runningCount, maxArraySize: null, maxJobCount: null, schedulerVersion: null, hasAccounting: null, jobsAhead: new Map(),
+      pendingJobCount: 0, runningJobCount: this.#runningCount, maxArraySize: null, schedulerVersion: null, hasAccounting: null, jobsAhead: new Map(),
     };
-  }
-
-  async limits(): Promise<null> {
-    return null;
   }
 }
 

@@ -9,7 +9,10 @@
  * seconds, by an alarm, which also ends a write that nobody takes. What a job already has when it is added counts as changed.
  *
  * inotify does not see what other nodes write to a shared file system, so it looks: one stat a round for a job that has not started, four
- * for one that has, and now and then the entries of `checkpoints/`. The pause between rounds grows with their cost.
+ * for one that has, and now and then the entries of `checkpoints/`. What bounds the load is not the number of jobs but three shares: stats a
+ * second, of a core, and of the time of a slow file system; with more jobs a round takes longer. It looks in slices, so that what is asked
+ * and what was found does not wait for a round. NFS keeps what it knows of a file for up to a minute (acregmax), of a missing one too,
+ * but asks its server when something is opened (close-to-open), so now and then it opens the directories and the metrics.
  */
 import {
   ATTEMPTS_DIRECTORY, CHECKPOINTS_DIRECTORY, EVENTS_FILE, EXIT_RECORD_FILE, METRICS_FILE, OWNER_FILE, START_GUARD_DIRECTORY,
@@ -32,8 +35,8 @@ if sys.version_info < (3, 5):
 import base64, json, os, resource, select, signal, stat, time
 
 LEASE, BEAT = ${LEASE_SECONDS}, ${BEAT_SECONDS}
-# A round may take 3 % of one core, and a quarter of the time of a slow file system.
-LEAST_PAUSE, MOST_PAUSE, CPU_SHARE, TIME_SHARE = 0.2, 5.0, 0.03, 0.25
+# Looking may take 3 % of one core, a quarter of the time of a slow file system, and this many stats a second.
+LEAST_ROUND, SLICE, CPU_SHARE, TIME_SHARE, MOST_STATS = 0.2, 0.02, 0.03, 0.25, 10000
 DEEP_EVERY, QUIET = 2.0, 2.5
 MOST_ENTRIES, MOST_LINE, JOBS_A_LINE, ROWS_A_LINE = 200, 1 << 20, 500, 400
 stats = 0
@@ -55,13 +58,24 @@ def stamp(path):
     return (found.st_size, found.st_mtime_ns, found.st_ino)
 
 
+def revalidate(path):
+    global stats
+    stats += 1
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+    except OSError:
+        pass
+
+
 def entries(path, depth, left):
+    global stats
     listing = []
     try:
         with os.scandir(path) as found:
             for entry in found:
                 if len(listing) >= left:
                     break
+                stats += 1
                 known = entry.stat(follow_symlinks=False)
                 listing.append((entry.name, known.st_size, known.st_mtime_ns))
                 if depth > 1 and entry.is_dir(follow_symlinks=False):
@@ -117,11 +131,12 @@ def answer(message):
 
 
 class Job(object):
-    __slots__ = ('attempt', 'exit_path', 'metrics_path', 'notes_path', 'checkpoints_path',
+    __slots__ = ('base', 'deep_at', 'attempt', 'exit_path', 'metrics_path', 'notes_path', 'checkpoints_path',
                  'owner_path', 'present', 'started', 'exit', 'metrics', 'notes', 'checkpoints', 'entries', 'quiet_at')
 
-    def __init__(self, directory, number):
-        base = directory.encode() + b'/'
+    def __init__(self, directory, number, deep_at):
+        self.base = base = directory.encode() + b'/'
+        self.deep_at = deep_at
         self.attempt = base + b'${ATTEMPTS_DIRECTORY}/%d' % number
         self.exit_path = self.attempt + b'/${EXIT_RECORD_FILE}'
         self.metrics_path, self.notes_path = base + b'${METRICS_FILE}', base + b'${EVENTS_FILE}'
@@ -130,7 +145,14 @@ class Job(object):
         self.present, self.started, self.entries, self.quiet_at = False, False, [], None
         self.exit = self.metrics = self.notes = self.checkpoints = None
 
-    def look(self, now, deep):
+    def look(self, now, deep_every):
+        deep = now >= self.deep_at
+        if deep:
+            self.deep_at = now + deep_every
+            for path in (self.base, self.attempt) if self.present else (self.base + b'${ATTEMPTS_DIRECTORY}',):
+                revalidate(path)
+            if self.metrics:
+                revalidate(self.metrics_path)
         if not self.present:
             self.present = stamp(self.attempt) is not None
             if not self.present:
@@ -168,31 +190,40 @@ class Job(object):
 
 class Watch(object):
     def __init__(self):
-        self.jobs, self.round, self.pause, self.scan_cpu = {}, 0, LEAST_PAUSE, 0.0
+        self.jobs, self.left, self.round, self.begun, self.round_seconds = {}, [], 0, 0.0, 0.0
 
-    def obey(self, message):
-        for key, directory, number in message.get('add', ()):
-            self.jobs[key] = Job(directory, number)
+    def obey(self, message, now):
+        added = message.get('add', ())
+        for key, directory, number in added:
+            self.jobs[key] = Job(directory, number, now + DEEP_EVERY * (key % 16) / 16)
+            self.left.append(key)
         for key in message.get('remove', ()):
             self.jobs.pop(key, None)
+        return bool(added)
 
+    # Looks at some jobs; answers when to look at the next ones.
     def look(self):
-        wall, cpu = time.monotonic(), time.process_time()
-        self.round += 1
-        slices = max(1, int(DEEP_EVERY / self.pause))
-        changed = []
-        for index, (key, job) in enumerate(self.jobs.items()):
-            what = job.look(wall, (index + self.round) % slices == 0)
+        wall, cpu, counted = time.monotonic(), time.process_time(), stats
+        if not self.left:
+            self.round, self.round_seconds, self.begun = self.round + 1, wall - self.begun if self.round else 0.0, wall
+            self.left = list(self.jobs)
+        # It costs as much as two plain looks, so not each time where these take long.
+        changed, now, deep_every = [], wall, max(DEEP_EVERY, 4 * self.round_seconds)
+        while self.left and now - wall < SLICE:
+            job = self.jobs.get(self.left[-1])
+            what = job.look(now, deep_every) if job else None
             if what:
-                changed.append([key, what])
+                changed.append([self.left[-1], what])
+            self.left.pop()
+            now = time.monotonic()
         for at in range(0, len(changed), JOBS_A_LINE):
             say({'changed': changed[at:at + JOBS_A_LINE]})
-        self.scan_cpu = time.process_time() - cpu
-        self.pause = min(MOST_PAUSE, max(LEAST_PAUSE, self.scan_cpu / CPU_SHARE, (time.monotonic() - wall) / TIME_SHARE))
+        next_at = wall + max((time.process_time() - cpu) / CPU_SHARE, (now - wall) / TIME_SHARE, (stats - counted) / float(MOST_STATS))
+        return next_at if self.left else max(next_at, self.begun + LEAST_ROUND)
 
     def beat(self):
         used = resource.getrusage(resource.RUSAGE_SELF)
-        say({'beat': {'jobs': len(self.jobs), 'stats': stats, 'rounds': self.round, 'pauseMs': round(self.pause * 1000), 'roundCpuMs': round(self.scan_cpu * 1000, 1),
+        say({'beat': {'jobs': len(self.jobs), 'stats': stats, 'rounds': self.round, 'roundSeconds': round(self.round_seconds, 2),
                       'cpuSeconds': round(used.ru_utime + used.ru_stime, 2), 'maxRssKiB': used.ru_maxrss}})
 
 
@@ -213,13 +244,13 @@ def run():
                 message = json.loads(line.decode())
                 if 'ask' in message:
                     answer(message)
-                else:
-                    watch.obey(message)
+                elif watch.obey(message, now):
+                    # What is new may have begun already.
+                    look_at = now
         now = time.monotonic()
         if now >= look_at:
-            watch.look()
+            look_at = watch.look()
             now = time.monotonic()
-            look_at = now + watch.pause
         if now >= beat_at:
             watch.beat()
             beat_at = now + BEAT

@@ -15,11 +15,15 @@ export interface HarvestState {
 export async function readHarvestState(reader: Reader, jobIds: string[]): Promise<HarvestState> {
   const state: HarvestState = { cursors: new Map(), checkpoints: new Map() };
   if (jobIds.length === 0) return state;
-  for (const cursor of await reader.select().from(fileCursors).where(inArray(fileCursors.jobId, jobIds))) {
+  const [cursorRows, checkpointRows] = await Promise.all([
+    reader.select().from(fileCursors).where(inArray(fileCursors.jobId, jobIds)),
+    reader.select().from(checkpoints).where(inArray(checkpoints.jobId, jobIds)),
+  ]);
+  for (const cursor of cursorRows) {
     const ofJob = state.cursors.get(cursor.jobId) ?? new Map<string, FileCursor>();
     state.cursors.set(cursor.jobId, ofJob.set(cursor.path, cursor));
   }
-  for (const checkpoint of await reader.select().from(checkpoints).where(inArray(checkpoints.jobId, jobIds))) {
+  for (const checkpoint of checkpointRows) {
     state.checkpoints.set(checkpoint.jobId, [...state.checkpoints.get(checkpoint.jobId) ?? [], checkpoint]);
   }
   return state;

@@ -8,5 +8,6 @@ export * from './events.ts';
 export * from './experiments.ts';
 export * from './jobs.ts';
 export * from './metrics.ts';
+export * from './orphans.ts';
 export * from './results.ts';
 export * from './sweeps.ts';
