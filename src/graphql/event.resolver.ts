@@ -1,4 +1,5 @@
-import { Arg, Ctx, Directive, FieldResolver, ID, Int, Resolver, Root, Subscription } from 'type-graphql';
+import { Arg, Ctx, Directive, FieldResolver, ID, Int, Query, Resolver, Root, Subscription } from 'type-graphql';
+import { readNewestSeq } from '../db/read/events.ts';
 import { jobsById } from '../db/read/jobs.ts';
 import { sweepsById } from '../db/read/experiments.ts';
 import { onlyUuids } from '../db/read/uuid.ts';
@@ -29,6 +30,11 @@ interface SubscribeCall<Arguments> {
 
 @Resolver()
 export class EventSubscriptionResolver {
+  @Query(() => String, { description: 'Cursor of the newest event. Ask for it first, then for what is there, and subscribe with it as `after`: nothing that happens meanwhile is missed.' })
+  async eventCursor(@Ctx() { database }: GraphqlContext) {
+    return String(await readNewestSeq(database));
+  }
+
   @Subscription(() => JobEventType, {
     description: 'The log as it grows. Reconnect with the last cursor as `after`: what was missed is replayed, nothing comes twice.',
     subscribe: ({ args, context }: SubscribeCall<{ filter?: JobEventFilterInput; after?: string }>) =>

@@ -1,19 +1,31 @@
-/** The Python client: its own tests, its lint and its types, each in an environment that these tests make. */
+/** The Python client: its own tests, its lint and its types, in environments that these tests make. */
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, type TestContext } from 'vitest';
+import { openGraphqlClient } from '../../src/cli/graphql-client.ts';
+import { startServer, type ServerProcess } from '../../src/cli/server-process.ts';
+import { submitSweep } from '../../src/cli/sweep.ts';
+import { ensureBuilt } from '../cli/built.ts';
 import { pythonEnvironment, type PythonEnvironment } from '../support/python-environment.ts';
 
-const client = join(import.meta.dirname, '../../clients/python');
+const root = join(import.meta.dirname, '../..');
+const client = join(root, 'clients/python');
 const SETUP_TIMEOUT_MS = 12 * 60_000;
 const SUITE_TIMEOUT_MS = 5 * 60_000;
 const CORE_PACKAGES = ['pytest==9.2.0', 'hatchling==1.33.0', 'ruff==0.17.6', 'mypy==2.4.1'];
+const NOTEBOOK_PACKAGES = ['pytest==9.2.0', 'pandas==3.1.1', 'polars==2.1.0', 'pyarrow==26.0.1', 'tqdm==4.70.1', 'matplotlib==3.11.2', 'nbconvert==7.17.2', 'ipykernel==7.4.0'];
+/** Where its registry has it, pip takes the build of torch that needs no GPU. */
+const FRAMEWORK_PACKAGES = ['pytest==9.2.0', 'torch==2.13.0', 'lightning==2.6.6', 'transformers==5.23.0', 'accelerate==1.15.0'];
 
 let core: PythonEnvironment;
 /** Where the client is installed, as `pip install ./clients/python` does it. */
 let site: string;
+
+interface ExecutedNotebook {
+  cells: { id: string; outputs: { data?: Record<string, string | string[]>; text?: string | string[] }[] }[];
+}
 
 interface Ended { code: number; output: string }
 
@@ -46,11 +58,66 @@ beforeAll(async () => {
 }, SETUP_TIMEOUT_MS);
 afterAll(async () => { await rm(site, { recursive: true, force: true }); });
 
-describe('the Python client', () => {
-  test('logs from a training run, with nothing but the standard library', async (context) => {
+describe('the logger of training runs', () => {
+  test('logs with nothing but the standard library', async (context) => {
     await expectTestsToPass(bin(core, context), ['tests/test_metric_line.py', 'tests/test_job_log.py']);
   }, SUITE_TIMEOUT_MS);
 
+  test('logs from Lightning and from the Trainer of transformers', async (context) => {
+    const frameworks = await pythonEnvironment('frameworks', FRAMEWORK_PACKAGES);
+    await expectTestsToPass(bin(frameworks, context), ['tests/test_frameworks.py']);
+  }, SETUP_TIMEOUT_MS);
+});
+
+describe('the client, against a server', () => {
+  let folder: string;
+  let server: ServerProcess;
+  let notebook: PythonEnvironment;
+  let environment: Record<string, string>;
+
+  beforeAll(async () => {
+    await ensureBuilt();
+    folder = await mkdtemp(join(tmpdir(), 'expgraph-python-server-'));
+    await chmod(folder, 0o711);
+    server = await startServer({ dataDirectory: folder, argv: [process.execPath, join(root, 'dist/server/main.js')], signal: new AbortController().signal });
+    environment = { EXPGRAPH_URL: server.url, EXPGRAPH_TOKEN: server.token };
+    notebook = await pythonEnvironment('notebook', NOTEBOOK_PACKAGES);
+  }, SETUP_TIMEOUT_MS);
+  afterAll(async () => {
+    await server?.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  test('connects, follows events and goes on after lost connections, with nothing but the standard library', async (context) => {
+    await expectTestsToPass(bin(core, context), ['tests/test_transport.py', 'tests/test_watch.py'], environment);
+  }, SUITE_TIMEOUT_MS);
+
+  test('reads results into pandas, polars and Arrow, submits, changes and waits', async (context) => {
+    await expectTestsToPass(bin(notebook, context), ['tests/test_results.py', 'tests/test_submitting.py'], environment);
+  }, SUITE_TIMEOUT_MS);
+
+  test("the example notebook analyses the demo's sweep: results, curves, leaderboard, and the best checkpoint, loaded and evaluated", async (context) => {
+    const programs = bin(notebook, context);
+    const graphql = openGraphqlClient(server.url, server.token);
+    const { jobCount } = await submitSweep(graphql).finally(() => graphql.close());
+    const settings = Object.fromEntries(['IPYTHONDIR', 'JUPYTER_CONFIG_DIR', 'JUPYTER_DATA_DIR', 'JUPYTER_RUNTIME_DIR', 'MPLCONFIGDIR'].map((name) => [name, join(folder, 'jupyter')]));
+    const argv = ['nbconvert', '--to', 'notebook', '--execute', '--output-dir', folder, join(root, 'examples/analysis.ipynb')];
+    const { code, output } = await runIn(programs, 'jupyter', argv, { ...environment, ...settings });
+    expect(code, output).toBe(0);
+    const { cells } = JSON.parse(await readFile(join(folder, 'analysis.ipynb'), 'utf8')) as ExecutedNotebook;
+    const outputOf = (id: string, type: string) => cells.find((cell) => cell.id === id)!.outputs.map(({ data, text }) => [data?.[type] ?? text ?? []].flat().join('')).join('');
+    expect(outputOf('connect', 'text/html')).toContain(`${jobCount} of ${jobCount}`);
+    expect(outputOf('results', 'text/html').match(/<tr>/g)).toHaveLength(8);
+    expect(outputOf('curves', 'image/png').length).toBeGreaterThan(10_000);
+    expect(outputOf('leaderboard', 'text/html').match(/<tr>/g)).toHaveLength(8);
+    expect(outputOf('best', 'text/html')).toContain('/checkpoints/epoch=');
+    const [, evaluated, logged] = /evaluated: (.*)\nlogged: {4}(.*)\n/.exec(outputOf('evaluate', 'text/plain')) ?? [];
+    expect(evaluated).toMatch(/^loss 0\.\d+, accuracy 0\.9\d+$/);
+    expect(logged).toBe(evaluated);
+  }, SUITE_TIMEOUT_MS);
+});
+
+describe('the code of the client', () => {
   test('passes its lint', async (context) => {
     const { code, output } = await runIn(bin(core, context), 'ruff', ['check', '--no-cache', '--output-format', 'concise', '.']);
     expect(code, output).toBe(0);

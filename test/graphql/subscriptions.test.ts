@@ -57,6 +57,15 @@ describe('jobEvents', () => {
   const QUERY = `subscription ($filter: JobEventFilter, $after: String) { jobEvents(filter: $filter, after: $after) {
     cursor kind fromState toState reason note changed attempt { number } job { id state } experiment { id } } }`;
 
+  it('goes on after the cursor that was asked for before, with all that happened meanwhile', async () => {
+    const [jobId] = await seedJobs(fixture.db, experimentId, [{}]);
+    await append(stateChange(jobId!, 'PENDING'));
+    const { data: { eventCursor } } = await fixture.run('{ eventCursor }');
+    await append(stateChange(jobId!, 'RUNNING'), stateChange(jobId!, 'COMPLETED'));
+    const events = await stream(QUERY, { filter: { jobIds: [jobId] }, after: eventCursor });
+    expect([(await next(events)).jobEvents.toState, (await next(events)).jobEvents.toState]).toEqual(['RUNNING', 'COMPLETED']);
+  });
+
   it('shows each event with the job as it is then, not as the first event saw it', async () => {
     const [jobId] = await seedJobs(fixture.db, experimentId, [{ attempts: [{}] }]);
     const events = await stream(QUERY, { filter: { jobIds: [jobId] } });

@@ -5,8 +5,12 @@ import os
 import subprocess
 import sys
 import textwrap
+import uuid
+from pathlib import Path
 
 import pytest
+
+import expgraph
 
 
 class JobDirectory:
@@ -51,3 +55,32 @@ def job(tmp_path, monkeypatch):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return JobDirectory(tmp_path, {**os.environ})
+
+
+TRAINER = Path(__file__).parents[3] / "examples" / "train.py"
+# Jobs that a server knows already are not run again, so each run of the tests has a project of its own.
+PROJECT = f"tests-{uuid.uuid4().hex[:8]}"
+EXPERIMENT = f"{PROJECT}/three-rings"
+
+
+@pytest.fixture(scope="session")
+def client():
+    """A client of the server that ``EXPGRAPH_URL`` and ``EXPGRAPH_TOKEN`` name."""
+    if "EXPGRAPH_URL" not in os.environ:
+        pytest.skip("EXPGRAPH_URL names no server to test against")
+    return expgraph.Client()
+
+
+@pytest.fixture(scope="session")
+def sweep(client):
+    """A finished sweep of real training runs: two learning rates, three seeds."""
+    submission = client.submit_sweep(
+        EXPERIMENT, ["python3", str(TRAINER), "{overrides}"], name="learning rates",
+        base={"train": {"epochs": 4}, "data": {"train_size": 600}}, grid={"optim.lr": [0.003, 0.03]}, seeds=range(3),
+        tags=["demo"], tag_keys=["optim.lr"], objective=("val/loss", "min"),
+    )
+    ids = submission.job_ids
+    assert len(ids) == 6
+    progress = client.wait(submission, timeout=120, progress=False)
+    assert progress.states == {"COMPLETED": 6}
+    return client.sweeps(EXPERIMENT)[0]

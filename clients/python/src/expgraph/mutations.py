@@ -1,0 +1,38 @@
+"""Mutations: one input each, and faults of it as errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import ExpgraphError, Fault
+from .records import Changes
+from .transport import Transport
+
+SUBMIT_JOB = """
+  planned { jobId name config priority tags storagePath }
+  duplicates { name existingJobId existingState hint } scripts { script } dryRun
+"""
+SUBMIT_SWEEP = """
+  sweep { id } jobs { jobId name config priority tags storagePath }
+  duplicates { name existingJobId existingState hint } scripts { script } dryRun
+"""
+_CHANGES = "changedCount matchedCount unchanged { jobId reason }"
+
+
+def mutate(transport: Transport, name: str, selection: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Runs a mutation of the schema. Answers its payload; raises ``ExpgraphError`` with all its ``userErrors``."""
+    kind = name[0].upper() + name[1:]
+    query = f"mutation {kind}($input: {kind}Input!) {{ {name}(input: $input) {{ {selection} userErrors {{ field message code }} }} }}"
+    payload: dict[str, Any] = transport.request(query, {"input": values})[name]
+    faults = [Fault(".".join(fault["field"]), fault["message"], fault["code"]) for fault in payload["userErrors"]]
+    if faults:
+        raise ExpgraphError.of_faults(faults)
+    return payload
+
+
+def change_jobs(transport: Transport, name: str, values: Mapping[str, Any]) -> Changes:
+    """Runs a mutation that changes jobs."""
+    payload = mutate(transport, name, _CHANGES, values)
+    unchanged = [{"job_id": each["jobId"], "reason": each["reason"]} for each in payload["unchanged"]]
+    return Changes(payload["matchedCount"], payload["changedCount"], unchanged)

@@ -1,0 +1,187 @@
+"""Tables of results, histories and rankings, read page by page."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .errors import ExpgraphError
+from .records import CHECKPOINT_FIELDS, Checkpoint
+from .scope import Scope
+from .table import Table, flatten
+from .transport import Transport
+
+PAGE_SIZE = 500
+"""The most that the server gives at once."""
+HISTORY_PAGE_SIZE = 200
+"""Jobs whose histories are asked for at once; fewer where their points are too many for one answer."""
+MAX_POINTS = 10_000
+"""The most points of a series that GraphQL gives."""
+
+_RESULTS = """query Results($filter: ResultFilter, $orderBy: [ResultOrder!], $metric: String, $goal: Goal, $first: Int, $after: String) {
+  page: results(filter: $filter, orderBy: $orderBy, first: $first, after: $after) {
+    nodes {
+      metrics
+      job {
+        id name state tags config storagePath startedAt finishedAt sweep { id }
+        bestCheckpoint(metric: $metric, goal: $goal) { path uri step epoch }
+      }
+    }
+    pageInfo { endCursor hasNextPage }
+  }
+}"""
+_METRICS = """query Metrics($filter: JobFilter, $keys: [String!], $maxPoints: Int, $first: Int, $after: String) {
+  page: jobs(filter: $filter, first: $first, after: $after) {
+    nodes { id metrics(keys: $keys, maxPoints: $maxPoints) { key steps times values nonFinite { index value } sampled } }
+    pageInfo { endCursor hasNextPage }
+  }
+}"""
+_LEADERBOARD = f"""query Leaderboard($ids: [ID!], $metric: String, $goal: Goal, $groupBy: [String!], $states: [JobState!], $first: Int) {{
+  experiments(filter: {{ ids: $ids }}, first: 1) {{ nodes {{
+    leaderboard(metric: $metric, goal: $goal, groupBy: $groupBy, states: $states, first: $first) {{
+      rank config mean standardDeviation n bestValue step job {{ id }} checkpoint {{ {CHECKPOINT_FIELDS} }}
+    }}
+  }} }}
+}}"""
+_BEST_OF_JOBS = f"""query BestOfJobs($filter: JobFilter, $metric: String, $goal: Goal, $first: Int, $after: String) {{
+  page: jobs(filter: $filter, first: $first, after: $after) {{
+    nodes {{
+      experiment {{ objective {{ metric goal }} }}
+      bestCheckpoint(metric: $metric, goal: $goal) {{ {CHECKPOINT_FIELDS} }}
+    }}
+    pageInfo {{ endCursor hasNextPage }}
+  }}
+}}"""
+_NON_FINITE = {"NAN": float("nan"), "POSITIVE_INFINITY": float("inf"), "NEGATIVE_INFINITY": float("-inf")}
+
+
+class SampledWarning(UserWarning):
+    """A history is longer than what was asked for, so that points were left out (never its extremes)."""
+
+
+def pages(transport: Transport, query: str, variables: Mapping[str, Any], size: int = PAGE_SIZE) -> Iterator[dict[str, Any]]:
+    """The nodes of the field ``page`` of a query, over all its pages. A page that is too much for the server is asked for by halves."""
+    after = None
+    while True:
+        try:
+            page = transport.request(query, {**variables, "first": size, "after": after})["page"]
+        except ExpgraphError as error:
+            if error.code != "LIMIT_EXCEEDED" or size == 1:
+                raise
+            size = max(1, size // 2)
+            continue
+        yield from page["nodes"]
+        if not page["pageInfo"]["hasNextPage"]:
+            return
+        after = page["pageInfo"]["endCursor"]
+
+
+def read_results(
+    transport: Transport, jobs: Mapping[str, Any], order_by: list[dict[str, Any]], metric: str | None, goal: str | None
+) -> Table:
+    """A row for each completed job that passes the filter."""
+    variables = {"filter": {"jobs": jobs}, "orderBy": order_by, "metric": metric, "goal": goal}
+    rows = [_result_row(node) for node in pages(transport, _RESULTS, variables)]
+    table = Table.of_rows(rows, times=("job.started_at", "job.finished_at"))
+    return _with_columns_grouped(table)
+
+
+def _result_row(node: Mapping[str, Any]) -> dict[str, Any]:
+    job, checkpoint = node["job"], node["job"]["bestCheckpoint"] or {}
+    return {
+        "job.id": job["id"],
+        "job.name": job["name"],
+        "job.state": job["state"],
+        "tags": job["tags"],
+        **flatten(job["config"], "config."),
+        **{f"metrics.{name}": value for name, value in node["metrics"].items()},
+        **{f"checkpoint.{name}": checkpoint.get(name) for name in ("path", "uri", "step", "epoch")},
+        "job.started_at": job["startedAt"],
+        "job.finished_at": job["finishedAt"],
+        "job.sweep_id": (job["sweep"] or {}).get("id"),
+        "job.directory": job["storagePath"],
+    }
+
+
+def _with_columns_grouped(table: Table) -> Table:
+    """Columns that only later jobs have stand with those of their kind."""
+    groups = ["job.id", "job.name", "job.state", "tags", "config.", "metrics.", "checkpoint.", "job."]
+    rank = {name: next(index for index, group in enumerate(groups) if name.startswith(group)) for name in table.columns}
+    return table.select(sorted(table.columns, key=lambda name: rank[name]))
+
+
+def read_metrics(transport: Transport, jobs: Mapping[str, Any], keys: list[str] | None, max_points: int | None) -> Table:
+    """A row for each point: ``job_id``, ``key``, ``step``, ``time``, ``value``."""
+    columns: dict[str, list[Any]] = {name: [] for name in ("job_id", "key", "step", "time", "value")}
+    sampled = 0
+    variables = {"filter": jobs, "keys": keys, "maxPoints": max_points or MAX_POINTS}
+    for job in pages(transport, _METRICS, variables, HISTORY_PAGE_SIZE):
+        for series in job["metrics"]:
+            values = series["values"]
+            for point in series["nonFinite"]:
+                values[point["index"]] = _NON_FINITE[point["value"]]
+            columns["job_id"] += [job["id"]] * len(values)
+            columns["key"] += [series["key"]] * len(values)
+            columns["step"] += series["steps"]
+            columns["time"] += series["times"]
+            columns["value"] += [float(value) for value in values]
+            sampled += series["sampled"]
+    if sampled and max_points is None:
+        warnings.warn(
+            f"{sampled} histories have more than {MAX_POINTS} points; they were sampled so that their extremes stay",
+            SampledWarning, stacklevel=3,
+        )
+    return Table(columns, times=["time"], attributes={"sampled": sampled > 0})
+
+
+def read_leaderboard(transport: Transport, experiment_id: str, **arguments: Any) -> list[dict[str, Any]]:
+    """The rows of ``Experiment.leaderboard``, best first."""
+    nodes = transport.request(_LEADERBOARD, {"ids": [experiment_id], **arguments})["experiments"]["nodes"]
+    if not nodes:
+        raise ExpgraphError(f"there is no experiment {experiment_id}", code="NOT_FOUND")
+    rows: list[dict[str, Any]] = nodes[0]["leaderboard"]
+    return rows
+
+
+def leaderboard_table(rows: list[dict[str, Any]]) -> Table:
+    """The rows as a table, with a column for each configuration value."""
+    return Table.of_rows(
+        [
+            {
+                "rank": row["rank"],
+                **flatten(row["config"], "config."),
+                "mean": row["mean"],
+                "standard_deviation": row["standardDeviation"],
+                "n": row["n"],
+                "best_value": row["bestValue"],
+                "step": row["step"],
+                "job.id": (row["job"] or {}).get("id"),
+                "checkpoint.path": (row["checkpoint"] or {}).get("path"),
+            }
+            for row in rows
+        ]
+    )
+
+
+def read_best_checkpoint(transport: Transport, scope: Scope, metric: str | None, goal: str | None) -> Checkpoint:
+    """The best checkpoint of an experiment, a sweep or some jobs, among those that exist."""
+    best: tuple[float, Checkpoint] | None = None
+    found: Checkpoint | None = None
+    for node in pages(transport, _BEST_OF_JOBS, {"filter": scope.filter(), "metric": metric, "goal": goal}):
+        if node["bestCheckpoint"] is None:
+            continue
+        found = Checkpoint.of(node["bestCheckpoint"])
+        objective = node["experiment"]["objective"] or {}
+        value = found.metrics.get(metric or objective.get("metric", ""))
+        if value is None:
+            continue
+        merit = value if (goal or objective.get("goal")) == "MAX" else -value
+        if best is None or merit > best[0]:
+            best = (merit, found)
+    if best is not None:
+        return best[1]
+    if found is not None:
+        return found
+    what = "nobody said what best means: give metric=... and goal=..., or" if metric is None else f"no checkpoint has the metric {metric!r}, or"
+    raise ExpgraphError(f"there is no best checkpoint: {what} none was saved yet", code="NOT_FOUND")

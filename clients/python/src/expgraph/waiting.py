@@ -1,0 +1,103 @@
+"""Waiting for jobs to end, with a progress bar."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from .records import PROGRESS_FIELDS, Progress
+from .scope import Scope
+from .transport import Transport
+from .watch import Watch
+
+LOOK_AGAIN_SECONDS = 30.0
+"""Progress is asked for after every change of a job, and this often anyway."""
+COALESCE_SECONDS = 0.25
+"""Changes that come together are one."""
+_DONE_STATES = ("COMPLETED", "FAILED", "CANCELLED", "LOST")
+_OPEN_STATES = ("HELD", "QUEUED", "SUBMITTING", "PENDING", "RUNNING")
+
+_EXPERIMENT = f"query ExperimentProgress($ids: [ID!]) {{ all: experiments(filter: {{ ids: $ids }}) {{ nodes {{ progress {{ {PROGRESS_FIELDS} }} }} }} }}"
+_SWEEP = f"query SweepProgress($id: ID!) {{ sweep(id: $id) {{ progress {{ {PROGRESS_FIELDS} }} }} }}"
+_JOBS = (
+    "query JobsProgress($ids: [ID!]) { "
+    + " ".join(f"{state}: jobs(filter: {{ ids: $ids, states: [{state}] }}, first: 1) {{ totalCount }}" for state in (*_DONE_STATES, *_OPEN_STATES))
+    + " }"
+)
+
+
+def read_progress(transport: Transport, scope: Scope) -> Progress:
+    """How far the jobs are now."""
+    if scope.kind == "experiment":
+        return Progress.of(transport.request(_EXPERIMENT, {"ids": scope.ids})["all"]["nodes"][0]["progress"])
+    if scope.kind == "sweep":
+        return Progress.of(transport.request(_SWEEP, {"id": scope.ids[0]})["sweep"]["progress"])
+    counts = {state: page["totalCount"] for state, page in transport.request(_JOBS, {"ids": scope.ids}).items() if page["totalCount"]}
+    return Progress(sum(counts.values()), sum(counts.get(state, 0) for state in _DONE_STATES), counts)
+
+
+def wait_until_done(transport: Transport, scope: Scope, watch: Watch, timeout: float | None, bar: ProgressBar) -> Progress:
+    """Waits until no job is left that ends by itself. Raises ``TimeoutError``."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with watch, bar:
+        while True:
+            progress = read_progress(transport, scope)
+            bar.show(progress)
+            if progress.open <= 0:
+                return progress
+            left = LOOK_AGAIN_SECONDS if deadline is None else min(LOOK_AGAIN_SECONDS, deadline - time.monotonic())
+            if left <= 0:
+                raise TimeoutError(f"after {timeout:g} s {progress.open} of {progress.total} jobs have not ended yet")
+            if watch.next(left) is not None:
+                _skip_what_comes_together(watch)
+
+
+def _skip_what_comes_together(watch: Watch) -> None:
+    until = time.monotonic() + COALESCE_SECONDS
+    while (left := until - time.monotonic()) > 0:
+        watch.next(left)
+
+
+class ProgressBar:
+    """tqdm's where it is installed (a widget in a notebook), else a line on a terminal, else nothing."""
+
+    def __init__(self, shown: bool) -> None:
+        self._shown = shown
+        self._bar: Any = None
+        self._line = ""
+
+    def show(self, progress: Progress) -> None:
+        """Shows how far the jobs are."""
+        if not self._shown:
+            return
+        states = ", ".join(f"{count} {state}" for state, count in progress.states.items())
+        if self._bar is None:
+            self._bar = _tqdm(progress.total)
+        if self._bar is not None:
+            self._bar.total = progress.total
+            self._bar.n = progress.done
+            self._bar.set_postfix_str(states)
+        elif sys.stderr.isatty():
+            line = f"{progress.done}/{progress.total} done | {states}"
+            sys.stderr.write("\r" + line.ljust(len(self._line)))
+            sys.stderr.flush()
+            self._line = line
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif self._line:
+            sys.stderr.write("\n")
+
+
+def _tqdm(total: int) -> Any:
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        return None
+    return tqdm(total=total, unit="job")

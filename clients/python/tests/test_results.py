@@ -1,0 +1,180 @@
+"""Results, histories and rankings of a sweep that really ran, in the form that is at hand."""
+
+import json
+import math
+import sys
+import warnings
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from conftest import EXPERIMENT, PROJECT
+
+import expgraph
+
+pandas = pytest.importorskip("pandas")
+
+
+def validation(job_directory):
+    """Step and loss of each validation, as the trainer wrote them."""
+    lines = map(json.loads, (Path(job_directory) / "metrics.jsonl").read_text().splitlines())
+    return [(line["step"], line["loss"]) for line in lines if line["phase"] == "val"]
+
+
+def test_results_are_a_data_frame_with_a_row_for_each_job(client, sweep):
+    frame = client.results(EXPERIMENT)
+    assert isinstance(frame, pandas.DataFrame)
+    assert len(frame) == 6
+    assert list(frame.columns[:4]) == ["job.id", "job.name", "job.state", "tags"]
+    assert set(frame["job.state"]) == {"COMPLETED"}
+    assert sorted(set(frame["config.optim.lr"])) == [0.003, 0.03]
+    assert sorted(frame["config.seed"]) == [0, 0, 1, 1, 2, 2]
+    assert frame["tags"][0] == ["demo", "optim.lr=0.003"]
+    assert str(frame["job.finished_at"].dtype).startswith("datetime64") and str(frame["job.finished_at"].dt.tz) == "UTC"
+    for _, row in frame.iterrows():
+        assert row["metrics.val/loss"] == validation(row["job.directory"])[-1][1]
+        assert Path(row["checkpoint.path"]).is_file()
+
+
+def test_results_are_filtered_and_ordered_by_the_server(client, sweep):
+    frame = client.results(EXPERIMENT, filter={"config.optim.lr": 0.03, "config.seed": [0, 2], "tags": ["demo"]}, order_by="-metrics.val/loss")
+    assert sorted(frame["config.seed"]) == [0, 2]
+    assert list(frame["metrics.val/loss"]) == sorted(frame["metrics.val/loss"], reverse=True)
+    best = frame["metrics.val/loss"].min()
+    assert len(client.results(EXPERIMENT, filter={"metrics.val/loss": {"lte": best}})) == 1
+    ordered = client.results(EXPERIMENT, order_by=["config.optim.lr", "-config.seed"])
+    assert list(ordered["config.seed"]) == [2, 1, 0, 2, 1, 0]
+
+
+def test_results_in_the_last_hour(client, sweep):
+    hour_ago = datetime.now(timezone.utc) - timedelta(hours=1)
+    assert len(client.results(sweep, filter={"finished_at": hour_ago})) == 6
+    assert len(client.results(sweep, filter={"finished_at": (None, hour_ago)})) == 0
+
+
+def test_results_without_pandas_are_rows(client, sweep, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    table = client.results(sweep, filter={"config.seed": 1}, order_by="config.optim.lr")
+    assert [row["config.optim.lr"] for row in table] == [0.003, 0.03]
+    assert table[0]["job.finished_at"].tzinfo is not None
+    assert "<th>config.optim.lr</th>" in table._repr_html_()
+
+
+def test_results_in_the_other_forms(client, sweep):
+    polars = client.results(sweep, form="polars")
+    assert polars.shape[0] == 6 and str(polars["config.optim.lr"].dtype) == "Float64"
+    arrow = client.results(sweep, form="arrow")
+    assert arrow.num_rows == 6 and str(arrow.schema.field("job.finished_at").type).startswith("timestamp")
+    with pytest.raises(ValueError, match="pandas, polars, arrow and table"):
+        client.results(sweep, form="excel")
+
+
+def test_a_job_of_another_experiment_has_its_own_columns(client, sweep):
+    assert client.results(sweep, filter={"name": "no such job"}).empty
+
+
+def test_metrics_are_the_points_that_the_trainer_wrote(client, sweep):
+    frame = client.metrics(EXPERIMENT, "val/loss")
+    assert list(frame.columns) == ["job_id", "key", "step", "time", "value"]
+    assert [str(frame[name].dtype) for name in ("step", "value")] == ["int64", "float64"]
+    assert frame.attrs == {"sampled": False}
+    directories = client.results(EXPERIMENT).set_index("job.id")["job.directory"]
+    for job_id, points in frame.groupby("job_id"):
+        assert list(zip(points["step"], points["value"])) == validation(directories[job_id])
+
+
+def test_metrics_of_some_jobs_and_all_keys(client, sweep):
+    job = client.jobs(sweep, filter={"config.seed": 0})[0]
+    frame = client.metrics(job)
+    assert set(frame["key"]) >= {"train/loss", "val/loss", "val/accuracy"}
+    assert set(frame["job_id"]) == {job.id}
+    assert set(client.metrics([job.id], ["val/loss", "val/accuracy"])["key"]) == {"val/loss", "val/accuracy"}
+
+
+def test_long_histories_are_sampled_where_asked_and_that_is_said(client, sweep):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        frame = client.metrics(sweep, "train/loss", max_points=10)
+    assert frame.attrs["sampled"] is True
+    assert frame.groupby("job_id").size().max() <= 10
+
+
+def test_non_finite_values_arrive_as_they_were_logged(client, sweep):
+    job = client.jobs(sweep)[0]
+    values = {"key": "odd", "steps": [1, 2, 3, 4], "values": [None, 1.5, None, None]}
+    non_finite = [{"index": 0, "value": "NAN"}, {"index": 2, "value": "POSITIVE_INFINITY"}, {"index": 3, "value": "NEGATIVE_INFINITY"}]
+    record = "mutation Record($input: RecordMetricsInput!) { recordMetrics(input: $input) { pointCount userErrors { message } } }"
+    assert client.graphql(record, input={"jobId": job.id, "series": [{**values, "nonFinite": non_finite}]})["recordMetrics"]["pointCount"] == 4
+    recorded = list(client.metrics(job, "odd")["value"])
+    assert math.isnan(recorded[0])
+    assert recorded[1:] == [1.5, math.inf, -math.inf]
+
+
+def test_pages_that_are_too_much_for_the_server_are_asked_for_by_halves(client, sweep, monkeypatch):
+    from expgraph import results
+
+    sizes = []
+    request = client._transport.request
+
+    def refuse_large(query, variables):
+        sizes.append(variables["first"])
+        if variables["first"] > 2:
+            raise expgraph.ExpgraphError("too much", code="LIMIT_EXCEEDED")
+        return request(query, variables)
+
+    monkeypatch.setattr(client._transport, "request", refuse_large)
+    monkeypatch.setattr(results, "HISTORY_PAGE_SIZE", 8)
+    jobs = {"sweepIds": [sweep.id]}
+    assert len(set(results.read_metrics(client._transport, jobs, ["val/loss"], None).column("job_id"))) == 6
+    assert sizes == [8, 4, 2, 2, 2]
+
+
+def test_the_best_checkpoint_is_the_one_with_the_least_loss_of_all_that_exist(client, sweep):
+    frame = client.results(sweep)
+    best = min((loss, step, directory) for directory in frame["job.directory"] for step, loss in validation(directory))
+    for meant in (sweep, EXPERIMENT, client.jobs(sweep)):
+        checkpoint = client.best_checkpoint(meant)
+        assert (checkpoint.step, checkpoint.metrics["val/loss"]) == (best[1], best[0])
+        assert checkpoint.path.startswith(best[2])
+        assert json.loads(Path(checkpoint.path).read_text())["step"] == best[1]
+    most_accurate = client.best_checkpoint(sweep, "val/accuracy", "max")
+    worst = client.best_checkpoint(sweep, "val/loss", "max")
+    assert most_accurate.metrics["val/accuracy"] >= checkpoint.metrics["val/accuracy"]
+    assert worst.metrics["val/loss"] > checkpoint.metrics["val/loss"]
+
+
+def test_no_best_checkpoint_is_an_error_that_says_what_to_do(client, sweep):
+    with pytest.raises(expgraph.ExpgraphError) as raised:
+        client.best_checkpoint(sweep, "no/such/metric", "min")
+    assert raised.value.code in ("NOT_FOUND", "BAD_USER_INPUT")
+
+
+def test_the_leaderboard_groups_over_seeds(client, sweep):
+    frame = client.leaderboard(EXPERIMENT, group_by=["optim.lr"])
+    assert list(frame["rank"]) == [1, 2]
+    assert list(frame["n"]) == [3, 3]
+    assert frame["mean"].is_monotonic_increasing
+    assert frame["checkpoint.path"][0].endswith(".json")
+
+
+def test_what_is_meant_may_be_said_in_many_ways(client, sweep):
+    by_name = client.experiment("three-rings", project=PROJECT)
+    for meant in (EXPERIMENT, by_name, by_name.id, sweep, sweep.id):
+        assert len(client.results(meant)) == 6
+    job = client.jobs(by_name)[0]
+    assert list(client.results(job.id)["job.id"]) == [job.id]
+    assert [each.id for each in client.sweeps(by_name)] == [sweep.id]
+    assert client.sweep(sweep.id).experiment == by_name
+    assert client.job(job.id).config["optim"]["lr"] == job.config["optim"]["lr"]
+    with pytest.raises(expgraph.ExpgraphError, match=f"there is {EXPERIMENT}") as raised:
+        client.results("rings", project=PROJECT)
+    assert raised.value.code == "NOT_FOUND"
+
+
+def test_lists_are_tables_in_a_notebook(client, sweep):
+    for records in (client.experiments(project=PROJECT), client.sweeps(EXPERIMENT), client.jobs(sweep)):
+        shown = records._repr_html_()
+        assert shown.startswith("<table>") and "<th>id</th>" in shown
+        assert len(records.to_pandas()) == len(records)
+    assert "config.optim.lr" in client.jobs(sweep).to_pandas().columns
+    assert "three-rings" in client.experiment(EXPERIMENT)._repr_html_()

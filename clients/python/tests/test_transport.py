@@ -1,0 +1,106 @@
+"""Where the client finds its server and its token, and what it says when there is none."""
+
+import http.server
+import threading
+
+import pytest
+
+from expgraph import Client, ExpgraphError
+
+
+@pytest.fixture
+def other_server():
+    """A server that is not expgraph; ``answers`` is what it says, ``seen`` the headers it got."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            server.seen.append(dict(self.headers))
+            status, headers, body = server.answers
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.seen = []
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def no_settings(monkeypatch, tmp_path):
+    for name in ("EXPGRAPH_URL", "EXPGRAPH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("EXPGRAPH_DATA_DIR", str(tmp_path))
+    return tmp_path
+
+
+def test_the_token_of_a_server_on_this_machine_is_found(no_settings, other_server):
+    (no_settings / "token").write_text("eg_secret\n")
+    other_server.answers = (200, {}, b'{"data": {"ok": 1}}')
+    assert Client(other_server.url).graphql("{ ok }") == {"ok": 1}
+    assert other_server.seen[0]["Authorization"] == "Bearer eg_secret"
+
+
+def test_without_a_token_it_says_where_one_comes_from(no_settings):
+    with pytest.raises(ExpgraphError, match="EXPGRAPH_TOKEN") as raised:
+        Client()
+    assert raised.value.code == "UNAUTHENTICATED"
+    assert str(no_settings / "token") in str(raised.value)
+
+
+def test_the_local_token_is_not_sent_to_another_machine(no_settings):
+    (no_settings / "token").write_text("eg_secret\n")
+    with pytest.raises(ExpgraphError, match=r"a token is needed for http://tracker\.example\.org/graphql"):
+        Client("http://tracker.example.org")
+
+
+def test_the_token_is_in_no_text_of_the_client(no_settings):
+    assert "eg_secret" not in repr(Client("http://127.0.0.1:1", "eg_secret"))
+
+
+def test_an_address_without_a_server_is_named(no_settings):
+    with pytest.raises(ExpgraphError, match=r"no answer from http://127\.0\.0\.1:1/graphql: .*refused") as raised:
+        Client("http://127.0.0.1:1", "t").graphql("{ viewer { tokenName } }")
+    assert raised.value.code == "UNREACHABLE"
+
+
+@pytest.mark.parametrize("url", ["ftp://host", "http://"])
+def test_what_is_no_address_is_refused(no_settings, url):
+    with pytest.raises(ExpgraphError, match="is not the address of a server"):
+        Client(url, "t")
+
+
+@pytest.mark.parametrize("answer", [(200, {}, b"<html>"), (200, {}, b"[]"), (502, {}, b"bad gateway"), (404, {}, b'{"error": "x"}')])
+def test_something_else_at_the_address_is_recognised(no_settings, other_server, answer):
+    other_server.answers = answer
+    with pytest.raises(ExpgraphError) as raised:
+        Client(other_server.url, "t").graphql("{ ok }")
+    assert raised.value.code == "BAD_ANSWER"
+
+
+def test_a_redirect_does_not_take_the_token_along(no_settings, other_server):
+    other_server.answers = (302, {"Location": f"{other_server.url}/elsewhere"}, b"")
+    with pytest.raises(ExpgraphError):
+        Client(other_server.url, "t").graphql("{ ok }")
+    assert len(other_server.seen) == 1
+
+
+def test_a_proxy_of_the_environment_is_not_used_for_this_machine(no_settings, other_server, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    other_server.answers = (200, {}, b'{"data": {"ok": 1}}')
+    assert Client(other_server.url, "t").graphql("{ ok }") == {"ok": 1}
+
+
+def test_a_wrong_token_is_refused_with_the_code_of_the_server(client):
+    with pytest.raises(ExpgraphError) as raised:
+        Client(client._transport.url, "eg_wrong").experiments()
+    assert raised.value.code == "UNAUTHENTICATED"
