@@ -143,6 +143,8 @@ export interface Executor {
   observe(attempts: TrackedAttempt[]): Promise<ObservationReport>;
   /** Asks for an end; the state that follows is observed, not assumed. Unknown and ended ids are no error. */
   cancel(slurmJobIds: string[]): Promise<void>;
+  /** The same for those that still wait when the cluster takes the order: what has started meanwhile goes on. */
+  cancelWaiting(slurmJobIds: string[]): Promise<void>;
   /** Holds (or releases) pending jobs in the cluster's own queue. Ids that are no longer pending are no error. */
   setHeld(slurmJobIds: string[], held: boolean): Promise<void>;
   /** The script of a submission, by the id of its array or single job, as the cluster keeps it; else why it cannot be had, in words. */

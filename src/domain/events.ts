@@ -8,7 +8,7 @@ import type { JsonObject } from './job-spec.ts';
 export const EVENT_KINDS = [
   'EXPERIMENT_CREATED', 'SWEEP_CREATED',
   'JOB_STATE_CHANGED', 'ATTEMPT_STATE_CHANGED', 'JOB_UPDATED',
-  'METRICS_APPENDED', 'CHECKPOINT_CHANGED', 'NOTE',
+  'METRICS_APPENDED', 'CHECKPOINT_CHANGED', 'NOTE', 'SECOND_EXECUTION',
 ] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
 
@@ -25,6 +25,8 @@ export interface EventPayloads {
   CHECKPOINT_CHANGED: { checkpointId: string; path: string; state: string };
   /** A line the job wrote into `events.jsonl`. */
   NOTE: { note: JsonObject };
+  /** Another execution of an attempt turned up; the reason says what became of it. Only one ever runs. */
+  SECOND_EXECUTION: { slurmJobId: string; reason: string };
 }
 
 /** An event that is about to be appended. */

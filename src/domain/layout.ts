@@ -7,6 +7,7 @@
  *     attempts/<n>/started/owner                      start guard: who runs this attempt; after the r-th requeue of a
  *                                                     job that was submitted as attempt n this is attempts/<n+r>
  *     attempts/<n>/exit.json                          exit record, written last
+ *     attempts/<n>/refused-<slurmJobId>.json          left by an execution that found the guard taken and ran nothing
  *   <root>/.expgraph/batches/<token>/                 logs of a batch; on the local executor its script.sh, too
  *   <root>/.expgraph/local/<id>.cancelled|.timed-out  on the local executor: what it did to a process
  */
@@ -71,9 +72,17 @@ export function startGuardDirectory(job: string, attemptNumber: number): string 
   return `${attemptDirectory(job, attemptNumber)}/${START_GUARD_DIRECTORY}`;
 }
 
-/** Who holds the guard: `slurm 123_4` or `pid 4711`. */
+/** Who holds the guard; see `parseGuardOwner`. */
 export function ownerPath(job: string, attemptNumber: number): string {
   return `${startGuardDirectory(job, attemptNumber)}/${OWNER_FILE}`;
+}
+
+const REFUSAL_FILE = /^refused-(.+)\.json$/;
+
+/** The id of the execution that was refused the guard of the attempt and left this file; null for any other path. */
+export function refusedIn(job: string, attemptNumber: number, path: string): string | null {
+  const directory = `${attemptDirectory(job, attemptNumber)}/`;
+  return path.startsWith(directory) ? REFUSAL_FILE.exec(path.slice(directory.length))?.[1] ?? null : null;
 }
 
 export function batchDirectory(rootDirectory: string, token: string): string {

@@ -79,9 +79,11 @@ const PROGRESS: Record<AttemptState, number> = {
 
 /**
  * The state of an attempt after learning that it was seen in `seen`.
- * Earlier states are stale news and change nothing; LOST is overruled by evidence; the first terminal evidence stands.
+ * Earlier states are stale news and change nothing; LOST is overruled by evidence, also that it still runs; the first terminal evidence stands.
  */
 export function advanceAttempt(current: AttemptState, seen: AttemptState): AttemptState {
+  // A verdict on absence, not a fact: any fact overrules it.
+  if (current === 'LOST') return seen;
   return PROGRESS[seen] > PROGRESS[current] || (PROGRESS[seen] === 3 && PROGRESS[current] === 3) ? seen : current;
 }
 

@@ -22,6 +22,9 @@ export class AttemptType {
   @Field(() => String, { nullable: true, description: "The cluster's reason: why it waits, or what ended it." })
   reason!: string | null;
 
+  @Field(() => String, { nullable: true, description: 'What became of further executions of it that turned up on the cluster, in words, a line each. Only one ever runs.' })
+  note!: string | null;
+
   @Field(() => String, { nullable: true, description: "SLURM's id, `123` or `123_4`; null while it is not known." })
   slurmJobId!: string | null;
 

@@ -77,4 +77,5 @@ export const EventKindEnum = registered('EventKind', 'What an event tells.', enu
   METRICS_APPENDED: 'Metric values of a job arrived.',
   CHECKPOINT_CHANGED: 'A checkpoint appeared, grew whole or vanished.',
   NOTE: 'The job wrote a line into its `events.jsonl`.',
+  SECOND_EXECUTION: 'The cluster had a second execution of an attempt; `reason` says what became of it. Only one ever runs.',
 }));

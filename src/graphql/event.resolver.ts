@@ -127,14 +127,14 @@ export class JobEventResolver {
     return payloadOf(event, 'ATTEMPT_STATE_CHANGED')?.to ?? null;
   }
 
-  @FieldResolver(() => String, { nullable: true, description: 'State changes: why, in words.' })
+  @FieldResolver(() => String, { nullable: true, description: 'State changes and SECOND_EXECUTION: why, in words.' })
   reason(@Root() event: LoggedEvent) {
-    return (payloadOf(event, 'JOB_STATE_CHANGED') ?? payloadOf(event, 'ATTEMPT_STATE_CHANGED'))?.reason ?? null;
+    return (payloadOf(event, 'JOB_STATE_CHANGED') ?? payloadOf(event, 'ATTEMPT_STATE_CHANGED') ?? payloadOf(event, 'SECOND_EXECUTION'))?.reason ?? null;
   }
 
-  @FieldResolver(() => String, { nullable: true, description: "ATTEMPT_STATE_CHANGED: SLURM's id, as known then." })
+  @FieldResolver(() => String, { nullable: true, description: "ATTEMPT_STATE_CHANGED: SLURM's id, as known then. SECOND_EXECUTION: the id of that execution." })
   slurmJobId(@Root() event: LoggedEvent) {
-    return payloadOf(event, 'ATTEMPT_STATE_CHANGED')?.slurmJobId ?? null;
+    return (payloadOf(event, 'ATTEMPT_STATE_CHANGED') ?? payloadOf(event, 'SECOND_EXECUTION'))?.slurmJobId ?? null;
   }
 
   @FieldResolver(() => [String], { nullable: true, description: 'JOB_UPDATED: what changed.' })

@@ -5,7 +5,7 @@ import type { Database } from '../db/database.ts';
 import { readHarvestState, type CheckpointRow, type HarvestState } from '../db/read/harvest-state.ts';
 import type { TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
 import type { FileCursor } from '../db/write/harvest.ts';
-import { parseExitRecord, type ExitRecord, type StartRecord } from '../domain/attempt-change.ts';
+import { parseExitRecord, type ExitRecord } from '../domain/attempt-change.ts';
 import type { JsonObject } from '../domain/job-spec.ts';
 import { LOG_TAIL_BYTES, planLines, planTail, SMALL_FILE_BYTES, type PlannedRead } from '../domain/harvest-plan.ts';
 import { batchDirectory, errorPath, EVENTS_FILE, eventsPath, exitRecordPath, ownerPath, resultPath } from '../domain/layout.ts';
@@ -13,7 +13,7 @@ import type { ReadOptions } from '../domain/readers/reader.ts';
 import { listDirectories } from './harvest-list.ts';
 import { parseNote, readItemLines, type LinesRead } from './harvest-lines.ts';
 import { planStreams, readStreams, type HarvestedMetrics, type PlannedStream } from './harvest-metrics.ts';
-import { readStart } from './harvest-start.ts';
+import { readStart, type FoundStart } from './harvest-start.ts';
 
 /** Deep enough for the metrics of MLflow and the files of a checkpoint directory; what lies deeper is not counted into its size. */
 const LIST_DEPTH = 6;
@@ -34,8 +34,8 @@ export interface HarvestTarget extends TrackedAttemptRow {
 /** What was found of one job. */
 export interface Harvest {
   exitRecord: ExitRecord | null;
-  /** That the job's script has begun to run; looked for only while the attempt still waits. */
-  start: StartRecord | null;
+  /** Who began to run the attempt, and when; looked for only while the attempt still waits, and when it has ended. */
+  start: FoundStart | null;
   metrics: HarvestedMetrics | null;
   notes: LinesRead<JsonObject> | null;
   cursors: FileCursor[];
@@ -158,7 +158,7 @@ function pathsOf(target: HarvestTarget): [Role, string | null][] {
   const always: [Role, string | null][] = [
     ['notes', eventsPath(jobDirectory)], ['stdout', target.stdoutPath], ['stderr', target.stderrPath],
     ['exit', exitRecordPath(jobDirectory, attemptNumber)],
-    ...(target.state === 'PENDING' || target.state === 'CONFIGURING' ? [['owner', ownerPath(jobDirectory, attemptNumber)] as [Role, string]] : []),
+    ...(target.ended || target.state === 'PENDING' || target.state === 'CONFIGURING' ? [['owner', ownerPath(jobDirectory, attemptNumber)] as [Role, string]] : []),
   ];
   return target.ended ? [...always, ['error', errorPath(jobDirectory)], ['result', resultPath(jobDirectory)]] : always;
 }
@@ -204,7 +204,7 @@ function takeInStarts(
     const target = targetOf.get(jobId);
     const harvest = harvests.get(jobId);
     if (role !== 'owner' || target === undefined || harvest === undefined) continue;
-    harvest.start = readStart(target, contents[index]?.toString('utf8') ?? '', files.get(path)?.modifiedAt ?? null, harvest.notes?.items ?? []);
+    harvest.start = readStart(target.attemptNumber, contents[index]?.toString('utf8') ?? '', files.get(path)?.modifiedAt ?? null, harvest.notes?.items ?? []);
   }
 }
 

@@ -10,6 +10,7 @@ export function heldCluster(cluster: Cluster, isCurrent: () => boolean): Cluster
   const held: Executor = {
     submit: (batch, script) => whileHeld(() => executor.submit(batch, script)),
     cancel: (slurmJobIds) => whileHeld(() => executor.cancel(slurmJobIds)),
+    cancelWaiting: (slurmJobIds) => whileHeld(() => executor.cancelWaiting(slurmJobIds)),
     setHeld: (slurmJobIds, held) => whileHeld(() => executor.setHeld(slurmJobIds, held)),
     readScript: (slurmJobId) => executor.readScript(slurmJobId),
     observe: (attempts) => executor.observe(attempts),

@@ -1,10 +1,13 @@
 /** Cluster to database, as a push: looks at the files of the few jobs that are said to have changed. The scheduler is not asked. */
+import type { Logger } from 'pino';
 import type { ChangeKind } from '../cluster/watch/program.ts';
 import { readNewestAttempts } from '../db/read/tracked-attempts.ts';
 import { decideAttemptChange, type AttemptChange } from '../domain/attempt-change.ts';
 import { isTerminalAttemptState } from '../domain/states.ts';
 import { commitFindings } from './findings.ts';
+import { followGuards } from './guards.ts';
 import { gatherHarvest, type HarvestDependencies } from './harvest.ts';
+import { ownStart } from './harvest-start.ts';
 
 export interface ChangedOutcome {
   /** Jobs of which there is more to read. */
@@ -18,22 +21,23 @@ export interface ChangedOutcome {
  * @param withAllLogs whether to look at the logs also of jobs that have not ended
  */
 export async function observeChanged(
-  { database, cluster, files, now }: Omit<HarvestDependencies, 'now'> & { now: () => Date }, changes: ReadonlyMap<string, ReadonlySet<ChangeKind>>,
+  { database, cluster, files, logger, now }: Omit<HarvestDependencies, 'now'> & { logger: Logger; now: () => Date }, changes: ReadonlyMap<string, ReadonlySet<ChangeKind>>,
   { withAllLogs }: { withAllLogs: boolean },
 ): Promise<ChangedOutcome> {
   const rows = await readNewestAttempts(database, cluster.settings.name, [...changes.keys()]);
   // What still waits for the answer to its submission has no id yet to compare the start guard's owner with.
-  const targets = rows.filter((row) => row.state !== 'SUBMITTING').map((row) => {
+  const read = rows.filter((row) => row.state !== 'SUBMITTING').map((row) => {
     const hasExited = changes.get(row.jobId)?.has('exit') === true;
     return { ...row, ended: hasExited || isTerminalAttemptState(row.state), closing: false, withLogs: hasExited || withAllLogs };
   });
-  const harvests = await gatherHarvest({ database, cluster, files, now: now() }, targets);
+  const harvests = await gatherHarvest({ database, cluster, files, now: now() }, read);
+  const targets = await followGuards({ database, cluster, logger }, read, harvests);
   const verdicts = new Map<string, AttemptChange>();
   const ending: string[] = [];
   for (const row of targets) {
     const harvest = harvests.get(row.jobId);
     if (harvest === undefined || isTerminalAttemptState(row.state)) continue;
-    const change = decideAttemptChange(row, null, harvest.exitRecord, null, harvest.start);
+    const change = decideAttemptChange(row, null, harvest.exitRecord, null, ownStart(row, harvest.start));
     if (change !== null) verdicts.set(row.jobId, change);
     if (harvest.exitRecord !== null && (change === null || !isTerminalAttemptState(change.state))) ending.push(row.jobId);
   }

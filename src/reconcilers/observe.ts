@@ -10,15 +10,21 @@ import { readNewestAttempts, readSettlingAttempts, type TrackedAttemptRow } from
 import { withdrawResults } from '../db/write/harvest.ts';
 import { transact } from '../db/transaction.ts';
 import { confirmEnd, decideAttemptChange, type AttemptChange } from '../domain/attempt-change.ts';
+import { REFUSED_EXIT_CODE } from '../domain/start-guard.ts';
 import { isTerminalAttemptState } from '../domain/states.ts';
 import { commitFindings } from './findings.ts';
+import { followGuards } from './guards.ts';
+import { ownStart, type FoundStart } from './harvest-start.ts';
 import { gatherHarvest, type Harvest, type HarvestTarget } from './harvest.ts';
 import { keyOf, resolveOpenBatches } from './open-batches.ts';
 import { followRequeues } from './requeues.ts';
+import { settleStrangers, type StrangerMemory } from './strangers.ts';
 import type { Turns } from './turns.ts';
 
 /** For how long the files of an ended job are looked at again: a shared file system may show the last lines late. */
 const SETTLE_SECONDS = 30;
+/** For how long a job that has ended and was seen in the queue again is asked about. */
+const REVIVED_SECONDS = 60;
 /** For how long the scheduler's own word on an end is waited for, where an exit record told of it first. */
 const CONFIRM_SECONDS = 120;
 /** How often the queue of a cluster on which nothing is tracked is looked at, for what goes there by a token of ours. */
@@ -27,7 +33,7 @@ const IDLE_LOOK_SECONDS = 30;
 const JOBS_PER_TURN = 50;
 
 /** What this process remembers from round to round. A process that takes over starts without, and asks once more. */
-export interface RoundMemory {
+export interface RoundMemory extends StrangerMemory {
   /** When the scheduler last mentioned an attempt, or was first asked about it, by attempt. */
   lastSeen: Map<string, number>;
   /** Attempts whose end the scheduler has told, by job and number. */
@@ -37,7 +43,7 @@ export interface RoundMemory {
 }
 
 export function newRoundMemory(): RoundMemory {
-  return { lastSeen: new Map(), confirmed: new Set(), askedAt: -Infinity };
+  return { lastSeen: new Map(), confirmed: new Set(), askedAt: -Infinity, revived: new Map(), cancelledAt: new Map() };
 }
 
 export interface ObserveDependencies {
@@ -64,6 +70,8 @@ export interface Observed {
   ended: string[];
   /** Jobs about to end: the scheduler has yet to say how. */
   ending: string[];
+  /** Something was done about what else the queue holds: what came of it is to be seen. */
+  isUnsettled: boolean;
   /** What else the queue holds under tokens of ours, also of submissions under way; null when the cluster was not asked. */
   strangers: Stranger[] | null;
   /** Attempts of which there is neither a word of the scheduler nor an exit record; null when not all who could know were asked. */
@@ -76,16 +84,25 @@ export interface AbsentAttempt {
   since: number;
 }
 
-/** One round over the attempts that may still change. */
+/** One round over the attempts that may still change, and over what else the queue holds under tokens of ours. */
 export async function observeCluster(dependencies: ObserveDependencies, active: TrackedAttemptRow[], scope: HarvestScope): Promise<Observed> {
+  const observed = await observeAttempts(dependencies, active, scope);
+  const { strangers } = observed;
+  const settledCount = strangers === null ? 0 : await dependencies.turns.take(() => settleStrangers(dependencies, strangers));
+  return { ...observed, newsCount: observed.newsCount + settledCount, isUnsettled: settledCount > 0 };
+}
+
+async function observeAttempts(dependencies: ObserveDependencies, active: TrackedAttemptRow[], scope: HarvestScope): Promise<Observed> {
   const { database, cluster, inFlight, memory, turns } = dependencies;
-  const tracked = active.filter((row) => !inFlight.has(row.token));
-  const trackedJobIds = new Set(tracked.map(idOf));
-  const settling = (await readSettlingAttempts(database, cluster.settings.name)).filter((row) => !trackedJobIds.has(row.jobId));
-  const { observations, strangers, isIncomplete } = await observe(dependencies, tracked, settling);
-  if (tracked.length === 0 && settling.length === 0) return { newsCount: 0, ended: [], ending: [], strangers, absent: [] };
+  const readIn = active.filter((row) => !inFlight.has(row.token));
+  const settling = (await readSettlingAttempts(database, cluster.settings.name)).filter(isNotIn(readIn));
+  const { lost, ended: revived } = await readRevived(dependencies, [...readIn, ...settling]);
+  const tracked = [...readIn, ...lost];
+  const { observations, strangers, isIncomplete } = await observe(dependencies, tracked, [...settling, ...revived]);
+  if (tracked.length + settling.length + revived.length === 0) return { newsCount: 0, ended: [], ending: [], strangers, absent: [], isUnsettled: false };
   const resolved = await resolveOpenBatches({ ...dependencies, lastSeen: memory.lastSeen }, tracked, observations);
-  const { known, settled } = await turns.take(() => followAll(dependencies, resolved, settling, observations));
+  const { known, settled: ended } = await turns.take(() => followAll(dependencies, resolved, [...settling, ...revived], observations));
+  const settled = ended.filter(isNotIn(revived));
   const targets = targetsOf(dependencies, { known, settled, observations }, scope);
   const targetIds = new Set(targets.map(idOf));
   const others = known.filter((row) => !targetIds.has(row.jobId));
@@ -98,7 +115,7 @@ export async function observeCluster(dependencies: ObserveDependencies, active: 
   const isEnding = (row: TrackedAttemptRow): boolean => found.decided.has(row.jobId) || row.cancelRequested || observations.get(keyOf(row))?.state === 'COMPLETING';
   return {
     newsCount: found.newsCount, ended: [...found.ended], ending: known.filter((row) => row.state !== 'LOST' && isEnding(row) && !found.ended.has(row.jobId)).map(idOf),
-    strangers, absent: isIncomplete ? null : found.absent,
+    strangers, absent: isIncomplete ? null : found.absent, isUnsettled: false,
   };
 }
 
@@ -140,15 +157,23 @@ class Findings {
 
   /** @param others attempts whose files are not looked at */
   async add(
-    { database, cluster, files, memory: { lastSeen, confirmed }, now }: ObserveDependencies, others: TrackedAttemptRow[], targets: HarvestTarget[],
-    observations: ReadonlyMap<string, Observation>,
+    { database, cluster, files, memory: { lastSeen, confirmed }, logger, now }: ObserveDependencies, others: TrackedAttemptRow[], targets: HarvestTarget[],
+    observations: Map<string, Observation>,
   ): Promise<void> {
     const harvests = await gatherHarvest({ database, cluster, files, now: now() }, targets);
-    const rows = [...others, ...targets];
-    const verdicts = judge(lastSeen, now(), rows, observations, harvests);
+    const current = await followGuards({ database, cluster, logger }, targets, harvests);
+    const overtaken = targets.filter((target, index) => target.slurmJobId !== current[index]!.slurmJobId);
+    for (const target of overtaken) {
+      // What was said of the execution that we knew is no evidence of the one that runs.
+      observations.delete(keyOf(target));
+      confirmed.delete(runOf(target));
+    }
+    const wasAsked = isNotIn(overtaken);
+    const rows = [...others, ...current];
+    const verdicts = judge(lastSeen, now(), rows, observations, harvests, wasAsked);
     this.newsCount += await commitFindings({ database, now: now() }, rows, harvests, verdicts);
-    for (const row of targets) {
-      const isMissing = isOpen(row) && !observations.has(keyOf(row)) && harvests.get(row.jobId)?.exitRecord === null;
+    for (const row of current) {
+      const isMissing = isOpen(row) && wasAsked(row) && !observations.has(keyOf(row)) && harvests.get(row.jobId)?.exitRecord === null;
       if (isMissing) this.absent.push({ row, since: lastSeen.get(keyOf(row)) ?? now().getTime() });
     }
     for (const row of rows) if (tellsEnd(observations.get(keyOf(row)), row)) confirmed.add(runOf(row));
@@ -167,6 +192,21 @@ function isOpen({ state }: TrackedAttemptRow): boolean {
 
 const idOf = ({ jobId }: TrackedAttemptRow): string => jobId;
 const runOf = ({ jobId, attemptNumber }: TrackedAttemptRow): string => `${jobId} ${attemptNumber}`;
+
+function isNotIn(rows: TrackedAttemptRow[]): (row: TrackedAttemptRow) => boolean {
+  const jobIds = new Set(rows.map(idOf));
+  return ({ jobId }) => !jobIds.has(jobId);
+}
+
+/** The newest attempts of jobs that are over for us, but were seen in the queue again. */
+async function readRevived(
+  { database, cluster, memory: { revived }, now }: ObserveDependencies, known: TrackedAttemptRow[],
+): Promise<{ lost: TrackedAttemptRow[]; ended: TrackedAttemptRow[] }> {
+  for (const [jobId, since] of revived) if (now().getTime() - since > REVIVED_SECONDS * 1000) revived.delete(jobId);
+  if (revived.size === 0) return { lost: [], ended: [] };
+  const rows = (await readNewestAttempts(database, cluster.settings.name, [...revived.keys()])).filter(isNotIn(known));
+  return { lost: rows.filter(({ state }) => state === 'LOST'), ended: rows.filter(({ state }) => state !== 'LOST' && isTerminalAttemptState(state)) };
+}
 
 /** Requeued jobs with their newest runs: also those that their exit record ended before they were over for the scheduler, because their node failed. */
 async function followAll(
@@ -193,8 +233,10 @@ function mayHaveFiles(row: TrackedAttemptRow, seen: Observation | undefined): bo
 async function observe(
   { cluster, memory, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[], settling: TrackedAttemptRow[],
 ): Promise<{ observations: Map<string, Observation>; strangers: Stranger[] | null; isIncomplete: boolean }> {
-  const { lastSeen, confirmed } = memory;
-  const unconfirmed = settling.filter((row) => row.slurmJobId !== null && !confirmed.has(runOf(row)));
+  const { lastSeen, confirmed, revived } = memory;
+  const unconfirmed = settling.filter((row) => row.slurmJobId !== null && (!confirmed.has(runOf(row)) || revived.has(row.jobId)))
+    // What has ended cannot wait again, unless it was put back: also where it never started.
+    .map((row) => ({ ...row, startedAt: row.startedAt ?? row.submittedAt }));
   const isIdle = tracked.length === 0 && unconfirmed.length === 0;
   if (isIdle && (cluster.settings.kind === 'LOCAL' || now().getTime() - memory.askedAt < IDLE_LOOK_SECONDS * 1000)) return { observations: new Map(), strangers: null, isIncomplete: false };
   memory.askedAt = now().getTime();
@@ -214,18 +256,29 @@ async function observe(
   return { observations, strangers: report.strangers, isIncomplete: report.isIncomplete === true };
 }
 
-/** What the evidence of a round changes, by job. */
+/**
+ * What the evidence of a round changes, by job.
+ * @param wasAsked whether the scheduler was asked about it: its silence means nothing otherwise
+ */
 function judge(
   lastSeen: ReadonlyMap<string, number>, now: Date, rows: TrackedAttemptRow[], observations: ReadonlyMap<string, Observation>, harvests: ReadonlyMap<string, Harvest>,
+  wasAsked: (row: TrackedAttemptRow) => boolean,
 ): Map<string, AttemptChange> {
   const verdicts = new Map<string, AttemptChange>();
   for (const row of rows) {
     const seen = observations.get(keyOf(row)) ?? null;
     const { exitRecord = null, start = null } = harvests.get(row.jobId) ?? {};
-    const absentSeconds = (now.getTime() - (lastSeen.get(keyOf(row)) ?? now.getTime())) / 1000;
+    if (isUntoldRefusal(seen, start, now)) continue;
+    const absentSeconds = wasAsked(row) ? (now.getTime() - (lastSeen.get(keyOf(row)) ?? now.getTime())) / 1000 : null;
     const hasEnded = row.state !== 'LOST' && isTerminalAttemptState(row.state);
-    const change = hasEnded ? seen && confirmEnd(row, seen, exitRecord) : decideAttemptChange(row, seen, exitRecord, absentSeconds, start);
+    const change = hasEnded ? seen && confirmEnd(row, seen, exitRecord) : decideAttemptChange(row, seen, exitRecord, absentSeconds, ownStart(row, start));
     if (change !== null) verdicts.set(row.jobId, change);
   }
   return verdicts;
+}
+
+/** An execution that ran nothing, as its exit code says, while a shared file system does not show yet who runs in its place. */
+function isUntoldRefusal(seen: Observation | null, start: FoundStart | null, now: Date): boolean {
+  if (seen?.state !== 'FAILED' || seen.exitCode !== REFUSED_EXIT_CODE || start !== null || seen.finishedAt === null) return false;
+  return now.getTime() - seen.finishedAt.getTime() < CONFIRM_SECONDS * 1000;
 }

@@ -10,6 +10,7 @@ import { markBatchSubmitted, returnBatchToQueue, type SubmittedTask } from '../d
 import { transact } from '../db/transaction.ts';
 import { appendEvents } from '../db/write/events.ts';
 import { ownerPath } from '../domain/layout.ts';
+import { parseGuardOwner } from '../domain/start-guard.ts';
 import { submittedTask } from './dispatch.ts';
 
 export interface OpenBatchDependencies {
@@ -76,7 +77,9 @@ async function resolveOne(
 async function readGuards(cluster: Cluster, rows: TrackedAttemptRow[]): Promise<Map<number, string>> {
   const contents = await cluster.transport.read(rows.map((row) => ({ path: ownerPath(row.jobDirectory, row.attemptNumber), offsetBytes: 0, maxBytes: 200 })));
   return new Map(rows.flatMap((row, index) => {
-    const id = /^slurm (\d+(?:_\d+)?)$/m.exec(contents[index]?.toString('utf8') ?? '')?.[1];
-    return id === undefined ? [] : [[row.taskIndex, id] as const];
+    const owner = parseGuardOwner(contents[index]?.toString('utf8') ?? '');
+    // Another batch's would be an earlier submission of the attempt: the row's own is still to be looked for.
+    const isOwn = owner !== null && (owner.token === null || owner.token === row.token);
+    return isOwn && owner.slurmJobId !== null ? [[row.taskIndex, owner.slurmJobId] as const] : [];
   }));
 }

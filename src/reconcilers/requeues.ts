@@ -20,23 +20,25 @@ export async function followRequeues(
   const followed: TrackedAttemptRow[] = [];
   for (const row of tracked) {
     let newest = row;
-    for (const ended of observations.get(keyOf(row))?.earlierRuns.slice(row.restart) ?? []) newest = await closeAndOpen(database, newest, ended);
+    for (const ended of observations.get(keyOf(row))?.earlierRuns.slice(row.restart) ?? []) newest = await closeAndOpen(database, newest, ended) ?? newest;
     if (newest !== row) logger.info({ job: row.jobId, slurmJobId: row.slurmJobId, attempt: newest.attemptNumber }, 'requeued: a new attempt');
     followed.push(newest);
   }
   return followed;
 }
 
-async function closeAndOpen(database: Database, row: TrackedAttemptRow, ended: EarlierRun): Promise<TrackedAttemptRow> {
+/** Null when there is a newer attempt already, or one is to be made: the job was tried again meanwhile. */
+async function closeAndOpen(database: Database, row: TrackedAttemptRow, ended: EarlierRun): Promise<TrackedAttemptRow | null> {
   const change = decideAttemptChange(row, { ...ended, slurmJobId: row.slurmJobId ?? '', estimatedStartAt: null }, null, 0);
   const reason = `requeued: ${change?.reason ?? 'put back into the queue'}`;
-  await transact(database, async (transaction) => {
+  const isOpen = await transact(database, async (transaction) => {
     const opened = await openNextRun(transaction, row, reason);
     // After the next one is open the job no longer follows this attempt: it does not end with it.
     const closed = opened.length === 0 || change === null ? [] : await applyAttemptChanges(transaction, [{ ...row, from: row.state, change }]);
     await appendEvents(transaction, [...closed, ...opened]);
+    return opened.length > 0;
   });
-  return {
+  return !isOpen ? null : {
     ...row, attemptNumber: row.attemptNumber + 1, restart: row.restart + 1, state: 'PENDING', reason: null, nodeList: null, startedAt: null, estimatedStartAt: null,
     submittedAt: new Date(),
   };

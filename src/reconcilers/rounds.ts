@@ -189,9 +189,9 @@ export class ClusterRounds {
   }
 
   async #readFiles(changes: Map<string, Set<ChangeKind>>, withAllLogs: boolean): Promise<void> {
-    const { database, cluster, now } = this.#dependencies;
+    const { database, cluster, logger, now } = this.#dependencies;
     try {
-      const { unfinished, ending } = await this.#turns.take(() => observeChanged({ database, cluster, files: this.#files(), now }, changes, { withAllLogs }));
+      const { unfinished, ending } = await this.#turns.take(() => observeChanged({ database, cluster, files: this.#files(), logger, now }, changes, { withAllLogs }));
       for (const jobId of unfinished) this.#noteChange(jobId, changes.get(jobId) ?? []);
       for (const jobId of ending) this.#ending.add(jobId);
       if (ending.length > 0) this.#wantLook(EFFECT_MS);
@@ -238,6 +238,7 @@ export class ClusterRounds {
       }, tracked, scope);
       this.#noteEnds(tracked, observed);
       onLook(observed);
+      if (observed.isUnsettled) this.#wantLook(ASK_AGAIN_MS);
       this.#pollSeconds = observed.newsCount > 0 ? settings.pollSecondsMin : Math.min(settings.pollSecondsMax, this.#pollSeconds * IDLE_GROWTH);
     } finally {
       this.#pace.note(Date.now(), sacctCount() - sacctBefore);

@@ -37,7 +37,11 @@ export const breakSbatch = (fault: SbatchFault): Fault => ({
   name: `sbatch ${fault}`,
   async before({ door }) { door.breakNextSbatch(fault); },
   async strike({ door, random }) {
-    if (!SBATCH_FAULTS[fault].includes('sleep')) return;
+    if (fault === 'times out, submits when told') {
+      await delay(12_000 * random());
+      await door.submitLate();
+    }
+    if (!SBATCH_FAULTS[fault].includes('/sent')) return;
     await until(`sbatch to be used: ${fault}`, 60_000, door.hasSent);
     await delay(1_000 * random());
     await door.slam();

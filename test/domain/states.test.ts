@@ -9,12 +9,11 @@ const TERMINAL = ATTEMPT_STATES.filter((state) => isTerminalAttemptState(state) 
 const attemptState = fc.constantFrom(...ATTEMPT_STATES);
 const after = (facts: readonly AttemptState[]) => facts.reduce(advanceAttempt, 'SUBMITTING');
 
-/** What can truly be seen of one attempt: some of its active states, perhaps LOST, and at most one end. Suspension aside. */
+/** What can truly be seen of one attempt: some of its active states and at most one end. Suspension aside. */
 const consistentFacts = fc.record({
   active: fc.subarray(ACTIVE_ATTEMPT_STATES.filter((state) => state !== 'SUSPENDED')),
-  lost: fc.boolean(),
   end: fc.option(fc.constantFrom(...TERMINAL)),
-}).map(({ active, lost, end }) => [...active, ...(lost ? ['LOST' as const] : []), ...(end === null ? [] : [end])]);
+}).map(({ active, end }) => [...active, ...(end === null ? [] : [end])]);
 
 describe('an attempt', () => {
   it('ends in the same state in whatever order and however often its facts arrive', () => {
@@ -25,6 +24,13 @@ describe('an attempt', () => {
       )),
       ([inOrder, arrived]) => { expect(after(arrived)).toBe(after(inOrder)); },
     ));
+  });
+
+  it('that was called LOST is where the next fact finds it, and its end is the same as if it never had been', () => {
+    fc.assert(fc.property(attemptState, fc.constantFrom(...TERMINAL), (seen, end) => {
+      expect(advanceAttempt('LOST', seen)).toBe(seen);
+      expect(after(['LOST', seen === 'SUSPENDED' || TERMINAL.includes(seen) ? 'RUNNING' : seen, end, 'LOST'])).toBe(end);
+    }));
   });
 
   it('never leaves an end that was seen', () => {
@@ -42,7 +48,7 @@ describe('an attempt', () => {
 
   it('goes back and forth between running and suspended, and is found again after it was lost', () => {
     expect(after(['RUNNING', 'SUSPENDED', 'RUNNING'])).toBe('RUNNING');
-    expect(after(['RUNNING', 'LOST', 'RUNNING'])).toBe('LOST');
+    expect(after(['RUNNING', 'LOST', 'RUNNING'])).toBe('RUNNING');
     expect(after(['LOST', 'COMPLETED'])).toBe('COMPLETED');
   });
 

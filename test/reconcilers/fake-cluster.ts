@@ -42,6 +42,7 @@ export async function fakeCluster(name: string): Promise<FakeCluster> {
       }),
     }),
     cancel: async () => undefined,
+    cancelWaiting: async () => undefined,
     setHeld: async () => undefined,
     readScript: async () => ({ problem: 'there is none' }),
     describe: async () => ({ partitions: [], pendingJobCount: 0, runningJobCount: 0, maxArraySize: 1001, schedulerVersion: null, hasAccounting: true, jobsAhead: new Map() }),

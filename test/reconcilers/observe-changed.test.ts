@@ -36,10 +36,10 @@ afterEach(async () => {
 });
 
 const pushed = (...what: ChangeKind[]) => observeChanged(
-  { database: at.db.database, cluster: fake.cluster, files: fake.cluster.transport, now: () => new Date() }, new Map([[jobId, new Set(what)]]), { withAllLogs: false });
+  { database: at.db.database, cluster: fake.cluster, files: fake.cluster.transport, logger: silent, now: () => new Date() }, new Map([[jobId, new Set(what)]]), { withAllLogs: false });
 const polled = (atSeconds: number) => fake.observe(at.db.database, atSeconds);
 const attempt = async () => (await at.db.pool.query<Record<string, unknown>>(
-  'select j.state as job, a.state, a.reason, a.started_at, a.node_list, a.exit_code, a.elapsed_seconds, a.max_rss_bytes, j.harvested_at is not null as harvested from jobs j join attempts a on a.job_id = j.id')).rows[0];
+  'select j.state as job, a.state, a.slurm_job_id, a.note, a.reason, a.started_at, a.node_list, a.exit_code, a.elapsed_seconds, a.max_rss_bytes, j.harvested_at is not null as harvested from jobs j join attempts a on a.job_id = j.id')).rows[0];
 const resultCount = async () => (await at.db.pool.query('select 1 from results')).rowCount;
 
 describe('a job whose script has begun', () => {
@@ -51,10 +51,20 @@ describe('a job whose script has begun', () => {
     expect(askedCount).toBe(0);
   });
 
-  test('under another id than ours tells nothing about our attempt', async () => {
+  test('under another id than ours is a second submission that was the first to run: the attempt follows it to its end', async () => {
     await putFile(ownerPath(directory, 1), 'slurm 999\n');
     await pushed('started');
-    expect(await attempt()).toMatchObject({ state: 'PENDING' });
+    expect(await attempt()).toMatchObject({ state: 'RUNNING', slurm_job_id: '999', note: expect.stringContaining('SLURM job 1001: ') });
+    await putFile(exitRecordPath(directory, 1), exitRecord({}));
+    await pushed('exit');
+    expect(await attempt()).toMatchObject({ job: 'COMPLETED', slurm_job_id: '999' });
+  });
+
+  test('under another id than ours, of which we hear only at its end, ends the attempt', async () => {
+    await putFile(ownerPath(directory, 1), 'slurm 999\n');
+    await putFile(exitRecordPath(directory, 1), exitRecord({}));
+    await pushed('started', 'exit');
+    expect(await attempt()).toMatchObject({ job: 'COMPLETED', slurm_job_id: '999', exit_code: 0 });
   });
 });
 

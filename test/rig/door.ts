@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { ClusterSettings } from '../../src/domain/cluster-settings.ts';
 import { unixUser } from './packages.ts';
 import { freePorts } from './ports.ts';
+import { until } from './processes.ts';
 import { crashSshDaemon, startSshDaemon } from './sshd.ts';
 import { rigCluster, type Rig } from './rig.ts';
 
@@ -14,6 +15,10 @@ export const SBATCH_FAULTS = {
   'submits, then prints garbage': '"$REAL" "$@" > /dev/null; printf "\\033]0;login\\007Welcome to the cluster!\\n"; exit 0',
   'submits, then hangs': '"$REAL" "$@" > /dev/null; touch "$FOLDER/sent"; exec sleep 600',
   'submits, then the connection drops': '"$REAL" "$@" > /dev/null; touch "$FOLDER/sent"; exec sleep 600',
+  'submits twice': 'cat > "$FOLDER/script"; "$REAL" "$@" < "$FOLDER/script"; "$REAL" "$@" < "$FOLDER/script" > /dev/null; exit 0',
+  /** Says that the answer did not come, and takes the batch only when it is told to, or never. */
+  'times out, submits when told': 'cat > "$FOLDER/script"; (for i in $(seq 900); do if [ -e "$FOLDER/late" ]; then exec "$REAL" "$@" < "$FOLDER/script"; fi; sleep 0.1; done) > "$FOLDER/answer" 2>&1 & '
+    + 'echo "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation" >&2; exit 1',
   'fails without submitting': 'echo "sbatch: error: Batch job submission failed: Resource temporarily unavailable" >&2; exit 1',
   'times out without submitting': 'echo "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation" >&2; exit 1',
 } as const;
@@ -25,6 +30,8 @@ export interface Door {
   breakNextSbatch(fault: SbatchFault): void;
   /** Whether a submission that is to hang, or to lose its connection, has reached SLURM. */
   hasSent(): boolean;
+  /** Lets a batch come that was to be submitted only when told; answers its id. */
+  submitLate(): Promise<string>;
   /** The listener and all connections are gone at once. */
   slam(): Promise<void>;
   reopen(): Promise<void>;
@@ -59,10 +66,16 @@ export async function openDoor(rig: Rig, cluster: string, name: string): Promise
       jumps: [], connectTimeoutSeconds: 10, maxChannels: 4,
     },
     breakNextSbatch(fault) {
-      rmSync(join(folder, 'sent'), { force: true });
+      for (const file of ['sent', 'late', 'answer']) rmSync(join(folder, file), { force: true });
       writeFileSync(join(folder, 'fault'), fault, { mode: 0o666 });
     },
     hasSent: () => existsSync(join(folder, 'sent')),
+    async submitLate() {
+      writeFileSync(join(folder, 'late'), '');
+      const answer = (): string => /^\d+/m.exec(existsSync(join(folder, 'answer')) ? readFileSync(join(folder, 'answer'), 'utf8') : '')?.[0] ?? '';
+      await until('the late batch to be submitted', 60_000, () => answer() !== '');
+      return answer();
+    },
     slam: () => crashSshDaemon(rig.directory, name),
     reopen: () => startSshDaemon(rig.directory, name, port),
     async close() {

@@ -11,6 +11,7 @@ import { dirname } from 'node:path';
 import { parseExitRecord, type ExitRecord } from '../../domain/attempt-change.ts';
 import type { BatchSpec } from '../../domain/batch.ts';
 import { batchDirectory, batchScriptPath, exitRecordPath, localLogPaths, localMarkPath, ownerPath, type LocalMark } from '../../domain/layout.ts';
+import { parseGuardOwner } from '../../domain/start-guard.ts';
 import { SubmitError, type ClusterDescription, type Executor, type Observation, type ObservationReport, type Submitted, type TrackedAttempt } from '../executor.ts';
 import type { Transport } from '../transport.ts';
 import { commandLineOf, identifyChild, isAnyOfJob, listProcesses, parseProcessId, peakResidentBytes, processId, type ProcessRow } from './process.ts';
@@ -142,8 +143,8 @@ class LocalExecutor implements Executor {
   /** The attempt's process by the owner file of its start guard; null when it never took the guard. */
   async #findByOwner({ token, jobDirectory, attemptNumber }: TrackedAttempt, processes: Map<number, ProcessRow>): Promise<string | null> {
     const owner = await readFile(ownerPath(jobDirectory, attemptNumber), 'utf8').catch(() => '');
-    const pid = Number(/^pid (\d+)$/m.exec(owner)?.[1]);
-    if (Number.isNaN(pid)) return null;
+    const pid = parseGuardOwner(owner)?.pid ?? null;
+    if (pid === null) return null;
     const row = processes.get(pid);
     const isScript = row !== undefined && (await commandLineOf(pid)).includes(batchScriptPath(this.#root, token));
     return processId(pid, isScript ? row.startTicks : 0);
@@ -160,6 +161,8 @@ class LocalExecutor implements Executor {
   }
 
   /** Nothing waits here: a process runs from the moment it is submitted. */
+  async cancelWaiting(): Promise<void> {}
+
   async setHeld(): Promise<void> {}
 
   async readScript(): Promise<{ problem: string }> {

@@ -48,8 +48,8 @@ export function accountingByNameCommands(tokens: string[], since: Date): string[
  * Without a signal option: SLURM then sends TERM to every process of the job, so that the script can write its exit
  * record, and KILL after KillWait. With one, the job would not end for certain.
  */
-export function cancelCommands(slurmJobIds: string[]): string[][] {
-  return inChunks(compactIds(slurmJobIds)).map((ids) => ['env', 'LC_ALL=C', 'scancel', '--quiet', ...ids]);
+export function cancelCommands(slurmJobIds: string[], { onlyWaiting = false } = {}): string[][] {
+  return inChunks(compactIds(slurmJobIds)).map((ids) => ['env', 'LC_ALL=C', 'scancel', '--quiet', ...(onlyWaiting ? ['--state=PENDING'] : []), ...ids]);
 }
 
 export function holdCommands(slurmJobIds: string[], held: boolean): string[][] {

@@ -180,6 +180,10 @@ class SlurmExecutor implements Executor {
     for (const command of cancelCommands(slurmJobIds)) await this.#tell(command);
   }
 
+  async cancelWaiting(slurmJobIds: string[]): Promise<void> {
+    for (const command of cancelCommands(slurmJobIds, { onlyWaiting: true })) await this.#tell(command);
+  }
+
   async setHeld(slurmJobIds: string[], held: boolean): Promise<void> {
     for (const command of holdCommands(slurmJobIds, held)) await this.#tell(command);
   }

@@ -7,8 +7,8 @@ import { textIn, timeConditions, uuidIn } from './job-filter.ts';
 import type { PageSource } from './page.ts';
 import { groupedBy, inOrderOf } from './rows.ts';
 
-/** A submission without its script. */
-export type BatchRow = Omit<typeof batches.$inferSelect, 'script'>;
+/** A submission without what is read apart. */
+export type BatchRow = Omit<typeof batches.$inferSelect, 'script' | 'formerTasks'>;
 
 /** Which submissions are meant; all given conditions must hold. */
 export interface BatchFilter {
@@ -26,7 +26,7 @@ export interface BatchFilter {
 export function batchSource(filter: BatchFilter): PageSource<typeof batches> {
   return {
     table: batches,
-    omit: ['script'],
+    omit: ['script', 'formerTasks'],
     where: and(
       uuidIn(batches.id, filter.ids),
       textIn(batches.cluster, filter.clusters),

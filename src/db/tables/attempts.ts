@@ -18,6 +18,8 @@ export const attempts = pgTable('attempts', {
   restart: integer('restart').notNull().default(0),
   state: text('state').$type<AttemptState>().notNull(),
   reason: text('reason'),
+  /** What became of further executions of it that turned up, in words, a line each; null when none did. */
+  note: text('note'),
   /** `123` or `123_4`; on the local executor `pid.startTicks`. */
   slurmJobId: text('slurm_job_id'),
   nodeList: text('node_list'),

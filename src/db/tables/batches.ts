@@ -1,5 +1,5 @@
 import { index, integer, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
-import { moment } from './columns.ts';
+import { json, moment } from './columns.ts';
 
 export const BATCH_STATES = ['SUBMITTING', 'SUBMITTED', 'REFUSED', 'ABANDONED'] as const;
 /**
@@ -7,6 +7,14 @@ export const BATCH_STATES = ['SUBMITTING', 'SUBMITTED', 'REFUSED', 'ABANDONED'] 
  * no (see `error`). ABANDONED: looked up after the grace period and not there; its jobs went back to the queue.
  */
 export type BatchState = (typeof BATCH_STATES)[number];
+
+/** A task of a batch that is no attempt's any more. */
+export interface FormerTask {
+  taskIndex: number;
+  jobId: string;
+  /** The attempt that it was submitted for. */
+  attemptNumber: number;
+}
 
 /** What one `sbatch` call submits: one script, one or many array tasks. Shown to users as a submission. */
 export const batches = pgTable('batches', {
@@ -24,6 +32,11 @@ export const batches = pgTable('batches', {
   error: text('error'),
   submittedAt: moment('submitted_at').notNull().defaultNow(),
   answeredAt: moment('answered_at'),
+  /**
+   * Tasks that went back to our queue, or whose attempt another submission executes: should the cluster have them after all, this says whose
+   * they are. Null where there are none.
+   */
+  formerTasks: json<FormerTask[]>('former_tasks'),
 }, (table) => [
   unique('batches_token').on(table.token),
   index('batches_submitted').on(table.submittedAt, table.id),

@@ -35,6 +35,8 @@ export async function applyAttemptChanges(transaction: Transaction, changed: Cha
         finished_at = case when seen.ended then coalesce(seen."finishedAt", now()) end, elapsed_seconds = seen."elapsedSeconds",
         max_rss_bytes = greatest(a.max_rss_bytes, seen."maxRssBytes"), gpu_seconds = seen."elapsedSeconds" * seen.gpu_count
       from seen where a.job_id = seen.job_id and a.number = seen.number and a.state = seen.from_state
+        -- What was said of another execution than the one that has it by now is no news of it.
+        and coalesce(nullif(seen."slurmJobId", ''), a.slurm_job_id) is not distinct from coalesce(a.slurm_job_id, nullif(seen."slurmJobId", ''))
       returning a.job_id, a.number, a.started_at, a.finished_at, a.reason, seen.job_state, seen.ended),
     was as (select j.id, j.state from jobs j join attempt on attempt.job_id = j.id),
     job as (

@@ -175,7 +175,7 @@ export async function markBatchRefused(transaction: Transaction, batchId: string
 /**
  * Nothing of the batch runs and nothing will: its jobs go back to the queue (or end as CANCELLED where that was asked for
  * meanwhile). The attempts never happened, so their numbers are given out again: the start guard of the same number keeps a
- * submission that turns up after all from running twice. On the local machine some tasks of a batch may run: those stay.
+ * submission that turns up after all from running twice, and the batch remembers whose its tasks were. On the local machine some tasks of a batch may run: those stay.
  */
 export async function returnBatchToQueue(transaction: Transaction, batchId: string, error: string, answer: string | null): Promise<NewEvent[]> {
   await transaction.execute(sql`
@@ -183,7 +183,11 @@ export async function returnBatchToQueue(transaction: Transaction, batchId: stri
       state = case when exists (select 1 from attempts where batch_id = ${batchId} and state <> 'SUBMITTING') then 'SUBMITTED' else 'ABANDONED' end
     where id = ${batchId}`);
   const { rows } = await transaction.execute<AttemptStep & { state: JobState }>(sql`
-    with attempt as (delete from attempts where batch_id = ${batchId} and state = 'SUBMITTING' returning job_id, number)
+    with attempt as (delete from attempts where batch_id = ${batchId} and state = 'SUBMITTING' returning job_id, number, task_index),
+    batch as (
+      update batches set former_tasks = coalesce(former_tasks, '[]') || (
+        select jsonb_agg(jsonb_build_object('taskIndex', task_index, 'jobId', job_id, 'attemptNumber', number)) from attempt)
+      where id = ${batchId} and exists (select 1 from attempt))
     update jobs set attempt_count = attempt.number - 1,
       state = case when cancel_requested then 'CANCELLED' when hold_requested then 'HELD' else 'QUEUED' end,
       state_reason = case when cancel_requested then 'cancelled before it was submitted' else ${`waiting to submit again: ${error}`} end,

@@ -7,12 +7,12 @@ import { newId } from '../ids.ts';
 
 /**
  * Opens the attempt after the given one, in the same submission and under the same id. Answers the events to append; none when
- * there is a newer attempt already.
+ * there is a newer attempt already, or the job waits in our queue for one.
  */
 export async function openNextRun(transaction: Transaction, run: { jobId: string; attemptNumber: number }, reason: string): Promise<NewEvent[]> {
   const { rows } = await transaction.execute<{ experiment_id: string; sweep_id: string | null; job_was: JobState; number: number; slurm_job_id: string }>(sql`
     with job as (
-      select id, state from jobs where id = ${run.jobId} and attempt_count = ${run.attemptNumber} for no key update),
+      select id, state from jobs where id = ${run.jobId} and attempt_count = ${run.attemptNumber} and state not in ('QUEUED', 'HELD') for no key update),
     attempt as (
       insert into attempts (job_id, number, id, cluster, batch_id, task_index, restart, state, slurm_job_id, stdout_path, stderr_path)
       select a.job_id, a.number + 1, ${newId()}, a.cluster, a.batch_id, a.task_index, a.restart + 1, 'PENDING', a.slurm_job_id, a.stdout_path, a.stderr_path

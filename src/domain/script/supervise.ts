@@ -4,6 +4,8 @@
  * The shell stays as the supervisor of the command, because only it can still write the exit record when the command
  * has died. Nothing here depends on the caller's environment, and `set -e` is of no use: each failure is named.
  */
+import { REFUSED_EXIT_CODE } from '../start-guard.ts';
+
 export const SUPERVISE = `
 expgraph_now() {
   local at IFS=.,
@@ -57,6 +59,16 @@ expgraph_setup_ended() {
   exit "$1"
 }
 
+# $1: who holds the start guard in our place. Nothing is run, and nothing of the job is touched but a record of our own.
+expgraph_refuse() {
+  printf 'expgraph: attempt %s of job %s was started by another execution (%s): not run a second time\\n' "$expgraph_attempt" "$EXPGRAPH_JOB_ID" "$1" >&2
+  expgraph_now
+  printf '{"attempt":%d,"restart":%d,"owner":"%s","time":"%s","host":"%s","slurmJobId":%s}\\n' "$expgraph_attempt" "$expgraph_restart" "$1" "$expgraph_time" \\
+    "$expgraph_host" "$expgraph_slurm_json" > "$expgraph_attempt_dir/refused.$$.tmp" \\
+    && mv -f "$expgraph_attempt_dir/refused.$$.tmp" "$expgraph_attempt_dir/refused-\${expgraph_slurm_id:-$$}.json"
+  exit ${REFUSED_EXIT_CODE}
+}
+
 expgraph_enter() {
   cd -- "$expgraph_working_dir" || expgraph_fail "cannot enter the working directory $expgraph_working_dir on $expgraph_host"
 }
@@ -82,6 +94,7 @@ if [ -z "$HOME" ]; then unset HOME; HOME=~; export HOME; fi
 expgraph_host=\${SLURMD_NODENAME:-$HOSTNAME}
 expgraph_restart=\${SLURM_RESTART_COUNT:-0}
 # Each run after a requeue is an attempt of its own: the numbers go on from the one that was submitted.
+expgraph_first_attempt=$expgraph_attempt
 expgraph_attempt=$((expgraph_attempt + expgraph_restart))
 if [ -n "$expgraph_slurm_id" ]; then
   expgraph_owner="slurm $expgraph_slurm_id"
@@ -106,6 +119,12 @@ expgraph_trap_signals
 if ! mkdir -p "$expgraph_attempt_dir" "$expgraph_job_dir/checkpoints" "$expgraph_job_dir/artifacts" "$expgraph_job_dir/logs"; then
   expgraph_fail "cannot make the job directory $expgraph_job_dir on $expgraph_host"
 fi
+# A run after a requeue gives way when another execution has taken over since, be it a retry or a second submission.
+for ((expgraph_number = expgraph_first_attempt; expgraph_number < expgraph_attempt; expgraph_number += 1)); do
+  if read -r expgraph_holder 2>/dev/null < "$expgraph_job_dir/attempts/$expgraph_number/started/owner" && [ "$expgraph_holder" != "$expgraph_owner" ]; then
+    expgraph_refuse "$expgraph_holder"
+  fi
+done
 # The guard: of all executions of this attempt, the one whose mkdir succeeds runs it.
 if ! mkdir "$expgraph_guard" 2>/dev/null; then
   [ -d "$expgraph_guard" ] || expgraph_fail "cannot make $expgraph_guard on $expgraph_host"
@@ -114,13 +133,9 @@ if ! mkdir "$expgraph_guard" 2>/dev/null; then
     if read -r expgraph_holder 2>/dev/null < "$expgraph_guard/owner"; then break; fi
     sleep 1
   done
-  if [ "$expgraph_holder" != "$expgraph_owner" ]; then
-    printf 'expgraph: attempt %s of job %s was started by another execution (%s): not run a second time\\n' \\
-      "$expgraph_attempt" "$EXPGRAPH_JOB_ID" "\${expgraph_holder:-unknown}" >&2
-    exit 0
-  fi
+  if [ "$expgraph_holder" != "$expgraph_owner" ]; then expgraph_refuse "\${expgraph_holder:-unknown}"; fi
 fi
-printf '%s\\n' "$expgraph_owner" > "$expgraph_guard/owner.tmp" && mv -f "$expgraph_guard/owner.tmp" "$expgraph_guard/owner"
+printf '%s\\nbatch %s\\n' "$expgraph_owner" "\${expgraph_batch_dir##*/}" > "$expgraph_guard/owner.tmp" && mv -f "$expgraph_guard/owner.tmp" "$expgraph_guard/owner"
 
 # What an earlier run left must not be taken for this one's.
 for expgraph_file in "$expgraph_job_dir/error.txt" "$expgraph_job_dir/result.json" "$expgraph_attempt_dir/exit.json"; do

@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseExitRecord } from '../../../src/domain/attempt-change.ts';
 import type { BatchSpec, TaskSpec } from '../../../src/domain/batch.ts';
-import { batchDirectory, exitRecordPath } from '../../../src/domain/layout.ts';
+import { batchDirectory, exitRecordPath, refusedIn } from '../../../src/domain/layout.ts';
 import { renderBatchScript } from '../../../src/domain/script/batch-script.ts';
+import { REFUSED_EXIT_CODE } from '../../../src/domain/start-guard.ts';
 import { batchOf, identityOf, taskOf } from '../../support/batches.ts';
 
 /** A job that writes down what reached it. */
@@ -102,7 +103,7 @@ describe('a script that runs', () => {
     expect(record).toMatchObject({ attempt: 3, exitCode: 0, signal: null, host: 'n1', slurmJobId: '12', restart: 1 });
     expect(parseExitRecord(JSON.stringify(record))?.startedAt?.toISOString()).toBe(record['startedAt']);
     expect(Math.abs(Date.now() - Date.parse(record['finishedAt']))).toBeLessThan(60_000);
-    expect(readFileSync(`${task.jobDirectory}/attempts/3/started/owner`, 'utf8')).toBe('slurm 12\n');
+    expect(readFileSync(`${task.jobDirectory}/attempts/3/started/owner`, 'utf8')).toBe('slurm 12\nbatch eg-0123456789-resnet\n');
     const events = readFileSync(`${task.jobDirectory}/events.jsonl`, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as { event: string });
     expect(events.map(({ event }) => event)).toEqual(['started', 'finished']);
     expect(existsSync(`${task.jobDirectory}/error.txt`)).toBe(false);
@@ -142,8 +143,28 @@ describe('a script that runs', () => {
     const submissions = ['1', '2', '3'].map((id) => run(batchOf(root, [task]), { SLURM_JOB_ID: id }, id));
     const runs = await Promise.all(submissions);
     expect(readFileSync(`${task.jobDirectory}/runs`, 'utf8')).toBe('ran\n');
-    expect(runs.map(({ code }) => code)).toEqual([0, 0, 0]);
+    expect(runs.map(({ code }) => code).sort((a, b) => a! - b!)).toEqual([0, REFUSED_EXIT_CODE, REFUSED_EXIT_CODE]);
     expect(runs.filter(({ stderr }) => stderr.includes('not run a second time'))).toHaveLength(2);
+    const winner = String(runs.findIndex(({ code }) => code === 0) + 1);
+    const files = readdirSync(`${task.jobDirectory}/attempts/1`).map((file) => `${task.jobDirectory}/attempts/1/${file}`);
+    const refused = files.filter((path) => refusedIn(task.jobDirectory, 1, path) !== null);
+    expect(refused.map((path) => refusedIn(task.jobDirectory, 1, path)).sort()).toEqual(['1', '2', '3'].filter((id) => id !== winner));
+    for (const path of refused) expect(readJson(path)).toMatchObject({ attempt: 1, owner: `slurm ${winner}`, slurmJobId: refusedIn(task.jobDirectory, 1, path) });
+    expect(files).toHaveLength(4);
+    expect(recordOf(task)).toMatchObject({ slurmJobId: winner, exitCode: 0 });
+    expect(readFileSync(`${task.jobDirectory}/events.jsonl`, 'utf8').trim().split('\n')).toHaveLength(2);
+  });
+
+  it('gives way after a requeue when a retry has begun since, however often it was requeued, and goes on when none has', async () => {
+    const task = taskOf(root, 'a', { identity: identityOf({ command: ['sh', '-c', 'echo "$EXPGRAPH_ATTEMPT" >> "$EXPGRAPH_JOB_DIR/runs"'] }) });
+    const batch = batchOf(root, [task]);
+    await run(batch, { SLURM_JOB_ID: '9' }, '9');
+    await run(batch, { SLURM_JOB_ID: '9', SLURM_RESTART_COUNT: '1' }, '9');
+    await run(batchOf(root, [{ ...task, attemptNumber: 3 }], { token: 'eg-2' }), { SLURM_JOB_ID: '10' }, '10');
+    for (const restart of ['2', '3', '5']) {
+      expect((await run(batch, { SLURM_JOB_ID: '9', SLURM_RESTART_COUNT: restart }, '9')).code).toBe(REFUSED_EXIT_CODE);
+    }
+    expect(readFileSync(`${task.jobDirectory}/runs`, 'utf8')).toBe('1\n2\n3\n');
   });
 
   it('runs again after a requeue and after a retry, and does not take old results for new ones', async () => {

@@ -1,0 +1,2 @@
+ALTER TABLE "attempts" ADD COLUMN "note" text;--> statement-breakpoint
+ALTER TABLE "batches" ADD COLUMN "former_tasks" jsonb;
