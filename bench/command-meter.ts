@@ -34,12 +34,17 @@ export class CommandMeter {
   }
 
   async #sample(): Promise<void> {
-    const answer = await fetch(this.#server.url.replace(/graphql$/, 'metrics'), { headers: { authorization: `Bearer ${this.#server.token}` } });
-    const counts: Record<string, number> = {};
-    for (const [, labels = '', value] of (await answer.text()).matchAll(/^expgraph_cluster_commands_total\{(.*)\} (\d+)$/gm)) {
-      const command = /command="(\w+)"/.exec(labels)?.[1];
-      if (command !== undefined && labels.includes(`cluster="${this.#cluster}"`)) counts[command] = Number(value);
-    }
-    this.#samples.push({ at: Date.now(), counts });
+    this.#samples.push({ at: Date.now(), counts: await commandCounts(this.#server, this.#cluster) });
   }
+}
+
+/** How often the server has run each command of the scheduler on a cluster. */
+export async function commandCounts(server: ServerProcess, cluster: string): Promise<Record<string, number>> {
+  const answer = await fetch(server.url.replace(/graphql$/, 'metrics'), { headers: { authorization: `Bearer ${server.token}` } });
+  const counts: Record<string, number> = {};
+  for (const [, labels = '', value] of (await answer.text()).matchAll(/^expgraph_cluster_commands_total\{(.*)\} (\d+)$/gm)) {
+    const command = /command="(\w+)"/.exec(labels)?.[1];
+    if (command !== undefined && labels.includes(`cluster="${cluster}"`)) counts[command] = Number(value);
+  }
+  return counts;
 }

@@ -1,4 +1,5 @@
 /** `npm run bench -- NAME`: prints figures and, last, one line of JSON. Exit code 1 when the goal was missed. */
+import { benchCancel } from './cancel.ts';
 import { benchChaos } from './chaos.ts';
 import { benchGraphql } from './graphql.ts';
 import { benchLatency } from './latency.ts';
@@ -8,7 +9,7 @@ import { benchStartup } from './startup.ts';
 import { benchSubmit } from './submit.ts';
 
 const BENCHES: Record<string, () => Promise<BenchResult>> = {
-  chaos: benchChaos, graphql: benchGraphql, latency: benchLatency, poll: benchPoll, startup: benchStartup, submit: benchSubmit,
+  cancel: benchCancel, chaos: benchChaos, graphql: benchGraphql, latency: benchLatency, poll: benchPoll, startup: benchStartup, submit: benchSubmit,
 };
 
 const name = process.argv[2] ?? '';

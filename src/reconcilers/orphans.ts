@@ -16,8 +16,9 @@ import { adoptOrphan, readOrigin } from './adopt.ts';
 import type { AbsentAttempt, Observed } from './observe.ts';
 import { missingOrphan, unknownOrphans } from './orphan-sightings.ts';
 
-/** Scripts read in one run: each takes a command on the login node. */
-const ORIGINS_PER_RUN = 3;
+/** Scripts read at a time, and how often: each takes a command on the login node, and another server's jobs may be many. */
+const ORIGINS_AT_A_TIME = 3;
+const ORIGINS_EVERY_MS = 10_000;
 /** A cancel that has shown no effect is sent again after this. */
 const CANCEL_AGAIN_AFTER_MS = 30_000;
 
@@ -40,6 +41,7 @@ export class OrphanKeeper {
   /** Tokens in the queue that the database knows: what is odd about those is for the rounds to settle. */
   #knownTokens = new Set<string>();
   readonly #cancelledAt = new Map<string, number>();
+  #nextOriginsAt = -Infinity;
 
   constructor(dependencies: OrphanDependencies) {
     this.#dependencies = dependencies;
@@ -108,9 +110,12 @@ export class OrphanKeeper {
   }
 
   async #readOrigins(recorded: Map<string, OrphanRow>): Promise<void> {
-    const { database, cluster } = this.#dependencies;
+    const { database, cluster, now } = this.#dependencies;
+    const time = now().getTime();
+    if (time < this.#nextOriginsAt) return;
     const unread = [...recorded.values()].filter(({ kind, project, originProblem }) => kind === 'UNKNOWN_JOB' && project === null && originProblem === null);
-    for (const row of unread.slice(0, ORIGINS_PER_RUN)) {
+    if (unread.length > 0) this.#nextOriginsAt = time + ORIGINS_EVERY_MS;
+    for (const row of unread.slice(0, ORIGINS_AT_A_TIME)) {
       const read = await readOrigin(cluster, row.slurmJobId ?? '');
       const origin = 'problem' in read ? { originProblem: read.problem } : { project: read.manifest.project, experiment: read.manifest.experiment };
       await storeOrphanOrigin(database, row.id, origin);

@@ -73,8 +73,8 @@ describe.skipIf(skipReason !== null)(`jobs that the database does not know${skip
     foreign = (await slurm(rig, CLUSTER, ['sbatch', '--parsable', '--job-name=eg-abcdefghij-foreign', '--begin=now+1hour'], { stdin: '#!/bin/sh\ntrue\n' })).trim();
     await server.stop();
     server = await startTestServer({ configPath: rig.configPath });
-    await until('both arrays to be orphans', 60_000, async () => (await ours()).length === 2);
-    await until('the foreign job to be looked into', 60_000, async () => (await orphans()).some(({ slurmJobId, originProblem }) => slurmJobId === foreign && originProblem !== null));
+    await until('both arrays to be orphans', 180_000, async () => (await ours()).length === 2);
+    await until('the foreign job to be looked into', 180_000, async () => (await orphans()).some(({ slurmJobId, originProblem }) => slurmJobId === foreign && originProblem !== null));
     const [runs, waits] = (await ours()).sort((a, b) => (a.experiment! < b.experiment! ? -1 : 1));
     expect(runs).toMatchObject({
       kind: 'UNKNOWN_JOB', cluster: { name: CLUSTER }, experiment: 'runs', state: 'RUNNING', taskCount: 2, nodeList: expect.stringMatching(/^a\d/), token: expect.stringMatching(/^eg-/),
@@ -85,7 +85,7 @@ describe.skipIf(skipReason !== null)(`jobs that the database does not know${skip
       project: null, originProblem: expect.stringMatching(/does not say which jobs/), possibleActions: ['CANCEL', 'IGNORE'],
     });
     expect(await jobs()).toEqual([]);
-  }, 300_000);
+  }, 480_000);
 
   test('are neither adopted nor cancelled by a dry run, and what is impossible is refused with what is possible', async () => {
     const filter = { project };

@@ -211,6 +211,18 @@ describe('an array that the database does not know', () => {
     expect((await orphans()).map(({ wish }) => wish)).toEqual([null, null]);
   });
 
+  test('has its script read in its turn: a few at a time, however many there are', async () => {
+    const read: string[] = [];
+    fake.override({ readScript: (id) => { read.push(id); return Promise.resolve({ problem: 'no script' }); } });
+    strangers = ['71', '72', '73', '74'].map((slurmJobId, index) => task(`eg-abcdefghi${'abcd'[index]}-other`, null, { slurmJobId }));
+    await look();
+    await look();
+    expect(read).toEqual(['71', '72', '73']);
+    await look(10);
+    await look(10);
+    expect(read).toEqual(['71', '72', '73', '74']);
+  });
+
   test('is cancelled when somebody asks, as a whole, and again only after a while', async () => {
     strangers = [task('eg-abcdefghij-other', 0), task('eg-abcdefghij-other', 1), task('eg-abcdefghik-other', null, { slurmJobId: '78' })];
     await look();
