@@ -1,9 +1,9 @@
 /** The emergency brake on jobs that no cluster has yet. */
-import type pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cancelJobs } from '../../src/actions/cancel-jobs.ts';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
+import { statementsOf } from '../support/statements.ts';
 
 const JOBS = 10_000;
 const MAX_STATEMENTS = 10;
@@ -14,29 +14,6 @@ beforeAll(async () => {
   await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: Array.from({ length: JOBS }, (_, index) => index) }] } }));
 }, 120_000);
 afterAll(() => at?.db.drop());
-
-/** How many statements the work sends to the database, on whichever connection. */
-async function statementsOf(pool: pg.Pool, work: () => Promise<unknown>): Promise<number> {
-  let statements = 0;
-  const counted = new Map<pg.PoolClient, pg.PoolClient['query']>();
-  const count = (client: pg.PoolClient): void => {
-    if (counted.has(client)) return;
-    const original = client.query;
-    counted.set(client, original);
-    client.query = ((...args: unknown[]) => {
-      statements += 1;
-      return Reflect.apply(original, client, args);
-    }) as never;
-  };
-  pool.on('acquire', count);
-  try {
-    await work();
-  } finally {
-    pool.off('acquire', count);
-    for (const [client, original] of counted) client.query = original;
-  }
-  return statements;
-}
 
 test('10,000 queued jobs are cancelled by a filter in a few statements, each with an event, and no cluster is asked', async () => {
   const filter = { project: 'vision', states: ['QUEUED' as const] };

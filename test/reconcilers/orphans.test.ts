@@ -1,4 +1,3 @@
-import type pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { resolveOrphans } from '../../src/actions/resolve-orphans.ts';
 import { retryJobs } from '../../src/actions/retry-jobs.ts';
@@ -10,6 +9,7 @@ import { exitRecordPath, ownerPath } from '../../src/domain/layout.ts';
 import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
 import { OrphanKeeper } from '../../src/reconcilers/orphans.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
+import { statementsOf } from '../support/statements.ts';
 import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
 
 let at: ActionTest;
@@ -68,20 +68,6 @@ async function forgetAll(): Promise<void> {
 
 const resolve = (action: OrphanAction, filter: OrphanFilter = { clusters: ['greene'] }) => resolveOrphans(at.context, { filter, action });
 
-/** How many statements the work takes, on whichever connection. */
-async function statementsOf(work: () => Promise<unknown>): Promise<number> {
-  let statements = 0;
-  const count = (client: pg.PoolClient): void => {
-    const original = client.query;
-    client.query = ((...args: unknown[]) => { statements += 1; return Reflect.apply(original, client, args); }) as never;
-    at.db.pool.once('release', () => { client.query = original; });
-  };
-  at.db.pool.on('acquire', count);
-  await work();
-  at.db.pool.off('acquire', count);
-  return statements;
-}
-
 describe('an array that the database does not know', () => {
   test('is one orphan with what the cluster shows of it, is not touched, and is gone when the cluster has it no more', async () => {
     const { token, script } = await submitted();
@@ -107,14 +93,14 @@ describe('an array that the database does not know', () => {
     strangers = [task(token, 0), task(token, 1)];
     await look();
     expect(await orphans()).toEqual([]);
-    expect(await statementsOf(async () => {
+    expect(await statementsOf(at.db.pool, async () => {
       keeper.note({ strangers, absent: [] });
       await keeper.run();
     })).toBe(0);
     strangers = [task('eg-abcdefghij-other', null)];
     await look();
     // What is wished about it, and no more.
-    expect(await statementsOf(async () => {
+    expect(await statementsOf(at.db.pool, async () => {
       keeper.note({ strangers, absent: [] });
       await keeper.run();
     })).toBe(1);
