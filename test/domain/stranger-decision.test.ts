@@ -102,16 +102,19 @@ class Model {
     if (!isLost) this.database = { state: 'PENDING', attemptCount: 1, id };
   }
 
-  look(steps: () => void): void {
+  /** The cluster goes on between the listing and the decisions, and between those and what is done about them. */
+  look(beforeDeciding: () => void, beforeActing: () => void): void {
     const seen = this.executions.filter(({ state, isVisible, id }) => isVisible && (state === 'PENDING' || state === 'RUNNING') && id !== this.database.id).map((one) => ({ ...one }));
-    // The cluster goes on between the listing and what is done about it.
-    steps();
+    beforeDeciding();
     this.followGuard();
-    for (const one of seen) {
+    const decisions = seen.map((one) => {
       const held = new Map(this.owner === null ? [] : [[1, this.owner]]);
-      const decision = decideStranger(
+      return { one, decision: decideStranger(
         { slurmJobId: one.id, state: one.state as 'PENDING' | 'RUNNING', submittedAt: null, firstAttempt: 1, own: one.id === this.database.id ? { number: 1, state: 'PENDING', startedAt: null, finishedAt: null } : null },
-        { state: this.database.state, cancelRequested: false, attemptCount: this.database.attemptCount }, held);
+        { state: this.database.state, cancelRequested: false, attemptCount: this.database.attemptCount }, held) };
+    });
+    beforeActing();
+    for (const { one, decision } of decisions) {
       if (decision.kind === 'ADOPT') this.database = { state: 'PENDING', attemptCount: decision.attemptNumber, id: one.id };
       if (decision.kind === 'CANCEL') this.cancel(one.id, decision.onlyIfWaiting);
     }
@@ -139,21 +142,21 @@ test('whatever is submitted twice, comes late or starts in between: one executio
   const event = fc.oneof(
     fc.record({ kind: fc.constant('dispatch' as const), isLost: fc.boolean() }),
     fc.record({ kind: fc.constant('step' as const), index: fc.nat(5) }),
-    fc.record({ kind: fc.constant('look' as const), between: fc.array(fc.nat(5), { maxLength: 4 }) }),
+    fc.record({ kind: fc.constant('look' as const), between: fc.array(fc.nat(5), { maxLength: 4 }), later: fc.array(fc.nat(5), { maxLength: 4 }) }),
   );
   fc.assert(fc.property(fc.array(event, { maxLength: 40 }), (events) => {
     const model = new Model();
     for (const one of events) {
       if (one.kind === 'dispatch' && model.executions.length < 5) model.dispatch(one.isLost);
       if (one.kind === 'step') model.step(one.index);
-      if (one.kind === 'look') model.look(() => one.between.forEach((index) => model.step(index)));
+      if (one.kind === 'look') model.look(() => one.between.forEach((index) => model.step(index)), () => one.later.forEach((index) => model.step(index)));
     }
     model.dispatch(false);
     for (let round = 0; round < 12; round += 1) {
-      model.look(() => undefined);
+      model.look(() => undefined, () => undefined);
       model.executions.forEach((_, index) => model.step(index));
     }
-    model.look(() => undefined);
+    model.look(() => undefined, () => undefined);
     expect(model.ran).toHaveLength(1);
     expect(model.database).toEqual({ state: 'COMPLETED', attemptCount: 1, id: model.ran[0] });
     expect(model.executions.filter(({ state }) => state === 'PENDING' || state === 'RUNNING')).toEqual([]);
