@@ -9,6 +9,7 @@
  * a child of a command that ended well; the node failed before the job was over), it stands. So the order in which the
  * two arrive makes no difference to how a job ends.
  */
+import { describeReason } from './attempt-reason.ts';
 import { advanceAttempt, isTerminalAttemptState, type AttemptState } from './states.ts';
 
 /** What the database knows of an attempt. */
@@ -51,6 +52,8 @@ export interface ExitRecord {
   signal: number | null;
   /** The job was told to end (TERM) before its command ended. */
   terminated: boolean;
+  /** It had the warning signal that it had asked for, which comes before the time limit. */
+  warned: boolean;
   startedAt: Date | null;
   finishedAt: Date | null;
   host: string | null;
@@ -100,6 +103,7 @@ export function parseExitRecord(text: string): ExitRecord | null {
     exitCode: whole(record['exitCode']),
     signal: whole(record['signal']),
     terminated: record['terminated'] === true,
+    warned: record['warned'] === true,
     startedAt: parseMoment(record['startedAt']),
     finishedAt: parseMoment(record['finishedAt']),
     host: typeof record['host'] === 'string' ? record['host'] : null,
@@ -172,8 +176,8 @@ function changeTo(state: AttemptState, known: KnownAttempt, evidence: SeenAttemp
   };
 }
 
-function exitOf(record: ExitRecord | null): Partial<Pick<SeenAttempt, 'exitCode' | 'signal'>> {
-  return record === null ? {} : { exitCode: record.exitCode, signal: record.signal };
+function exitOf(record: ExitRecord | null): Partial<Pick<ExitRecord, 'exitCode' | 'signal' | 'warned'>> {
+  return record === null ? {} : { exitCode: record.exitCode, signal: record.signal, warned: record.warned };
 }
 
 function isSame(known: KnownAttempt, change: AttemptChange): boolean {
@@ -234,48 +238,4 @@ function lost(known: KnownAttempt, absentSeconds: number): AttemptChange | null 
     elapsedSeconds: null,
     maxRssBytes: null,
   };
-}
-
-/** Why an attempt is in its state, in words a person can act on; null when there is nothing to say. */
-export function describeReason(state: AttemptState, seen: SeenAttempt, known: Pick<KnownAttempt, 'timeLimitMinutes'>): string | null {
-  const word = seen.reason === null || seen.reason === 'None' || seen.reason === '' ? null : seen.reason;
-  const node = seen.nodeList ?? 'unknown';
-  switch (state) {
-    case 'SUBMITTING':
-    case 'RUNNING':
-    case 'COMPLETING':
-    case 'COMPLETED': return null;
-    case 'PENDING':
-    case 'CONFIGURING':
-    case 'SUSPENDED': return word;
-    case 'FAILED': return describeFailure(seen, word);
-    case 'CANCELLED': return word === null ? 'cancelled' : word === 'requeued' ? word : `cancelled: ${word}`;
-    case 'TIMEOUT': return known.timeLimitMinutes === null ? 'the time limit was reached' : `the time limit of ${known.timeLimitMinutes} min was reached`;
-    case 'OUT_OF_MEMORY': return 'the memory limit of the job was exceeded';
-    case 'NODE_FAIL': return `node ${node} failed`;
-    case 'PREEMPTED': return 'preempted by a job of higher priority';
-    case 'DEADLINE': return 'its deadline passed before it could run to the end';
-    case 'BOOT_FAIL': return `node ${node} did not boot`;
-    case 'REVOKED': return 'revoked: it runs on a sibling cluster';
-    case 'LOST': return word;
-  }
-}
-
-/** SLURM's words for an end that the exit code does not explain. */
-const END_WORDS: Readonly<Record<string, string>> = {
-  JobLaunchFailure: 'SLURM could not start it: a file system, its log folder or its user was missing on the node',
-  SystemFailure: 'SLURM, a file system or the network failed',
-  InactiveLimit: 'it was inactive for longer than the site allows',
-  OutOfMemory: 'the memory limit of the job was exceeded',
-  TimeLimit: 'the time limit was reached',
-};
-
-/** With this in the place of a signal SLURM says that it could not set up the output of a job. */
-const NO_OUTPUT_SIGNAL = 53;
-
-function describeFailure(seen: SeenAttempt, word: string | null): string {
-  if (seen.signal === NO_OUTPUT_SIGNAL) return 'SLURM could not start it: its log folder was not there or not writable on the node';
-  const how = seen.signal ? `killed by signal ${seen.signal}` : seen.exitCode === null ? 'failed' : `exit code ${seen.exitCode}`;
-  if (word === null || word === 'NonZeroExitCode') return how;
-  return `${how} (${END_WORDS[word] ?? word})`;
 }

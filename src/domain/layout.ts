@@ -6,6 +6,7 @@
  *     logs/attempt-<n>.out|.err                       links to the batch's log files
  *     attempts/<n>/started/owner                      start guard: who runs this attempt; after the r-th requeue of a
  *                                                     job that was submitted as attempt n this is attempts/<n+r>
+ *     attempts/<n>/resume                             of a run after a requeue: path of the checkpoint to go on from
  *     attempts/<n>/exit.json                          exit record, written last
  *     attempts/<n>/refused-<slurmJobId>.json          left by an execution that found the guard taken and ran nothing
  *   <root>/.expgraph/batches/<token>/                 logs of a batch; on the local executor its script.sh, too
@@ -22,6 +23,7 @@ export const CHECKPOINTS_DIRECTORY = 'checkpoints';
 export const ARTIFACTS_DIRECTORY = 'artifacts';
 export const ATTEMPTS_DIRECTORY = 'attempts';
 export const EXIT_RECORD_FILE = 'exit.json';
+const RESUME_FILE = 'resume';
 export const START_GUARD_DIRECTORY = 'started';
 export const OWNER_FILE = 'owner';
 
@@ -65,6 +67,11 @@ export function attemptDirectory(job: string, attemptNumber: number): string {
 /** The record of how an attempt ended. */
 export function exitRecordPath(job: string, attemptNumber: number): string {
   return `${attemptDirectory(job, attemptNumber)}/${EXIT_RECORD_FILE}`;
+}
+
+/** Written by the server before a requeued run starts: the path of the last complete checkpoint. */
+export function resumePath(job: string, attemptNumber: number): string {
+  return `${attemptDirectory(job, attemptNumber)}/${RESUME_FILE}`;
 }
 
 /** Made with `mkdir` by the execution that runs the attempt; a second one finds it taken. */

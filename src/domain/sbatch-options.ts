@@ -61,7 +61,11 @@ const ALLOWED: Readonly<Record<string, OptionRule>> = {
   'prefer': FEATURES,
   'requeue': FLAG,
   'reservation': NAMES,
-  'signal': { pattern: /^(?:[BR]{1,2}:)?[A-Z0-9+]{1,12}(?:@\d{1,5})?$/, expects: 'a signal such as B:USR1@120' },
+  // The script passes on those that it catches; without B: only the steps that the command starts with srun get the signal.
+  'signal': {
+    pattern: /^(?:(?:R:)?[A-Z0-9+]{1,12}|(?:B|BR|RB):(?:(?:SIG)?(?:TERM|INT|HUP|USR1|USR2)|1|2|10|12|15))(?:@\d{1,5})?$/,
+    expects: 'B: with TERM, INT, HUP, USR1 or USR2 and the seconds before the time limit, such as B:USR1@120',
+  },
   'sockets-per-node': COUNT,
   'switches': { pattern: /^\d{1,4}(?:@[\d:-]{1,12})?$/, expects: 'a count such as 1 or 1@12:00:00' },
   'threads-per-core': COUNT,

@@ -18,6 +18,7 @@ import { ownStart, type FoundStart } from './harvest-start.ts';
 import { gatherHarvest, type Harvest, type HarvestTarget } from './harvest.ts';
 import { keyOf, resolveOpenBatches } from './open-batches.ts';
 import { followRequeues } from './requeues.ts';
+import { noteCheckpoints } from './resume.ts';
 import { settleStrangers, type StrangerMemory } from './strangers.ts';
 import type { Turns } from './turns.ts';
 
@@ -210,8 +211,9 @@ async function readRevived(
 
 /** Requeued jobs with their newest runs: also those that their exit record ended before they were over for the scheduler, because their node failed. */
 async function followAll(
-  { database, cluster, logger }: ObserveDependencies, tracked: TrackedAttemptRow[], settling: TrackedAttemptRow[], observations: ReadonlyMap<string, Observation>,
+  dependencies: ObserveDependencies, tracked: TrackedAttemptRow[], settling: TrackedAttemptRow[], observations: ReadonlyMap<string, Observation>,
 ): Promise<{ known: TrackedAttemptRow[]; settled: TrackedAttemptRow[] }> {
+  const { database, cluster, logger } = dependencies;
   const isRequeued = (row: TrackedAttemptRow): boolean => (observations.get(keyOf(row))?.earlierRuns.length ?? 0) > row.restart;
   const requeued = [...tracked, ...settling].filter(isRequeued);
   if (requeued.length === 0) return { known: tracked, settled: settling };
@@ -220,6 +222,9 @@ async function followAll(
   const followed = await followRequeues({ database, logger }, newest, observations);
   const again = followed.filter((row, index) => row !== newest[index] && isTerminalAttemptState(newest[index]!.state));
   if (again.length > 0) await transact(database, (transaction) => withdrawResults(transaction, again.map(idOf)));
+  // A run that is still to come is told the last checkpoint of the one before.
+  const isToCome = (row: TrackedAttemptRow, index: number): boolean => row !== newest[index] && observations.get(keyOf(row))?.state === 'PENDING';
+  await noteCheckpoints(dependencies, newest.filter((_, index) => isToCome(followed[index]!, index)), followed.filter(isToCome));
   const isLeft = (row: TrackedAttemptRow): boolean => !isRequeued(row);
   return { known: [...tracked.filter(isLeft), ...followed.filter((row) => !isTerminalAttemptState(row.state))], settled: settling.filter(isLeft) };
 }

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import {
   confirmEnd, decideAttemptChange, LOST_AFTER_SECONDS, parseExitRecord, type ExitRecord, type KnownAttempt, type SeenAttempt,
 } from '../../src/domain/attempt-change.ts';
+import { diagnoseFailure } from '../../src/domain/diagnosis/diagnose.ts';
 import { announcedPath, isTerminalAttemptState } from '../../src/domain/states.ts';
 
 const pending: KnownAttempt = {
@@ -13,7 +14,7 @@ const seen = (change: Partial<SeenAttempt>): SeenAttempt => ({
   elapsedSeconds: null, maxRssBytes: null, ...change,
 });
 const record = (change: Partial<ExitRecord>): ExitRecord => ({
-  attempt: 1, exitCode: 0, signal: null, terminated: false, startedAt: new Date(1000), finishedAt: new Date(5000), host: 'n1', ...change,
+  attempt: 1, exitCode: 0, signal: null, terminated: false, warned: false, startedAt: new Date(1000), finishedAt: new Date(5000), host: 'n1', ...change,
 });
 
 describe('the forecast of the start', () => {
@@ -70,6 +71,12 @@ describe('what evidence changes about an attempt', () => {
   test('an exit code above 128 is that of the record: accounting shows 137 as 9', () => {
     expect(decideAttemptChange(pending, seen({ state: 'FAILED', exitCode: 9, signal: 0 }), record({ exitCode: 137, signal: 9 }), 0))
       .toMatchObject({ state: 'FAILED', exitCode: 137, signal: 9, reason: 'killed by signal 9' });
+  });
+
+  test('a job that gave up after the warning before its time limit says so', () => {
+    const change = decideAttemptChange(pending, seen({ state: 'FAILED', exitCode: 5 }), record({ exitCode: 5, warned: true }), 0)!;
+    expect(change).toMatchObject({ state: 'FAILED', reason: 'exit code 5 after the warning before its time limit' });
+    expect(diagnoseFailure({ ...change, errorText: 'The command ended with exit code 5.', stderrTail: null, stdoutTail: null }, [])).toMatchObject({ class: 'TIME_LIMIT' });
   });
 
   test('the estimated start of a pending job is not its start', () => {
@@ -168,7 +175,7 @@ describe('the word of the scheduler on an attempt that has ended', () => {
 describe('the exit record', () => {
   test('is read field by field, and a wrong field is null', () => {
     expect(parseExitRecord('{"attempt":2,"exitCode":1,"signal":null,"startedAt":"2026-01-01T00:00:00.000Z","finishedAt":"never","host":"n1"}'))
-      .toEqual({ attempt: 2, exitCode: 1, signal: null, terminated: false, startedAt: new Date('2026-01-01T00:00:00Z'), finishedAt: null, host: 'n1' });
+      .toEqual({ attempt: 2, exitCode: 1, signal: null, terminated: false, warned: false, startedAt: new Date('2026-01-01T00:00:00Z'), finishedAt: null, host: 'n1' });
   });
   test.each(['', '{"attempt":', 'null', '[]', '{"exitCode":0}'])('%j is none', (text) => {
     expect(parseExitRecord(text)).toBeNull();

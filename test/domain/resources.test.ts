@@ -37,13 +37,13 @@ describe('validating resources', () => {
 describe('validating sbatch options', () => {
   it.each([
     ['constraint', '[rack1*2&rack2*4]|a100'], ['exclude', 'n[1-4],n7'], ['nodelist', 'gpu-1.hpc'], ['exclusive', ''], ['exclusive', 'user'], ['mail-type', 'END,FAIL'], ['mail-user', 'me+x@nyu.edu'],
-    ['signal', 'B:USR1@120'], ['signal', 'TERM'], ['begin', 'now+2hours'], ['begin', '2026-01-31T18:00:00'], ['dependency', 'afterok:12:13_4,singleton'], ['nice', '-5'], ['licenses', 'matlab:2'],
+    ['signal', 'B:USR1@120'], ['signal', 'RB:SIGTERM@60'], ['signal', 'B:10@60'], ['signal', 'TERM'], ['begin', 'now+2hours'], ['begin', '2026-01-31T18:00:00'], ['dependency', 'afterok:12:13_4,singleton'], ['nice', '-5'], ['licenses', 'matlab:2'],
     ['requeue', ''], ['mem-per-gpu', '20G'], ['distribution', 'block:cyclic,Pack'], ['switches', '1@12:00:00'], ['time-min', '1-12:00:00'], ['comment', 'first try (lr 0.1)'], ['hint', 'nomultithread'],
   ])('takes --%s=%s', (name, value) => expect(optionFaults({ [name]: value })).toEqual([]));
 
   it.each([
     ['constraint', ''], ['constraint', 'a b'], ['constraint', '"a"'], ['exclude', '/etc/passwd'], ['comment', 'a\n#SBATCH --uid=0'], ['comment', '$(x)'], ['requeue', 'yes'], ['mail-type', 'END,NEVER'],
-    ['nice', '1.5'], ['ntasks', '0'], ['dependency', 'afterok:x'], ['begin', 'later'], ['hint', 'fast'], ['exclude', 'n'.repeat(2000)],
+    ['nice', '1.5'], ['ntasks', '0'], ['dependency', 'afterok:x'], ['signal', 'B:QUIT@60'], ['signal', 'B:USR1@soon'], ['begin', 'later'], ['hint', 'fast'], ['exclude', 'n'.repeat(2000)],
   ])('refuses --%s=%j and says what it may be', (name, value) => expect(optionFaults({ [name]: value })).toEqual([expect.stringMatching(`^resources/sbatchOptions/${name}: must be`)]));
 
   it('lists the valid names, and the near one, for an unknown name', () => {

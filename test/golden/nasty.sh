@@ -12,6 +12,7 @@
 expgraph_batch_dir='/scratch/100%/ünï/.expgraph/batches/eg-0123456789-resnet'
 expgraph_setup=''
 expgraph_pass_term=0
+expgraph_warning=''
 expgraph_task=0
 expgraph_slurm_id=$SLURM_JOB_ID
 case "$expgraph_task" in
@@ -74,8 +75,8 @@ expgraph_finish() {
   # A last line without its newline is a line now, and is read as one.
   expgraph_end_line "$expgraph_job_dir/metrics.jsonl"
   expgraph_event finished ",\"exitCode\":$1,\"signal\":$signal"
-  printf '{"attempt":%d,"exitCode":%d,"signal":%s,"terminated":%s,"startedAt":"%s","finishedAt":"%s","host":"%s","slurmJobId":%s,"restart":%d}\n' \
-    "$expgraph_attempt" "$1" "$signal" "$expgraph_terminated" "$expgraph_started" "$expgraph_time" "$expgraph_host" "$expgraph_slurm_json" \
+  printf '{"attempt":%d,"exitCode":%d,"signal":%s,"terminated":%s,"warned":%s,"startedAt":"%s","finishedAt":"%s","host":"%s","slurmJobId":%s,"restart":%d}\n' \
+    "$expgraph_attempt" "$1" "$signal" "$expgraph_terminated" "$expgraph_warned" "$expgraph_started" "$expgraph_time" "$expgraph_host" "$expgraph_slurm_json" \
     "$expgraph_restart" > "$expgraph_attempt_dir/exit.json.tmp" && mv -f "$expgraph_attempt_dir/exit.json.tmp" "$expgraph_attempt_dir/exit.json"
 }
 
@@ -112,6 +113,7 @@ expgraph_enter() {
 # SLURM ends a job by sending TERM to each of its processes, so passing TERM on would send it twice.
 expgraph_signal() {
   if [ "$1" = TERM ]; then expgraph_terminated=true; fi
+  if [ "$1" = "$expgraph_warning" ]; then expgraph_warned=true; fi
   if [ -z "$expgraph_child" ]; then expgraph_pending=$1
   elif [ "$1" != TERM ] || [ "$expgraph_pass_term" = 1 ]; then kill -s "$1" "$expgraph_child" 2>/dev/null
   fi
@@ -148,6 +150,7 @@ expgraph_working_dir=${expgraph_working_dir:-$expgraph_job_dir}
 expgraph_child=
 expgraph_pending=
 expgraph_terminated=false
+expgraph_warned=false
 expgraph_now
 expgraph_started=$expgraph_time
 expgraph_trap_signals
@@ -185,6 +188,11 @@ if ! printf '%s\n' "$expgraph_config" > "$expgraph_job_dir/config.json.tmp" || !
 fi
 expgraph_event started ''
 
+# The script holds the checkpoint that there was when it was submitted; of a restart the server has noted a later one, if it was there in time.
+if [ "$expgraph_restart" -gt 0 ]; then
+  expgraph_resume=$(cat "$expgraph_attempt_dir/resume" 2>/dev/null)
+  if [ -n "$expgraph_resume" ] && [ -e "$expgraph_resume" ]; then export EXPGRAPH_RESUME_CHECKPOINT="$expgraph_resume"; fi
+fi
 export EXPGRAPH_JOB_DIR="$expgraph_job_dir" EXPGRAPH_ATTEMPT="$expgraph_attempt"
 export EXPGRAPH_CONFIG="$expgraph_job_dir/config.json" EXPGRAPH_METRICS="$expgraph_job_dir/metrics.jsonl"
 export EXPGRAPH_CHECKPOINTS_DIR="$expgraph_job_dir/checkpoints" EXPGRAPH_ARTIFACTS_DIR="$expgraph_job_dir/artifacts"

@@ -34,6 +34,15 @@ export async function checkpointsOfJobs(reader: Reader, jobIds: readonly string[
   return groupedBy(jobIds, rows, (row) => row.jobId);
 }
 
+/** From which checkpoint each job goes on: the path of its COMPLETE one with the highest step, then the newest; by job. */
+export async function checkpointsToResume(reader: Reader, jobIds: readonly string[]): Promise<Map<string, string>> {
+  const { rows } = await reader.execute<{ job_id: string; path: string }>(sql`
+    select distinct on (job_id) job_id, path from checkpoints
+    where job_id = any(${sql.param([...jobIds])}::uuid[]) and state = 'COMPLETE'
+    order by job_id, step desc nulls last, written_at desc`);
+  return new Map(rows.map((row) => [row.job_id, row.path]));
+}
+
 /** The newest COMPLETE checkpoint at or before each step, in the order asked for. */
 export async function checkpointsAtSteps(reader: Reader, places: readonly JobStep[]): Promise<(CheckpointRow | null)[]> {
   const result = await reader.execute<RawRow>(sql`

@@ -16,7 +16,7 @@ export const STATE_RULES: readonly FailureRule[] = [
 
 /** What slurmstepd and srun write into the log: as good as a state, for sites whose accounting does not tell. */
 const SLURM_TEXT_RULES: readonly FailureRule[] = [
-  { class: 'TIME_LIMIT', patterns: [/\bDUE TO TIME LIMIT\b/] },
+  { class: 'TIME_LIMIT', patterns: [/\bDUE TO TIME LIMIT\b/, /^(?:exit code|killed by signal) \d+ after the warning before its time limit$/] },
   { class: 'PREEMPTED', patterns: [/\bDUE TO PREEMPTION\b/] },
   { class: 'NODE_FAILURE', patterns: [/\bDUE TO NODE FAILURE\b/, /srun: error: Node failure on /] },
   {

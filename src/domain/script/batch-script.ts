@@ -24,7 +24,7 @@ export function renderBatchScript(batch: BatchSpec): string {
     '\n',
     `expgraph_batch_dir=${bashQuote(batchDirectory(batch.rootDirectory, batch.token))}\n`,
     `expgraph_setup=${bashQuote(batch.setupScript ?? '')}\n`,
-    passTerm(batch),
+    signals(batch),
     whichTask(batch.tasks.length),
     'case "$expgraph_task" in\n',
     ...batch.tasks.map(renderTask),
@@ -46,10 +46,13 @@ function whichTask(taskCount: number): string {
     + 'expgraph_slurm_id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}\n';
 }
 
-/** `--signal=B:TERM@60` signals the script alone, so that there TERM must be passed on. */
-function passTerm(batch: BatchSpec): string {
-  const alone = /^\w*B\w*:(SIG)?(TERM|15)\b/i.test(batch.resources.sbatchOptions['signal'] ?? '');
-  return `expgraph_pass_term=${alone ? 1 : 0}\n`;
+const SIGNAL_NAMES: Readonly<Record<string, string>> = { 1: 'HUP', 2: 'TERM', 10: 'USR1', 12: 'USR2', 15: 'TERM', INT: 'TERM' };
+
+/** `--signal=B:TERM@60` signals the script alone, so that there TERM must be passed on; and the script knows the warning by its signal. */
+function signals(batch: BatchSpec): string {
+  const word = /^\w*B\w*:(?:SIG)?(\w+)/i.exec(batch.resources.sbatchOptions['signal'] ?? '')?.[1]?.toUpperCase() ?? '';
+  const warning = SIGNAL_NAMES[word] ?? word;
+  return `expgraph_pass_term=${warning === 'TERM' ? 1 : 0}\nexpgraph_warning=${bashQuote(warning)}\n`;
 }
 
 function renderTask(task: TaskSpec, index: number): string {

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { attemptStateOf, SLURM_STATES } from '../../../src/cluster/slurm/states.ts';
-import { describeReason } from '../../../src/domain/attempt-change.ts';
+import { describeReason } from '../../../src/domain/attempt-reason.ts';
 import { explainPending } from '../../../src/domain/pending-reason.ts';
 import { isTerminalAttemptState } from '../../../src/domain/states.ts';
 import { END_REASONS, STATE_WORDS, WAITING_REASONS } from './manual-words.ts';
@@ -52,6 +52,17 @@ describe('SLURM\'s state words', () => {
   });
 });
 
+describe('an end', () => {
+  it('of every kind says why in words, but for that of a job that did what it should', () => {
+    for (const { state } of SLURM_STATES.filter((row) => isTerminalAttemptState(row.state))) {
+      const words = describeReason(state, { reason: null, nodeList: 'n1', exitCode: 1, signal: null }, { timeLimitMinutes: 5 });
+      if (state === 'COMPLETED') expect(words).toBeNull();
+      else expect(words).toMatch(/\w/);
+    }
+    expect(describeReason('BOOT_FAIL', { reason: null, nodeList: 'n1', exitCode: null, signal: null }, { timeLimitMinutes: 5 })).toBe('node n1 did not boot');
+  });
+});
+
 describe("SLURM's reasons", () => {
   it('each have an explanation, and advice where they make a job wait', () => {
     for (const reason of WAITING_REASONS) expect({ reason, ...explainPending(reason) }).toMatchObject({ explanation: expect.stringMatching(/\.$/), advice: expect.stringMatching(/\.$/) });
@@ -67,7 +78,7 @@ describe("SLURM's reasons", () => {
   });
 
   it('for an end say in words what the exit code does not', () => {
-    const failed = { state: 'FAILED' as const, slurmJobId: '1', nodeList: 'n1', exitCode: 1, signal: null, estimatedStartAt: null, startedAt: null, finishedAt: null, elapsedSeconds: null, maxRssBytes: null };
+    const failed = { nodeList: 'n1', exitCode: 1, signal: null };
     for (const reason of END_REASONS) {
       const words = describeReason('FAILED', { ...failed, reason }, { timeLimitMinutes: null });
       expect(words).toMatch(/^exit code 1( \(.+ .+\))?$/);

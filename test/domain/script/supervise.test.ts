@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseExitRecord } from '../../../src/domain/attempt-change.ts';
 import type { BatchSpec, TaskSpec } from '../../../src/domain/batch.ts';
-import { batchDirectory, exitRecordPath, refusedIn } from '../../../src/domain/layout.ts';
+import { attemptDirectory, batchDirectory, exitRecordPath, refusedIn, resumePath } from '../../../src/domain/layout.ts';
 import { renderBatchScript } from '../../../src/domain/script/batch-script.ts';
 import { REFUSED_EXIT_CODE } from '../../../src/domain/start-guard.ts';
-import { batchOf, identityOf, taskOf } from '../../support/batches.ts';
+import { batchOf, identityOf, plainResources, taskOf } from '../../support/batches.ts';
 
 /** A job that writes down what reached it. */
 const DUMP = 'require("fs").writeFileSync(process.env.EXPGRAPH_JOB_DIR + "/dump.json", JSON.stringify({argv: process.argv.slice(1), env: process.env, cwd: process.cwd()}))';
@@ -167,6 +167,21 @@ describe('a script that runs', () => {
     expect(readFileSync(`${task.jobDirectory}/runs`, 'utf8')).toBe('1\n2\n3\n');
   });
 
+  it('goes on after a requeue from the checkpoint that was noted for that run, if it is there, else from the one it was submitted with', async () => {
+    const command = ['sh', '-c', 'printf %s "$EXPGRAPH_RESUME_CHECKPOINT" > "$EXPGRAPH_JOB_DIR/resumed-$EXPGRAPH_ATTEMPT"; touch "$EXPGRAPH_CHECKPOINTS_DIR/new one.ckpt"'];
+    const task = taskOf(root, 'a', { identity: identityOf({ command }), resumeCheckpointPath: '/embedded.ckpt' });
+    const note = (attempt: number, path: string): void => {
+      mkdirSync(attemptDirectory(task.jobDirectory, attempt), { recursive: true });
+      writeFileSync(resumePath(task.jobDirectory, attempt), path);
+    };
+    const newer = `${task.jobDirectory}/checkpoints/new one.ckpt`;
+    note(1, newer);
+    note(3, newer);
+    note(4, `${task.jobDirectory}/checkpoints/deleted.ckpt`);
+    for (const restart of [0, 1, 2, 3]) await run(batchOf(root, [task]), { SLURM_JOB_ID: '9', SLURM_RESTART_COUNT: String(restart) }, '9');
+    expect([1, 2, 3, 4].map((attempt) => readFileSync(`${task.jobDirectory}/resumed-${attempt}`, 'utf8'))).toEqual(['/embedded.ckpt', '/embedded.ckpt', newer, '/embedded.ckpt']);
+  });
+
   it('runs again after a requeue and after a retry, and does not take old results for new ones', async () => {
     const command = ['sh', '-c', 'if [ -e "$EXPGRAPH_JOB_DIR/once" ]; then exit 0; fi; touch "$EXPGRAPH_JOB_DIR/once"; echo {} > "$EXPGRAPH_JOB_DIR/result.json"; printf "{\\"step\\": 1, " > "$EXPGRAPH_METRICS"; exit 4'];
     const task = taskOf(root, 'a', { identity: identityOf({ command }) });
@@ -203,6 +218,20 @@ describe('a script that is signalled', () => {
     process.kill(child.pid!, 'SIGTERM');
     expect((await ended).code).toBe(143);
     expect(recordOf(task)).toMatchObject({ exitCode: 143, signal: 15 });
+  });
+
+  it('notes that it had the warning that was asked for, and only that', async () => {
+    const warned = async (signal: string): Promise<unknown> => {
+      const task = taskOf(root, signal, { identity: identityOf({ command: ['sh', '-c', 'trap "exit 5" USR1; touch "$EXPGRAPH_JOB_DIR/ready"; while :; do sleep 0.05; done'] }) });
+      const { child, ended } = start(batchOf(root, [task], { token: `eg-${signal.length}`, resources: { ...plainResources, sbatchOptions: { signal } } }), { SLURM_JOB_ID: '9' }, '9');
+      await untilExists(`${task.jobDirectory}/ready`);
+      process.kill(child.pid!, 'SIGUSR1');
+      await ended;
+      return recordOf(task)['warned'];
+    };
+    expect(await warned('B:SIGUSR1@60')).toBe(true);
+    expect(await warned('B:10@60')).toBe(true);
+    expect(await warned('B:USR2@60')).toBe(false);
   });
 
   it('under SLURM, which signals every process itself, does not double TERM but passes USR1 on', async () => {
