@@ -10,7 +10,8 @@ import { applyAttemptChanges } from '../db/write/attempts.ts';
 import { appendEvents } from '../db/write/events.ts';
 import { openNextRun } from '../db/write/requeues.ts';
 import { transact } from '../db/transaction.ts';
-import { decideAttemptChange } from '../domain/attempt-change.ts';
+import { confirmEnd, decideAttemptChange } from '../domain/attempt-change.ts';
+import { isTerminalAttemptState } from '../domain/states.ts';
 import { keyOf } from './open-batches.ts';
 
 /** Answers the same attempts, with the newest run in the place of one that was requeued. */
@@ -29,7 +30,9 @@ export async function followRequeues(
 
 /** Null when there is a newer attempt already, or one is to be made: the job was tried again meanwhile. */
 async function closeAndOpen(database: Database, row: TrackedAttemptRow, ended: EarlierRun): Promise<TrackedAttemptRow | null> {
-  const change = decideAttemptChange(row, { ...ended, slurmJobId: row.slurmJobId ?? '', estimatedStartAt: null }, null, 0);
+  const seen = { ...ended, slurmJobId: row.slurmJobId ?? '', estimatedStartAt: null };
+  // How a run ended that was put back into the queue, the scheduler knows better than its exit record.
+  const change = isTerminalAttemptState(row.state) ? confirmEnd(row, seen, null) : decideAttemptChange(row, seen, null, 0);
   const reason = `requeued: ${change?.reason ?? 'put back into the queue'}`;
   const isOpen = await transact(database, async (transaction) => {
     const opened = await openNextRun(transaction, row, reason);

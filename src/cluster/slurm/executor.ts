@@ -4,6 +4,7 @@ import { isBatchToken } from '../../domain/batching.ts';
 import { isTerminalAttemptState } from '../../domain/states.ts';
 import { SubmitError, type ClusterDescription, type Executor, type Observation, type ObservationReport, type Submitted, type TrackedAttempt } from '../executor.ts';
 import { TransportError, type ExecResult, type Transport } from '../transport.ts';
+import { BY_DEPENDENCY, VanishedTasks, withQueueReason } from './cancellations.ts';
 import {
   accountingByIdCommands, accountingByNameCommands, accountingOfArrayCommands, cancelCommands, CONFIG_COMMAND, holdCommands, NODES_COMMAND, queueCommand,
   OVERVIEW_COMMAND, scriptCommand, submitCommand,
@@ -36,6 +37,7 @@ class SlurmExecutor implements Executor {
   #user: Promise<string> | null = null;
   /** When the controller was first seen to say that an attempt has ended, while accounting does not. */
   readonly #endSeenAt = new Map<string, number>();
+  readonly #vanished = new VanishedTasks();
   /** When the site last said that it keeps no accounts. */
   #noAccountingAt = -Infinity;
 
@@ -70,11 +72,12 @@ class SlurmExecutor implements Executor {
     const inQueue = listed.filter(({ state }) => !isTerminalAttemptState(state));
     const seen = new Set(inQueue.map(keyOf));
     const { active, problems } = await this.#tellReruns(inQueue, new Map(attempts.map((attempt) => [keyOf(attempt), attempt])));
-    const accounting = await this.#accounting(attempts.filter((attempt) => !seen.has(keyOf(attempt))), new Set(listed.map(keyOf)));
+    const accounting = await this.#accounting(attempts.filter((attempt) => !seen.has(keyOf(attempt))), new Set(listed.map(keyOf)), queue.rows);
+    const endedInQueue = new Map(listed.map((observation) => [keyOf(observation), observation]));
     const accounted = new Set(accounting.observations.map(keyOf));
     const ended = listed.filter((observation) => !seen.has(keyOf(observation)) && !accounted.has(keyOf(observation)));
     return {
-      observations: [...active, ...accounting.observations, ...this.#awaitAccounting(ended, new Set(attempts.map(keyOf)))],
+      observations: [...active, ...accounting.observations.map((seenThere) => withQueueReason(seenThere, endedInQueue.get(keyOf(seenThere)))), ...this.#awaitAccounting(ended, new Set(attempts.map(keyOf)))],
       strangers: strangersIn(queue.rows, listed),
       problems: [...queue.problems, ...problems, ...accounting.problems],
       isIncomplete: accounting.isIncomplete === true,
@@ -118,17 +121,19 @@ class SlurmExecutor implements Executor {
     const now = Date.now();
     for (const key of this.#endSeenAt.keys()) if (!trackedKeys.has(key)) this.#endSeenAt.delete(key);
     return ended.map((observation) => {
-      // What never started has neither, and its reason is that for which it waited.
-      if (observation.startedAt === null) return { ...observation, reason: null };
-      if (!this.#hasAccounting()) return observation;
+      const hasStarted = observation.startedAt !== null;
+      // What never started has neither, and its reason is that for which it waited. Only of a dependency that may be what ended it.
+      const mayBeTold = hasStarted || observation.reason?.startsWith('Dependency') === true;
+      const told = hasStarted || observation.reason === BY_DEPENDENCY ? observation : { ...observation, reason: null };
+      if (!mayBeTold || !this.#hasAccounting()) return told;
       const seenAt = this.#endSeenAt.get(keyOf(observation)) ?? now;
       this.#endSeenAt.set(keyOf(observation), seenAt);
-      return now - seenAt >= ACCOUNTING_WAIT_MS ? observation : { ...observation, state: 'COMPLETING', elapsedSeconds: null };
+      return now - seenAt >= ACCOUNTING_WAIT_MS ? told : { ...observation, state: hasStarted ? 'COMPLETING' : 'PENDING', elapsedSeconds: null };
     });
   }
 
   /** What accounting says of attempts that squeue does not list as waiting or under way; it may list them as ended. */
-  async #accounting(absent: TrackedAttempt[], inQueue: Set<string>): Promise<Omit<ObservationReport, 'strangers'>> {
+  async #accounting(absent: TrackedAttempt[], inQueue: Set<string>, queueRows: JobRow[]): Promise<Omit<ObservationReport, 'strangers'>> {
     if (absent.length === 0) return { observations: [], problems: [] };
     const tracked = new TrackedTasks(absent);
     const unresolved = absent.filter(({ slurmJobId }) => slurmJobId === null);
@@ -147,10 +152,16 @@ class SlurmExecutor implements Executor {
     // Of jobs still under way squeue alone is to be believed: accounting lags, and may show a job as running for ever.
     // Here they count only as a trace of a submission whose answer was lost.
     const isEvidence = (row: JobRow): boolean => isTerminalAttemptState(row.state) || tokens.has(row.jobName);
+    const isIncomplete = first.isIncomplete || second.isIncomplete;
+    const named = new Set(new TrackedTasks(without).match(second.rows, () => true, true).map(keyOf));
+    const vanished = isIncomplete || !this.#hasAccounting() ? [] : without.filter((attempt) => !named.has(keyOf(attempt)));
     return {
-      observations: [...tracked.match(first.rows, isEvidence), ...new TrackedTasks(without).match(second.rows, isEvidence, true)],
+      observations: [
+        ...tracked.match(first.rows, isEvidence), ...new TrackedTasks(without).match(second.rows, isEvidence, true),
+        ...this.#vanished.cancelled(vanished, [...queueRows, ...second.rows], Date.now()),
+      ],
       problems: [...first.problems, ...second.problems],
-      isIncomplete: first.isIncomplete || second.isIncomplete,
+      isIncomplete,
     };
   }
 
