@@ -11,7 +11,7 @@ import { descendants, endAll, readRecords } from './processes.ts';
 import {
   logTails, nodeProcesses, removeControlGroups, slurmConfFile, startController, startNodeDaemon, untilNodesUp, writeClusterFolder,
 } from './slurm-cluster.ts';
-import { CLUSTER_SHAPES, type ClusterShape } from './slurm-config.ts';
+import { ALL_SHAPES, type ClusterShape } from './slurm-config.ts';
 import { startSshDaemon, writeSshFolder } from './sshd.ts';
 
 const NODES_UP_TIMEOUT_MS = 60_000;
@@ -32,7 +32,7 @@ export interface RigCluster {
 
 export interface Rig {
   directory: string;
-  /** An `expgraph.yaml` that uses both clusters. */
+  /** An `expgraph.yaml` that uses all its clusters. */
   configPath: string;
   clusters: RigCluster[];
   user: string;
@@ -54,29 +54,29 @@ interface RigPlan {
   mariadbPort: number;
   slurmdbdPort: number;
   /**
-   * The same for both clusters, so that ids collide between them as they do in real life; by chance for each rig, because
+   * The same for all clusters, so that ids collide between them as they do in real life; by chance for each rig, because
    * the control groups of two rigs on one machine are told apart by node name and job id alone.
    */
   firstJobId: number;
   clusters: ClusterPlan[];
 }
 
-async function planRig(): Promise<RigPlan> {
-  const needed = 2 + CLUSTER_SHAPES.reduce((sum, shape) => sum + 2 + shape.nodes.length, 0);
+async function planRig(shapes: readonly ClusterShape[]): Promise<RigPlan> {
+  const needed = 2 + shapes.reduce((sum, shape) => sum + 2 + shape.nodes.length, 0);
   const ports = await freePorts(needed);
   const take = () => ports.shift()!;
   return {
     mariadbPort: take(),
     slurmdbdPort: take(),
     firstJobId: randomInt(1_000, 1_000_000),
-    clusters: CLUSTER_SHAPES.map((shape) => ({ shape, sshPort: take(), controllerPort: take(), nodePorts: shape.nodes.map(take) })),
+    clusters: shapes.map((shape) => ({ shape, sshPort: take(), controllerPort: take(), nodePorts: shape.nodes.map(take) })),
   };
 }
 
 /** Builds in an empty place. On failure nothing is left running; the error ends with what the daemons said last. */
-export async function buildRig(directory: string, report: Report): Promise<Rig> {
+export async function buildRig(directory: string, shapes: readonly ClusterShape[], report: Report): Promise<Rig> {
   try {
-    return await build(directory, report);
+    return await build(directory, shapes, report);
   } catch (error) {
     const words = `${(error as Error).message}\n${logTails(directory)}`;
     await removeRig(directory);
@@ -84,9 +84,9 @@ export async function buildRig(directory: string, report: Report): Promise<Rig> 
   }
 }
 
-async function build(directory: string, report: Report): Promise<Rig> {
+async function build(directory: string, shapes: readonly ClusterShape[], report: Report): Promise<Rig> {
   const user = ensureRigUser();
-  const plan = await planRig();
+  const plan = await planRig(shapes);
   mkdirSync(directory, { recursive: true, mode: 0o755 });
   writeFileSync(join(directory, MARKER_FILE), '');
   const rig = writeFolders(directory, user, plan);
@@ -98,7 +98,7 @@ async function build(directory: string, report: Report): Promise<Rig> {
   ]);
   report('starting slurmdbd');
   await startSlurmdbd(directory, { mariadb: plan.mariadbPort, slurmdbd: plan.slurmdbdPort }, databasePassword);
-  await defineAssociations(rig.clusters[0]!.slurmConf, rig.clusters.map(({ name }) => name), user.name);
+  await defineAssociations(rig.clusters[0]!.slurmConf, shapes.filter(({ keepsAccounts }) => keepsAccounts).map(({ name }) => name), user.name);
   report('starting the clusters');
   for (const { shape } of plan.clusters) {
     startController(directory, shape.name);
@@ -149,7 +149,7 @@ function expgraphConfig(rig: Rig): string {
     rootDirectory: cluster.rootDirectory,
     ssh: { host: '127.0.0.1', port: cluster.sshPort, user: rig.user, identityFile: rig.identityFile, knownHostsFile: rig.knownHostsFile },
     defaults: {
-      partition: CLUSTER_SHAPES.find(({ name }) => name === cluster.name)!.defaultPartition, account: 'cds', cpus: 1, memoryMiB: 100, timeLimitMinutes: 10,
+      partition: ALL_SHAPES.find(({ name }) => name === cluster.name)!.defaultPartition, account: 'cds', cpus: 1, memoryMiB: 100, timeLimitMinutes: 10,
     },
     maxActiveJobs: 5000,
     pollSeconds: { min: 0.5, max: 5 },
@@ -164,9 +164,9 @@ export async function removeRig(directory: string): Promise<boolean> {
   const daemons = readRecords(directory).map((record) => record.process);
   const sessions = descendants(daemons);
   await endAll(daemons);
-  const steps = CLUSTER_SHAPES.flatMap(({ name, nodes }) => nodes.flatMap((node) => nodeProcesses(directory, name, node)));
+  const steps = ALL_SHAPES.flatMap(({ name, nodes }) => nodes.flatMap((node) => nodeProcesses(directory, name, node)));
   await endAll([...sessions, ...steps], 'SIGKILL');
-  removeControlGroups(CLUSTER_SHAPES.flatMap(({ nodes }) => nodes));
+  removeControlGroups(ALL_SHAPES.flatMap(({ nodes }) => nodes));
   rmSync(directory, { recursive: true, force: true });
   return true;
 }

@@ -14,6 +14,7 @@ import { withLock } from './lock.ts';
 import { installPackages, rigUnavailableReason, unixUser } from './packages.ts';
 import { endAll, isAlive, readRecord, readRecords, recordDeliberateStop, startDaemon } from './processes.ts';
 import { crashNode, startNodeDaemon, untilNodesUp } from './slurm-cluster.ts';
+import { CLUSTER_SHAPES, type ClusterShape } from './slurm-config.ts';
 import { crashSshDaemon, startSshDaemon } from './sshd.ts';
 
 export { rigUnavailableReason };
@@ -38,8 +39,11 @@ function wholeRig(directory: string): Rig | null {
   return records.length > 0 && records.every(isAccountedFor) ? rig : null;
 }
 
-/** Answers the running rig, building it (and what it needs) first if need be. Throws when this machine cannot have one. */
-export async function ensureRig(report: Report = () => {}): Promise<Rig> {
+/**
+ * Answers the running rig, building it (and what it needs) first if need be. Throws when this machine cannot have one.
+ * @param shapes its clusters; others than the usual ones in a folder of their own only, because a rig that runs is taken as it is
+ */
+export async function ensureRig(report: Report = () => {}, shapes: readonly ClusterShape[] = CLUSTER_SHAPES): Promise<Rig> {
   const reason = rigUnavailableReason();
   if (reason !== null) throw new Error(reason);
   const directory = rigDirectory();
@@ -48,7 +52,7 @@ export async function ensureRig(report: Report = () => {}): Promise<Rig> {
     if (standing !== null) return standing;
     await removeRig(directory);
     installPackages(report);
-    return buildRig(directory, report);
+    return buildRig(directory, shapes, report);
   });
 }
 

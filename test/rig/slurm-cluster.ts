@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { mungeSocket } from './munge.ts';
 import { descendants, endAll, processesWithEnvironment, processesWithOpenFile, readRecord, readRecords, startDaemon, until, type ProcessIdentity } from './processes.ts';
-import { CGROUP_CONF, gresConf, slurmConf, type ClusterShape } from './slurm-config.ts';
+import { CGROUP_CONF, gresConf, prolog, slurmConf, type ClusterShape } from './slurm-config.ts';
 
 const run = promisify(execFile);
 
@@ -48,6 +48,7 @@ export function writeClusterFolder(rigDirectory: string, shape: ClusterShape, nu
     usesControlGroups: shape.wantsControlGroups && hasMemoryControlGroups(),
   };
   writeFileSync(slurmConfFile(rigDirectory, shape.name), slurmConf(shape, place));
+  if (shape.brokenPartition !== undefined) writeFileSync(join(folder, 'prolog'), prolog(shape.brokenPartition), { mode: 0o755 });
   writeFileSync(join(folder, 'gres.conf'), gresConf(shape, deviceFolder));
   if (place.usesControlGroups) writeFileSync(join(folder, 'cgroup.conf'), CGROUP_CONF);
 }

@@ -1,4 +1,4 @@
-/** What the two clusters look like, and the text of their slurm.conf, gres.conf and cgroup.conf. */
+/** What the clusters look like, and the text of their slurm.conf, gres.conf and cgroup.conf. */
 
 /** One cluster's shape: everything about it that is chosen, not found out. */
 export interface ClusterShape {
@@ -16,6 +16,12 @@ export interface ClusterShape {
   wantsControlGroups: boolean;
   /** Time zone of logins: clusters do not print times in ours. */
   timeZone: string;
+  /** False: no slurmdbd, so that sacct knows nothing. */
+  keepsAccounts: boolean;
+  /** Whether jobs of a partition with a higher PriorityTier push out those of a lower one, as each partition says. */
+  preempts: boolean;
+  /** A partition whose jobs fail in the prolog, if there is one. */
+  brokenPartition?: string;
 }
 
 export const CLUSTER_SHAPES: readonly ClusterShape[] = [
@@ -32,6 +38,8 @@ export const CLUSTER_SHAPES: readonly ClusterShape[] = [
     enforcePartitionLimits: 'ALL',
     wantsControlGroups: false,
     timeZone: 'UTC0',
+    keepsAccounts: true,
+    preempts: false,
   },
   {
     name: 'beta',
@@ -46,8 +54,51 @@ export const CLUSTER_SHAPES: readonly ClusterShape[] = [
     enforcePartitionLimits: 'NO',
     wantsControlGroups: true,
     timeZone: 'EST5',
+    keepsAccounts: true,
+    preempts: false,
   },
 ];
+
+/** For tests of how jobs end: nodes to kill, partitions that push each other's jobs out, a prolog that fails; and a site without accounting. */
+export const ENDS_SHAPES: readonly ClusterShape[] = [
+  {
+    name: 'delta',
+    nodes: ['d1', 'd2', 'd3', 'd4', 'd5'],
+    gpus: { type: 'rtx8000', perNode: 1, nodes: ['d1'] },
+    partitions: [
+      'gpu Nodes=d1 Default=YES DefaultTime=10 MaxTime=1-00:00:00 State=UP PreemptMode=OFF',
+      'dying Nodes=d[2-3] DefaultTime=10 MaxTime=1-00:00:00 State=UP PreemptMode=OFF',
+      'low Nodes=d4 DefaultTime=10 MaxTime=1-00:00:00 State=UP PriorityTier=1 PreemptMode=REQUEUE',
+      'scavenge Nodes=d4 DefaultTime=10 MaxTime=1-00:00:00 State=UP PriorityTier=1 PreemptMode=CANCEL',
+      'urgent Nodes=d4 DefaultTime=10 MaxTime=1-00:00:00 State=UP PriorityTier=10 PreemptMode=OFF',
+      'broken Nodes=d5 DefaultTime=10 MaxTime=1-00:00:00 State=UP PreemptMode=OFF',
+    ],
+    defaultPartition: 'gpu',
+    maxArraySize: 1001,
+    enforcePartitionLimits: 'NO',
+    wantsControlGroups: true,
+    timeZone: 'UTC0',
+    keepsAccounts: true,
+    preempts: true,
+    brokenPartition: 'broken',
+  },
+  {
+    name: 'gamma',
+    nodes: ['g1', 'g2'],
+    gpus: { type: 'a100', perNode: 1, nodes: ['g1'] },
+    partitions: ['gpu Nodes=g[1-2] Default=YES DefaultTime=10 MaxTime=1-00:00:00 State=UP'],
+    defaultPartition: 'gpu',
+    maxArraySize: 1001,
+    enforcePartitionLimits: 'ALL',
+    wantsControlGroups: false,
+    timeZone: 'UTC0',
+    keepsAccounts: false,
+    preempts: false,
+  },
+];
+
+/** Every cluster that a rig may have. */
+export const ALL_SHAPES: readonly ClusterShape[] = [...CLUSTER_SHAPES, ...ENDS_SHAPES];
 
 /** Where one cluster's files and ports are on this machine. */
 export interface ClusterPlace {
@@ -96,7 +147,8 @@ export function slurmConf(shape: ClusterShape, place: ClusterPlace): string {
     'SlurmdParameters=config_overrides',
     'SchedulerType=sched/backfill',
     'SchedulerParameters=sched_min_interval=0,batch_sched_delay=0,bf_interval=2',
-    'PreemptMode=OFF',
+    ...(shape.preempts ? ['PreemptType=preempt/partition_prio', 'PreemptMode=REQUEUE'] : ['PreemptMode=OFF']),
+    ...(shape.brokenPartition === undefined ? [] : [`Prolog=${place.folder}/prolog`]),
     'JobRequeue=1',
     'ReturnToService=2',
     'KillWait=5',
@@ -114,16 +166,27 @@ export function slurmConf(shape: ClusterShape, place: ClusterPlace): string {
     `TaskPlugin=task/${place.usesControlGroups ? 'cgroup' : 'none'}`,
     'JobAcctGatherType=jobacct_gather/linux',
     'JobAcctGatherFrequency=task=5',
+    ...(shape.keepsAccounts ? accountingLines(shape, place) : ['AccountingStorageType=accounting_storage/none']),
+    ...nodeLines,
+    ...shape.partitions.map((line) => `PartitionName=${line}`),
+    '',
+  ].join('\n');
+}
+
+function accountingLines(shape: ClusterShape, place: ClusterPlace): string[] {
+  return [
     'AccountingStorageType=accounting_storage/slurmdbd',
     'AccountingStorageHost=127.0.0.1',
     `AccountingStoragePort=${place.slurmdbdPort}`,
     `AccountingStoragePass=${place.mungeSocket}`,
     'AccountingStorageEnforce=associations,limits,qos',
     `AccountingStorageTRES=gres/gpu,gres/gpu:${shape.gpus.type}`,
-    ...nodeLines,
-    ...shape.partitions.map((line) => `PartitionName=${line}`),
-    '',
-  ].join('\n');
+  ];
+}
+
+/** Runs on the node before each job. */
+export function prolog(brokenPartition: string): string {
+  return `#!/bin/sh\n[ "$SLURM_JOB_PARTITION" != ${brokenPartition} ]\n`;
 }
 
 export function gresConf(shape: ClusterShape, deviceFolder: string): string {
