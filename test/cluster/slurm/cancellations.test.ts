@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Observation, TrackedAttempt } from '../../../src/cluster/executor.ts';
 import { VanishedTasks, withQueueReason } from '../../../src/cluster/slurm/cancellations.ts';
-import { parseQueue } from '../../../src/cluster/slurm/parse.ts';
+import { parseQueue, type JobRow } from '../../../src/cluster/slurm/parse.ts';
 
 const task = (taskIndex: number, change: Partial<TrackedAttempt> = {}): TrackedAttempt => ({
   token: 'eg-a', taskIndex, taskCount: 3, slurmJobId: `7_${taskIndex}`, jobDirectory: '/j', attemptNumber: 1, submittedAt: new Date(0), timeLimitMinutes: null, startedAt: null,
@@ -25,7 +25,8 @@ describe('a waiting task that is missing from its array', () => {
   });
 
   test('is only absent when it has started, or when nothing is known of its array either', () => {
-    for (const [attempt, rows] of [[task(1, { startedAt: new Date(0) }), siblings], [task(1), []], [task(1, { slurmJobId: '8_1' }), siblings]] as const) {
+    const cases: [TrackedAttempt, JobRow[]][] = [[task(1, { startedAt: new Date(0) }), siblings], [task(1), []], [task(1, { slurmJobId: '8_1' }), siblings]];
+    for (const [attempt, rows] of cases) {
       const vanished = new VanishedTasks();
       vanished.cancelled([attempt], rows, 0);
       expect(vanished.cancelled([attempt], rows, 60_000)).toEqual([]);
