@@ -114,7 +114,7 @@ class World {
 
   async push(): Promise<void> {
     const now = (): Date => new Date(Date.now() + this.#seconds * 1000);
-    await observeChanged({ database: at.db.database, cluster: fake.cluster, files: fake.cluster.transport, now }, new Map([[this.#job.jobId, new Set(['started', 'exit'] as const)]]), { withAllLogs: false });
+    await observeChanged({ database: at.db.database, cluster: fake.cluster, files: fake.cluster.transport, logger: silent, now }, new Map([[this.#job.jobId, new Set(['started', 'exit'] as const)]]), { withAllLogs: false });
   }
 
   /** Whether somebody can know that the run with this number is over. */
