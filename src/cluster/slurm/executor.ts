@@ -4,6 +4,7 @@ import { isBatchToken } from '../../domain/batching.ts';
 import { isTerminalAttemptState } from '../../domain/states.ts';
 import { SubmitError, type ClusterDescription, type Executor, type Observation, type ObservationReport, type Submitted, type TrackedAttempt } from '../executor.ts';
 import { TransportError, type ExecResult, type Transport } from '../transport.ts';
+import { complaintOf, failed } from './complaint.ts';
 import { BY_DEPENDENCY, VanishedTasks, withQueueReason } from './cancellations.ts';
 import {
   accountingByIdCommands, accountingByNameCommands, accountingOfArrayCommands, cancelCommands, CONFIG_COMMAND, holdCommands, NODES_COMMAND, queueCommand,
@@ -290,14 +291,4 @@ function precision({ taskIndexes }: JobRow): number {
 
 function keyOf({ token, taskIndex }: { token: string; taskIndex: number }): string {
   return `${token} ${taskIndex}`;
-}
-
-function failed(argv: string[], result: ExecResult): TransportError {
-  const command = argv.find((word) => /^(squeue|sacct|scancel|scontrol|sinfo|id)$/.test(word)) ?? argv[0];
-  return new TransportError('unreachable', `${command}: ${complaintOf(result)}`);
-}
-
-function complaintOf(result: ExecResult): string {
-  const how = result.signal === null ? `exit code ${result.exitCode}` : `signal ${result.signal}`;
-  return `${result.stderr.toString('utf8').trim().slice(0, 2000) || 'no message'} (${how})`;
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseExitRecord } from '../../../src/domain/attempt-change.ts';
 import type { BatchSpec, TaskSpec } from '../../../src/domain/batch.ts';
-import { attemptDirectory, batchDirectory, exitRecordPath, refusedIn, resumePath } from '../../../src/domain/layout.ts';
+import { batchDirectory, exitRecordPath, refusedIn } from '../../../src/domain/layout.ts';
 import { renderBatchScript } from '../../../src/domain/script/batch-script.ts';
 import { REFUSED_EXIT_CODE } from '../../../src/domain/start-guard.ts';
 import { batchOf, identityOf, plainResources, taskOf } from '../../support/batches.ts';
@@ -165,21 +165,6 @@ describe('a script that runs', () => {
       expect((await run(batch, { SLURM_JOB_ID: '9', SLURM_RESTART_COUNT: restart }, '9')).code).toBe(REFUSED_EXIT_CODE);
     }
     expect(readFileSync(`${task.jobDirectory}/runs`, 'utf8')).toBe('1\n2\n3\n');
-  });
-
-  it('goes on after a requeue from the checkpoint that was noted for that run, if it is there, else from the one it was submitted with', async () => {
-    const command = ['sh', '-c', 'printf %s "$EXPGRAPH_RESUME_CHECKPOINT" > "$EXPGRAPH_JOB_DIR/resumed-$EXPGRAPH_ATTEMPT"; touch "$EXPGRAPH_CHECKPOINTS_DIR/new one.ckpt"'];
-    const task = taskOf(root, 'a', { identity: identityOf({ command }), resumeCheckpointPath: '/embedded.ckpt' });
-    const note = (attempt: number, path: string): void => {
-      mkdirSync(attemptDirectory(task.jobDirectory, attempt), { recursive: true });
-      writeFileSync(resumePath(task.jobDirectory, attempt), path);
-    };
-    const newer = `${task.jobDirectory}/checkpoints/new one.ckpt`;
-    note(1, newer);
-    note(3, newer);
-    note(4, `${task.jobDirectory}/checkpoints/deleted.ckpt`);
-    for (const restart of [0, 1, 2, 3]) await run(batchOf(root, [task]), { SLURM_JOB_ID: '9', SLURM_RESTART_COUNT: String(restart) }, '9');
-    expect([1, 2, 3, 4].map((attempt) => readFileSync(`${task.jobDirectory}/resumed-${attempt}`, 'utf8'))).toEqual(['/embedded.ckpt', '/embedded.ckpt', newer, '/embedded.ckpt']);
   });
 
   it('runs again after a requeue and after a retry, and does not take old results for new ones', async () => {
