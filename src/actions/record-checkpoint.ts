@@ -3,6 +3,7 @@ import { checkpointsOfJobs, type CheckpointRow } from '../db/read/checkpoints.ts
 import { transact } from '../db/transaction.ts';
 import { upsertCheckpoints, type CheckpointRecord } from '../db/write/checkpoints.ts';
 import { appendEvents } from '../db/write/events.ts';
+import type { Position } from '../domain/checkpoint-layouts/layout.ts';
 import { CHECKPOINT_STATES, type CheckpointState } from '../domain/checkpoint-scan.ts';
 import { textProblem } from '../domain/config-values.ts';
 import type { UserFault } from '../domain/errors.ts';
@@ -10,7 +11,7 @@ import { badInput, tagFaults, throwFaults } from './input-faults.ts';
 import { resolveAttempt } from './resolve-attempt.ts';
 
 const MAX_PATH_BYTES = 4096;
-const MAX_EPOCH = 2 ** 31 - 1;
+const MAX_FILE_COUNT = 2 ** 31 - 1;
 
 export interface RecordCheckpointInput {
   jobId: string;
@@ -34,7 +35,8 @@ export async function recordCheckpoint({ database }: { database: Database }, inp
     const { attemptNumber, ...job } = await resolveAttempt(transaction, input);
     const known = await knownCheckpoint(transaction, job.jobId, input.path);
     const record: CheckpointRecord = {
-      jobId: job.jobId, path: input.path, attemptNumber, state: input.state ?? 'COMPLETE', step: input.step ?? null, epoch: input.epoch ?? null,
+      jobId: job.jobId, path: input.path, attemptNumber, state: input.state ?? 'COMPLETE', layout: null, step: said(input.step), epoch: said(input.epoch),
+      loggedMetrics: null, isDeclared: true,
       sizeBytes: input.sizeBytes ?? known?.sizeBytes ?? 0, fileCount: input.fileCount ?? known?.fileCount ?? 1,
       aliases: [...new Set(input.aliases ?? known?.aliases ?? [])], writtenAt: new Date(),
     };
@@ -42,6 +44,10 @@ export async function recordCheckpoint({ database }: { database: Database }, inp
     await appendEvents(transaction, [{ kind: 'CHECKPOINT_CHANGED', ...job, attemptNumber, payload: { checkpointId, path: record.path, state: record.state } }]);
     return { checkpointId };
   });
+}
+
+function said(value: number | null | undefined): Position | null {
+  return value === null || value === undefined ? null : { value, source: 'LOGGED', confidence: 'CERTAIN' };
 }
 
 async function knownCheckpoint(transaction: Transaction, jobId: string, path: string): Promise<CheckpointRow | undefined> {
@@ -58,9 +64,9 @@ function inputFaults(input: RecordCheckpointInput): UserFault[] {
     ...(pathProblem === null ? [] : [badInput(['path'], pathProblem)]),
     ...(CHECKPOINT_STATES.includes(state) ? [] : [badInput(['state'], `must be one of ${CHECKPOINT_STATES.join(', ')}`)]),
     ...countFaults('step', input.step, 0, Number.MAX_SAFE_INTEGER),
-    ...countFaults('epoch', input.epoch, 0, MAX_EPOCH),
+    ...(input.epoch === null || input.epoch === undefined || input.epoch >= 0 ? [] : [badInput(['epoch'], `must be 0 or more, not ${input.epoch}`)]),
     ...countFaults('sizeBytes', input.sizeBytes, 0, Number.MAX_SAFE_INTEGER),
-    ...countFaults('fileCount', input.fileCount, 0, MAX_EPOCH),
+    ...countFaults('fileCount', input.fileCount, 0, MAX_FILE_COUNT),
     ...tagFaults(input.aliases ?? [], ['aliases']),
   ];
 }

@@ -5,25 +5,28 @@ export interface CheckpointName {
   epoch: number | null;
   /** Words such as `last` and `best` by which people ask for it. */
   aliases: string[];
+  /** Whether the step is a number without a word that says what it is. */
+  isBareNumber: boolean;
 }
 
 const ALIASES = ['best', 'last', 'latest', 'final'];
 const STEP_WORD = /(?<![a-z])(?:global[_-]?step|steps?|iterations?|iter|it|updates?)[=_-]?(\d+)/;
 const STEP_AFTER = /(?<![\d.])(\d+)[_-]?(?:steps?|iters?|iterations?)(?![a-z])/;
 const EPOCH_WORD = /(?<![a-z])(?:epochs?|ep)[=_-]?(\d+)/;
-/** `checkpoint-500`, `model_500`, `500`: a number alone is a step. */
+/** `checkpoint-500`, `model_500`, `500`: a number alone is taken for a step. */
 const BARE_NUMBER = /^(?:(?:checkpoint|ckpt|model|weights|state|params|net|snapshot)[=_.-]?)?(\d+)$/;
 const MAX_EPOCH = 2 ** 31 - 1;
 
-/** Reads `epoch=3-step=500-v1.ckpt`, `checkpoint-500`, `iter_0000500`, `best.ckpt` and their like; only the first part of a path counts. */
-export function parseCheckpointName(relativePath: string): CheckpointName {
-  const [name = ''] = relativePath.split('/');
+/** Reads `epoch=3-step=500-v1.ckpt`, `checkpoint-500`, `iter_0000500`, `best.ckpt` and their like. */
+export function parseCheckpointName(name: string): CheckpointName {
   const base = name.toLowerCase().replace(/(?:\.[a-z][a-z0-9]{0,15})+$/, '').replace(/-v\d+$/, '');
-  const bare = BARE_NUMBER.exec(base)?.[1];
+  const worded = STEP_WORD.exec(base)?.[1] ?? STEP_AFTER.exec(base)?.[1];
+  const words = new Set(base.split(/[^a-z0-9]+/));
   return {
-    step: wholeNumber(STEP_WORD.exec(base)?.[1] ?? STEP_AFTER.exec(base)?.[1] ?? bare, Number.MAX_SAFE_INTEGER),
+    step: wholeNumber(worded ?? BARE_NUMBER.exec(base)?.[1], Number.MAX_SAFE_INTEGER),
     epoch: wholeNumber(EPOCH_WORD.exec(base)?.[1], MAX_EPOCH),
-    aliases: ALIASES.filter((alias) => base.split(/[^a-z0-9]+/).includes(alias)),
+    aliases: ALIASES.filter((alias) => words.has(alias)),
+    isBareNumber: worded === undefined,
   };
 }
 

@@ -1,28 +1,24 @@
 /**
- * What a listing of a job's `checkpoints/` says about its checkpoints. Each file or directory at the top level is one.
+ * What a listing of a job directory says about the job's checkpoints.
  *
  *   WRITING -> COMPLETE -> DELETED      COMPLETE -> WRITING when it is written again, DELETED -> WRITING when it is back
- *   WRITING -> PARTIAL                  when the job ended and it still has a temporary name or no bytes
+ *   WRITING -> PARTIAL                  when parts are missing that should be there, or the job ended before it was whole
+ *   PARTIAL -> WRITING                  when it is written on
  */
-import { parseCheckpointName } from './checkpoint-name.ts';
+import { LAYOUT_READERS, readLayout } from './checkpoint-layouts/all-layouts.ts';
+import type { CheckpointFacts, CheckpointLayout, CheckpointReading, FoundCheckpoint, Position } from './checkpoint-layouts/layout.ts';
+import { aliasOfLink, followLinks } from './checkpoint-links.ts';
+import type { LoggedCheckpoint } from './checkpoint-line.ts';
+import type { CheckpointSearch } from './checkpoint-search.ts';
+import { missingPart, type FileHeads } from './checkpoint-whole.ts';
 
 export const CHECKPOINT_STATES = ['WRITING', 'COMPLETE', 'PARTIAL', 'DELETED'] as const;
 /** WRITING: still changing. COMPLETE: whole. PARTIAL: its writer ended before it was whole. DELETED: no longer on disk. */
 export type CheckpointState = (typeof CHECKPOINT_STATES)[number];
 
-/** One entry somewhere below `checkpoints/`. */
-export interface CheckpointEntry {
-  /** Relative to `checkpoints/`, with `/` between parts. */
-  relativePath: string;
-  kind: 'file' | 'directory' | 'link' | 'other';
-  sizeBytes: number;
-  modifiedAt: Date;
-  /** What a link points at, as written; null for anything else. */
-  linkTarget: string | null;
-}
-
 /** A checkpoint as it was last recorded. */
 export interface KnownCheckpoint {
+  /** Relative to the job directory. */
   relativePath: string;
   state: CheckpointState;
   sizeBytes: number;
@@ -31,15 +27,26 @@ export interface KnownCheckpoint {
   writtenAt: Date;
 }
 
-/** A checkpoint that is new or differs from what is known. */
+/** A checkpoint that is new or differs from what is known. Null: nothing tells. */
 export interface CheckpointChange extends KnownCheckpoint {
-  step: number | null;
-  epoch: number | null;
+  layout: CheckpointLayout | null;
+  step: Position | null;
+  epoch: Position | null;
+  /** What the job said were its metrics. */
+  loggedMetrics: Record<string, number> | null;
+  /** The job itself said that this is a checkpoint. */
+  isDeclared: boolean;
 }
 
-export interface ScanMoment {
-  /** Absolute path of `checkpoints/`: what absolute links are measured against. */
-  checkpointsDirectory: string;
+export interface ScanInput {
+  search: CheckpointSearch;
+  known: readonly KnownCheckpoint[];
+  /** What the job itself said since the last scan, of checkpoints below its directory; the later of two counts. */
+  logged: readonly LoggedCheckpoint[];
+  /** What was read of those that are undecided, and of the pointers. */
+  heads: FileHeads;
+  /** Absolute path: what absolute links are measured against. */
+  jobDirectory: string;
   now: Date;
   jobEnded: boolean;
   /** The listing stopped early: what it lacks may still be there. */
@@ -48,75 +55,105 @@ export interface ScanMoment {
 
 /** A writer that pauses for less than this is taken to be still writing. */
 const QUIET_MS = 2000;
-const MAX_LINK_HOPS = 8;
 const TEMPORARY_NAME = /^\.|^tmp[-_.]|-tmp|\.tmp|\.(?:part|partial|incomplete)$|~$/i;
 const TEMPORARY_FILE_INSIDE = /\.(?:tmp|part|partial|incomplete)$/i;
+/** What pointers and links may take from one checkpoint and give to another. */
+const LAST = 'last';
+const BEST = 'best';
+
+/** Whether it is not yet known what state a checkpoint is in: its files are then to be looked into. */
+export function isUndecided(found: FoundCheckpoint, before: KnownCheckpoint | undefined): boolean {
+  return before === undefined || before.state === 'WRITING' || before.state === 'DELETED' || !sameBytes(found, before);
+}
 
 /**
- * Every checkpoint that changed since it was recorded in `known` (paths relative to `checkpoints/` likewise). While the
- * job runs, one is COMPLETE when two listings in a row agree on it and it was not written within the last two seconds;
- * afterwards at once. Aliases come from the name and from links; others that are known (somebody recorded them) stay.
+ * Every checkpoint that changed since it was recorded in `known`. While the job runs, one is COMPLETE when two listings in a row agree on
+ * it and it was not written within the last two seconds; afterwards at once. Aliases come from names, links, pointer files and from
+ * the job; others that are known (somebody recorded them) stay.
  */
-export function scanCheckpoints(
-  entries: readonly CheckpointEntry[], known: readonly KnownCheckpoint[], moment: ScanMoment,
-): CheckpointChange[] {
-  const present = gather(entries);
-  const links = linkAliases(entries, moment.checkpointsDirectory);
-  const linkNames = new Set([...links.values()].flat());
+export function scanCheckpoints(input: ScanInput): CheckpointChange[] {
+  const { search, known, truncated } = input;
   const knownAt = new Map(known.map((checkpoint) => [checkpoint.relativePath, checkpoint]));
+  const linkedTo = followLinks(search.links, input.jobDirectory);
+  // What is said of a link is said of what it leads to.
+  const loggedAt = new Map(input.logged.map((line) => [linkedTo.get(line.path) ?? line.path, line]));
+  const seen = search.found.map((found) => ({ found, ...readLayout(found), facts: factsOf(found, input.heads) }));
+  const linkNames = new Set([...linkedTo.keys()].map(aliasOfLink));
+  const pointed = pointedAt(seen, input);
   const changes: CheckpointChange[] = [];
-  for (const found of present.values()) {
-    const before = knownAt.get(found.relativePath);
-    const { step, epoch, aliases } = parseCheckpointName(found.relativePath);
-    const linked = links.get(found.relativePath) ?? [];
-    const recorded = (before?.aliases ?? []).filter((alias) => !linkNames.has(alias));
-    const { relativePath, sizeBytes, fileCount, writtenAt } = found;
-    const after = {
-      relativePath, sizeBytes, fileCount, writtenAt, step, epoch,
-      state: stateOf(found, before, moment),
-      aliases: [...new Set([...aliases, ...linked, ...recorded])].sort(),
+  for (const { found, reader, reading, facts } of seen) {
+    const links = [...linkedTo].filter(([, target]) => target === found.path).map(([link]) => aliasOfLink(link));
+    const before = knownAt.get(found.path);
+    const logged = loggedAt.get(found.path);
+    const recorded = (before?.aliases ?? []).filter((alias) => !linkNames.has(alias) && (pointed.get(`${folderOf(found.path)}/${alias}`) ?? found.name) === found.name);
+    const pointers = [LAST, BEST].filter((alias) => pointed.get(`${folderOf(found.path)}/${alias}`) === found.name);
+    const after: CheckpointChange = {
+      relativePath: found.path, sizeBytes: sizeOf(found), fileCount: found.files.length, writtenAt: found.modifiedAt, layout: reader.layout,
+      step: loggedPosition(logged?.step) ?? factPosition(facts.step) ?? reading.step,
+      epoch: loggedPosition(logged?.epoch) ?? factPosition(facts.epoch) ?? reading.epoch,
+      loggedMetrics: logged?.metrics ?? null, isDeclared: logged !== undefined,
+      state: stateOf(found, reading, before, input),
+      aliases: [...new Set([...reading.aliases, ...links, ...pointers, ...recorded, ...logged?.aliases ?? []])].sort(),
     };
-    if (before === undefined || differs(before, after)) changes.push(after);
+    if (before === undefined || logged !== undefined || differs(before, after)) changes.push(after);
   }
-  return moment.truncated ? changes : [...changes, ...vanished(known, present)];
+  const present = new Set(search.found.map(({ path }) => path));
+  const notYetListed = [...loggedAt].filter(([path]) => !present.has(path)).map(([path, line]) => announced(path, line));
+  const gone = truncated ? [] : known.filter(({ relativePath, state }) => state !== 'DELETED' && !present.has(relativePath) && !loggedAt.has(relativePath)).map(vanished);
+  return [...changes, ...notYetListed, ...gone];
 }
 
-interface FoundCheckpoint {
-  relativePath: string;
-  sizeBytes: number;
-  fileCount: number;
-  writtenAt: Date;
-  isTemporary: boolean;
-}
-
-function gather(entries: readonly CheckpointEntry[]): Map<string, FoundCheckpoint> {
-  const found = new Map<string, FoundCheckpoint>();
-  const topLevelLinks = new Set(entries.filter(({ kind, relativePath }) => kind === 'link' && !relativePath.includes('/')).map((entry) => entry.relativePath));
-  for (const { relativePath, kind, sizeBytes, modifiedAt } of entries) {
-    const top = relativePath.split('/', 1)[0] ?? relativePath;
-    if (topLevelLinks.has(top) || kind === 'other' || kind === 'link') continue;
-    const checkpoint = found.get(top) ?? { relativePath: top, sizeBytes: 0, fileCount: 0, writtenAt: modifiedAt, isTemporary: TEMPORARY_NAME.test(top) };
-    if (kind === 'file') {
-      checkpoint.sizeBytes += sizeBytes;
-      checkpoint.fileCount += 1;
-      if (top !== relativePath && TEMPORARY_FILE_INSIDE.test(relativePath)) checkpoint.isTemporary = true;
-    }
-    if (modifiedAt > checkpoint.writtenAt) checkpoint.writtenAt = modifiedAt;
-    found.set(top, checkpoint);
+/** The aliases that pointer files and the frameworks' own records give: by folder and alias, the name of the checkpoint. */
+function pointedAt(seen: { found: FoundCheckpoint; facts: CheckpointFacts }[], { search, heads }: ScanInput): Map<string, string> {
+  const pointed = new Map<string, string>();
+  // The record that goes furthest is the one that counts.
+  for (const { found, facts } of seen.toSorted((a, b) => (a.facts.step ?? 0) - (b.facts.step ?? 0))) {
+    if (facts.bestName !== undefined) pointed.set(`${folderOf(found.path)}/${BEST}`, facts.bestName);
   }
-  return found;
+  for (const { relativePath } of search.pointers) {
+    const text = heads.get(relativePath)?.toString('utf8');
+    const name = relativePath.slice(relativePath.lastIndexOf('/') + 1);
+    const target = text === undefined ? null : LAYOUT_READERS.find(({ pointer }) => pointer?.fileName === name)?.pointer?.targetOf(text) ?? null;
+    if (target !== null) pointed.set(`${folderOf(relativePath)}/${LAST}`, target);
+  }
+  return pointed;
 }
 
-function stateOf(found: FoundCheckpoint, before: KnownCheckpoint | undefined, { now, jobEnded }: ScanMoment): CheckpointState {
-  const unfinished = found.isTemporary || found.sizeBytes === 0;
-  if (jobEnded) return unfinished ? 'PARTIAL' : 'COMPLETE';
-  if (unfinished || before === undefined || !sameBytes(found, before)) return 'WRITING';
-  if (before.state === 'COMPLETE') return 'COMPLETE';
-  return before.state !== 'DELETED' && now.getTime() - found.writtenAt.getTime() >= QUIET_MS ? 'COMPLETE' : 'WRITING';
+function factsOf(found: FoundCheckpoint, heads: FileHeads): CheckpointFacts {
+  const { facts } = readLayout(found).reader;
+  const head = facts === undefined ? undefined : heads.get(`${found.path}/${facts.fileName}`);
+  return head === undefined || facts === undefined ? {} : facts.factsOf(head.toString('utf8'));
 }
 
-function sameBytes(a: FoundCheckpoint, b: KnownCheckpoint): boolean {
-  return a.sizeBytes === b.sizeBytes && a.fileCount === b.fileCount && a.writtenAt.getTime() === b.writtenAt.getTime();
+function folderOf(path: string): string {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')));
+}
+
+function loggedPosition(value: number | null | undefined): Position | null {
+  return value === null || value === undefined ? null : { value, source: 'LOGGED', confidence: 'CERTAIN' };
+}
+
+function factPosition(value: number | undefined): Position | null {
+  return value === undefined ? null : { value, source: 'FILE', confidence: 'CERTAIN' };
+}
+
+function sizeOf({ files }: FoundCheckpoint): number {
+  return files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+}
+
+function stateOf(found: FoundCheckpoint, reading: CheckpointReading, before: KnownCheckpoint | undefined, { now, jobEnded, heads }: ScanInput): CheckpointState {
+  const isNamedTemporary = TEMPORARY_NAME.test(found.name) || found.files.some(({ path }) => path !== found.path && TEMPORARY_FILE_INSIDE.test(path));
+  const unfinished = reading.isUnfinished || isNamedTemporary || sizeOf(found) === 0;
+  const isSame = before !== undefined && sameBytes(found, before);
+  if (isSame && (before.state === 'COMPLETE' || before.state === 'PARTIAL')) return before.state;
+  if (jobEnded) return unfinished || missingPart(found, heads) !== null ? 'PARTIAL' : 'COMPLETE';
+  const isQuiet = isSame && before.state !== 'DELETED' && now.getTime() - found.modifiedAt.getTime() >= QUIET_MS;
+  if (unfinished || !isQuiet) return 'WRITING';
+  return missingPart(found, heads) === null ? 'COMPLETE' : 'PARTIAL';
+}
+
+function sameBytes(found: FoundCheckpoint, known: KnownCheckpoint): boolean {
+  return sizeOf(found) === known.sizeBytes && found.files.length === known.fileCount && found.modifiedAt.getTime() === known.writtenAt.getTime();
 }
 
 function differs(before: KnownCheckpoint, after: CheckpointChange): boolean {
@@ -124,37 +161,14 @@ function differs(before: KnownCheckpoint, after: CheckpointChange): boolean {
     || before.writtenAt.getTime() !== after.writtenAt.getTime() || [...before.aliases].sort().join('\0') !== after.aliases.join('\0');
 }
 
-function vanished(known: readonly KnownCheckpoint[], present: ReadonlyMap<string, FoundCheckpoint>): CheckpointChange[] {
-  return known
-    .filter(({ relativePath, state }) => state !== 'DELETED' && !present.has(relativePath.split('/', 1)[0] ?? relativePath))
-    .map((checkpoint) => {
-      const { step, epoch } = parseCheckpointName(checkpoint.relativePath);
-      return { ...checkpoint, step, epoch, state: 'DELETED', aliases: [] };
-    });
+/** The job said so after the directory was listed: the next listing will show it. */
+function announced(path: string, { step, epoch, metrics, aliases, time }: LoggedCheckpoint): CheckpointChange {
+  return {
+    relativePath: path, state: 'WRITING', sizeBytes: 0, fileCount: 0, aliases: [...aliases].sort(), writtenAt: time, layout: null,
+    step: loggedPosition(step), epoch: loggedPosition(epoch), loggedMetrics: metrics, isDeclared: true,
+  };
 }
 
-/** For each top-level path the names, less their endings, of the top-level links that lead to it. */
-function linkAliases(entries: readonly CheckpointEntry[], checkpointsDirectory: string): Map<string, string[]> {
-  const targets = new Map<string, string>();
-  for (const { relativePath, kind, linkTarget } of entries) {
-    if (kind !== 'link' || linkTarget === null || relativePath.includes('/')) continue;
-    const target = topLevelTarget(linkTarget, checkpointsDirectory);
-    if (target !== null) targets.set(relativePath, target);
-  }
-  const aliases = new Map<string, string[]>();
-  for (const link of targets.keys()) {
-    let end = link;
-    for (let hop = 0; hop < MAX_LINK_HOPS && targets.has(end); hop += 1) end = targets.get(end) ?? end;
-    if (targets.has(end)) continue;
-    aliases.set(end, [...(aliases.get(end) ?? []), link.replace(/\.[A-Za-z][A-Za-z0-9]*$/, '')]);
-  }
-  return aliases;
-}
-
-function topLevelTarget(linkTarget: string, checkpointsDirectory: string): string | null {
-  const root = `${checkpointsDirectory.replace(/\/+$/, '')}/`;
-  const relative = linkTarget.startsWith(root) ? linkTarget.slice(root.length) : linkTarget;
-  if (relative.startsWith('/')) return null;
-  const [top = ''] = relative.split('/').filter((part) => part !== '' && part !== '.');
-  return top === '' || top === '..' ? null : top;
+function vanished(checkpoint: KnownCheckpoint): CheckpointChange {
+  return { ...checkpoint, state: 'DELETED', aliases: [], layout: null, step: null, epoch: null, loggedMetrics: null, isDeclared: false };
 }

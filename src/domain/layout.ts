@@ -2,7 +2,7 @@
  * Where everything lies on a cluster: every remote file name of the product is made here.
  *
  *   <root>/<project>/<experiment>/<jobId>/            job directory
- *     config.json metrics.jsonl events.jsonl result.json error.txt checkpoints/ artifacts/
+ *     config.json metrics.jsonl events.jsonl checkpoints.jsonl result.json error.txt checkpoints/ artifacts/
  *     logs/attempt-<n>.out|.err                       links to the batch's log files
  *     attempts/<n>/started/owner                      start guard: who runs this attempt; after the r-th requeue of a
  *                                                     job that was submitted as attempt n this is attempts/<n+r>
@@ -19,6 +19,7 @@ export const METRICS_FILE = 'metrics.jsonl';
 export const EVENTS_FILE = 'events.jsonl';
 export const RESULT_FILE = 'result.json';
 export const ERROR_FILE = 'error.txt';
+export const CHECKPOINT_LINES_FILE = 'checkpoints.jsonl';
 export const CHECKPOINTS_DIRECTORY = 'checkpoints';
 export const ARTIFACTS_DIRECTORY = 'artifacts';
 export const ATTEMPTS_DIRECTORY = 'attempts';
@@ -50,6 +51,11 @@ export function resultPath(job: string): string {
 
 export function errorPath(job: string): string {
   return `${job}/${ERROR_FILE}`;
+}
+
+/** What the job says of its checkpoints. */
+export function checkpointLinesPath(job: string): string {
+  return `${job}/${CHECKPOINT_LINES_FILE}`;
 }
 
 export function checkpointsDirectory(job: string): string {

@@ -4,6 +4,7 @@ import { AttemptType } from './attempt.type.ts';
 import { CheckpointType, MetricAtStepType } from './checkpoint.type.ts';
 import { ClusterType } from './cluster.type.ts';
 import type { GraphqlContext } from './context.ts';
+import { bestCheckpointOf } from './best-checkpoint.ts';
 import { JobType } from './job.type.ts';
 import { clusterOf } from './loaders.ts';
 import { finite } from './metric-series.ts';
@@ -33,14 +34,26 @@ export class CheckpointResolver {
     return fileUri(actions.clusters.get(job?.cluster ?? ''), checkpoint.path);
   }
 
+  @FieldResolver(() => [String], {
+    description: 'What links, file names, pointer files and the job call it, such as `last`. `best` is also the best of its job by the objective of the experiment, `last` also the last of its job.',
+  })
+  async aliases(@Root() checkpoint: CheckpointRow, @Ctx() { loaders }: GraphqlContext) {
+    const [job, last] = await Promise.all([loaders.jobById.load(checkpoint.jobId), loaders.lastCheckpoint.load(checkpoint.jobId)]);
+    const best = job === null ? null : await bestCheckpointOf(loaders, job, { metric: null, goal: null });
+    const computed = [...(best?.id === checkpoint.id ? ['best'] : []), ...(last?.id === checkpoint.id ? ['last'] : [])];
+    return [...new Set([...checkpoint.aliases, ...computed])].sort();
+  }
+
   @Directive('@listSize(assumedSize: 5)')
-  @FieldResolver(() => [MetricAtStepType], { description: 'The metrics as they stood when it was written, by name; empty when its step is not known.' })
+  @FieldResolver(() => [MetricAtStepType], { description: 'The metrics as they stood when it was written, by name: those that the job gave with it, else the last values at or before its step.' })
   async metrics(
     @Root() checkpoint: CheckpointRow, @Ctx() { loaders }: GraphqlContext,
     @Arg('keys', () => [String], { nullable: true, description: 'Which metrics; all when left out.' }) keys: string[] | null,
   ): Promise<MetricAtStepType[]> {
-    if (checkpoint.step === null) return [];
-    const rows = await loaders.metricsAtStep.load(keys ?? null, { jobId: checkpoint.jobId, step: checkpoint.step });
-    return rows.map((row) => ({ ...row, value: finite(row.value) }));
+    const { step, jobId, loggedMetrics, writtenAt } = checkpoint;
+    const rows = step === null ? [] : await loaders.metricsAtStep.load(keys ?? null, { jobId, step });
+    const given = Object.entries(loggedMetrics ?? {}).filter(([key]) => keys?.includes(key) ?? true);
+    const ofStep = rows.filter(({ key }) => !Object.hasOwn(loggedMetrics ?? {}, key)).map((row) => ({ ...row, value: finite(row.value), stepsApart: (step ?? row.step) - row.step }));
+    return [...given.map(([key, value]) => ({ key, value, step, stepsApart: 0, time: writtenAt })), ...ofStep].sort((one, other) => (one.key < other.key ? -1 : 1));
   }
 }

@@ -4,6 +4,8 @@ import { countRows, readPage } from '../db/read/page.ts';
 import { isUuid } from '../db/read/uuid.ts';
 import type { Goal } from '../domain/job-spec.ts';
 import type { JobState } from '../domain/states.ts';
+import { bestCheckpointAmong } from './best-checkpoint.ts';
+import { CheckpointType } from './checkpoint.type.ts';
 import { AFTER_DESCRIPTION, checkedFirst, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
 import type { GraphqlContext } from './context.ts';
 import { GoalEnum, JobStateEnum } from './enums.ts';
@@ -108,6 +110,19 @@ export class ExperimentResolver {
   ) {
     const options = { groupBy: groupBy ?? null, states: states ?? DEFAULT_STATES, first: checkedFirst(first ?? DEFAULT_ROWS) };
     return leaderboardOf({ database, loaders }, experiment, { metric, goal }, options);
+  }
+
+  @FieldResolver(() => CheckpointType, {
+    nullable: true,
+    description: 'The checkpoint to load, of all its jobs, whatever their state: the best of those that are COMPLETE, by the metric that was given with it, else by the last value at or before its step. '
+      + 'Null when there is none, or nothing says what best means.',
+  })
+  bestCheckpoint(
+    @Root() experiment: ExperimentRow, @Ctx() { loaders }: GraphqlContext,
+    @Arg('metric', () => String, { nullable: true, description: "The metric that counts; the experiment's objective when left out." }) metric: string | null,
+    @Arg('goal', () => GoalEnum, { nullable: true, description: "Which way it is better; the objective's when left out." }) goal: Goal | null,
+  ) {
+    return bestCheckpointAmong(loaders, { parent: 'EXPERIMENT', id: experiment.id }, experiment, { metric, goal });
   }
 
   @Directive('@listSize(assumedSize: 100)')

@@ -8,6 +8,7 @@ import { explainUnconfigured } from '../domain/pending-reason.ts';
 import { retryProblem } from '../domain/states.ts';
 import { pendingReasonOf } from './attempt.resolver.ts';
 import { AttemptType } from './attempt.type.ts';
+import { bestCheckpointOf } from './best-checkpoint.ts';
 import { CheckpointStateEnum, CheckpointType } from './checkpoint.type.ts';
 import { ClusterType } from './cluster.type.ts';
 import { AFTER_DESCRIPTION, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
@@ -17,8 +18,7 @@ import { ExperimentType, SweepType } from './experiment.type.ts';
 import { PendingReasonType } from './failure.type.ts';
 import { JobFilterInput, JobOrderInput, toJobFilter, toJobOrder } from './filter.input.ts';
 import { DroppedItemsType, JobConnection, JobType, ResultType } from './job.type.ts';
-import { objectiveOf } from './leaderboard.ts';
-import { clusterOf, type Loaders } from './loaders.ts';
+import { clusterOf } from './loaders.ts';
 import { checkedMaxPoints, DEFAULT_POINTS, MAX_POINTS_DESCRIPTION, seriesView } from './metric-series.ts';
 import { MetricSeriesType } from './metric.type.ts';
 
@@ -128,6 +128,11 @@ export class JobResolver {
     return bestCheckpointOf(loaders, job, { metric, goal });
   }
 
+  @FieldResolver(() => CheckpointType, { nullable: true, description: 'Of the COMPLETE checkpoints the one that a link, name or pointer file calls last, else the one with the highest step. Null when there is none.' })
+  lastCheckpoint(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
+    return loaders.lastCheckpoint.load(job.id);
+  }
+
   @Directive('@listSize(assumedSize: 3)')
   @FieldResolver(() => [DroppedItemsType], { description: 'What could not be read in its files, by reason, the most frequent first.' })
   dropped(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
@@ -138,11 +143,4 @@ export class JobResolver {
   result(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
     return loaders.resultOfJob.load(job.id);
   }
-}
-
-/** The best checkpoint of a job by what is asked, else by its experiment's objective. */
-export async function bestCheckpointOf(loaders: Loaders, job: JobRow, asked: { metric: string | null; goal: Goal | null }) {
-  const experiment = asked.metric && asked.goal ? null : await loaders.experimentById.load(job.experimentId);
-  const objective = objectiveOf(experiment, asked);
-  return objective === null ? null : loaders.bestCheckpoint.load({ jobId: job.id, ...objective });
 }

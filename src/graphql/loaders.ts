@@ -5,6 +5,7 @@ import * as attempts from '../db/read/attempts.ts';
 import { droppedOfJobs } from '../db/read/dropped-items.ts';
 import { jobIdsOfBatches, jobsById, retriesOfJobs } from '../db/read/jobs.ts';
 import { scriptsOfBatches, submittersOfBatches } from '../db/read/batches.ts';
+import { bestCheckpoints, bestCheckpointsAmong, type BestAmongQuery, type BestCheckpointQuery } from '../db/read/best-checkpoints.ts';
 import * as checkpoints from '../db/read/checkpoints.ts';
 import { allClusters, unknownCluster, type ClusterState, type ConfiguredCluster } from '../db/read/clusters.ts';
 import { experimentsById, experimentsByName, sweepsById, type ExperimentName } from '../db/read/experiments.ts';
@@ -43,7 +44,9 @@ export function createLoaders(database: Database, configured: ReadonlyMap<string
     checkpointById: byId(checkpoints.checkpointsById),
     checkpointsOfJob: byId(checkpoints.checkpointsOfJobs),
     checkpointAtStep: byKey((places: readonly checkpoints.JobStep[]) => checkpoints.checkpointsAtSteps(database, places)),
-    bestCheckpoint: byKey((queries: readonly checkpoints.BestCheckpointQuery[]) => checkpoints.bestCheckpoints(database, queries)),
+    lastCheckpoint: byId(checkpoints.lastCheckpoints),
+    bestCheckpoint: byKey((queries: readonly BestCheckpointQuery[]) => bestCheckpoints(database, queries)),
+    bestCheckpointAmong: byKey((queries: readonly BestAmongQuery[]) => bestCheckpointsAmong(database, queries)),
     seriesOfJob: perArguments((keys: readonly string[] | null, ids: readonly string[]) => metrics.seriesOfJobs(database, ids, keys)),
     seriesOfExperiment: perArguments((selection: metrics.SeriesSelection, ids: readonly string[]) =>
       metrics.seriesOfExperiments(database, ids, selection)),

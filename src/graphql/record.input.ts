@@ -57,7 +57,7 @@ export class RecordCheckpointInput {
   @Field(() => Long, { nullable: true, description: 'The training step it was written at.' })
   step?: number | null;
 
-  @Field(() => Int, { nullable: true, description: 'The epoch it was written in.' })
+  @Field(() => Float, { nullable: true, description: 'The epoch it was written in.' })
   epoch?: number | null;
 
   @Field(() => CheckpointStateEnum, { nullable: true, description: 'Whether it can be loaded; COMPLETE when left out.' })

@@ -4,7 +4,7 @@ import { resultSource, type ResultRow } from '../db/read/results.ts';
 import { CheckpointType } from './checkpoint.type.ts';
 import { AFTER_DESCRIPTION, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
 import type { GraphqlContext } from './context.ts';
-import { bestCheckpointOf } from './job.resolver.ts';
+import { bestCheckpointOf } from './best-checkpoint.ts';
 import { ArtifactType, JobType, ResultConnection, ResultType } from './job.type.ts';
 import { ResultFilterInput, ResultOrderInput, toResultFilter, toResultOrder } from './result.input.ts';
 import { fileUri } from './uri.ts';

@@ -1,8 +1,11 @@
 import { Arg, Ctx, Directive, FieldResolver, Int, Resolver, Root } from 'type-graphql';
 import type { SweepRow } from '../db/read/experiments.ts';
+import type { Goal } from '../domain/job-spec.ts';
+import { bestCheckpointAmong } from './best-checkpoint.ts';
 import { CheckpointType } from './checkpoint.type.ts';
 import { AFTER_DESCRIPTION, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pageRequest } from './connection.ts';
 import type { GraphqlContext } from './context.ts';
+import { GoalEnum } from './enums.ts';
 import { ExperimentType, LeaderboardRowType, ProgressType, SweepType } from './experiment.type.ts';
 import { JobFilterInput, JobOrderInput, toJobFilter, toJobOrder } from './filter.input.ts';
 import { JobConnection, JobType } from './job.type.ts';
@@ -21,6 +24,19 @@ export class SweepResolver {
   @FieldResolver(() => ProgressType, { description: 'How far its jobs are.' })
   async progress(@Root() sweep: SweepRow, @Ctx() { loaders }: GraphqlContext) {
     return toProgressType(await loaders.sweepProgress.load(sweep.id));
+  }
+
+  @FieldResolver(() => CheckpointType, {
+    nullable: true,
+    description: 'The checkpoint to load, of all its jobs, whatever their state: the best of those that are COMPLETE, by the metric that was given with it, else by the last value at or before its step. '
+      + 'Null when there is none, or nothing says what best means.',
+  })
+  async bestCheckpoint(
+    @Root() sweep: SweepRow, @Ctx() { loaders }: GraphqlContext,
+    @Arg('metric', () => String, { nullable: true, description: "The metric that counts; the experiment's objective when left out." }) metric: string | null,
+    @Arg('goal', () => GoalEnum, { nullable: true, description: "Which way it is better; the objective's when left out." }) goal: Goal | null,
+  ) {
+    return bestCheckpointAmong(loaders, { parent: 'SWEEP', id: sweep.id }, await loaders.experimentById.load(sweep.experimentId), { metric, goal });
   }
 
   @Directive(LIST_SIZE)

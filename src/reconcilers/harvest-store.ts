@@ -7,14 +7,14 @@ import { addDropped, markHarvested, saveFileCursors, storeResults, type DroppedO
 import { writePoints } from '../db/write/metrics.ts';
 import { claimKeys } from '../db/write/series-readers.ts';
 import type { ArtifactRow } from '../db/tables/index.ts';
-import { scanCheckpoints, type CheckpointChange } from '../domain/checkpoint-scan.ts';
 import { isJsonObject } from '../domain/config-values.ts';
 import type { NewEvent } from '../domain/events.ts';
 import type { JsonObject } from '../domain/job-spec.ts';
-import { artifactsDirectory, checkpointsDirectory } from '../domain/layout.ts';
+import { artifactsDirectory } from '../domain/layout.ts';
 import { isTerminalAttemptState, type AttemptState } from '../domain/states.ts';
 import { parseStorableObject } from '../domain/storable-json.ts';
 import type { Harvest } from './harvest.ts';
+import { checkpointChanges } from './harvest-checkpoints.ts';
 
 export interface HarvestedAttempt {
   row: TrackedAttemptRow;
@@ -41,8 +41,9 @@ export async function storeHarvest(transaction: Transaction, harvested: Harveste
 }
 
 /** Whether a round found anything that is worth a transaction. */
-export function hasNews({ row, harvest, state, closing }: HarvestedAttempt, now: Date): boolean {
-  return closing || harvest.cursors.length > 0 || checkpointChanges(row, harvest, state, now).length > 0;
+export function hasNews(harvested: HarvestedAttempt, now: Date): boolean {
+  const { harvest, closing } = harvested;
+  return closing || harvest.cursors.length > 0 || changesOf(harvested, now).length > 0;
 }
 
 const about = (row: TrackedAttemptRow) => ({ experimentId: row.experimentId, sweepId: row.sweepId, jobId: row.jobId, attemptNumber: row.attemptNumber });
@@ -62,8 +63,8 @@ function noteEvents({ row, harvest }: HarvestedAttempt): NewEvent[] {
   return (harvest.notes?.items ?? []).map((note) => ({ ...about(row), kind: 'NOTE', payload: { note } }));
 }
 
-function droppedOf({ row: { jobId }, harvest: { metrics, notes } }: HarvestedAttempt): DroppedOfJob[] {
-  return [...metrics?.dropped ?? [], ...notes?.dropped ?? []].map((dropped) => ({ jobId, ...dropped }));
+function droppedOf({ row: { jobId }, harvest: { metrics, notes, checkpointLines } }: HarvestedAttempt): DroppedOfJob[] {
+  return [...metrics?.dropped ?? [], ...notes?.dropped ?? [], ...checkpointLines?.dropped ?? []].map((dropped) => ({ jobId, ...dropped }));
 }
 
 /** Each reason of each job once. */
@@ -78,20 +79,13 @@ function merged(dropped: DroppedOfJob[]): DroppedOfJob[] {
   return [...byReason.values()];
 }
 
-function checkpointChanges(row: TrackedAttemptRow, harvest: Harvest, state: AttemptState, now: Date): CheckpointChange[] {
-  const directory = checkpointsDirectory(row.jobDirectory);
-  const inside = (path: string): boolean => path.startsWith(`${directory}/`);
-  const relative = (path: string): string => path.slice(directory.length + 1);
-  return scanCheckpoints(
-    harvest.entries.filter((entry) => inside(entry.path)).map((entry) => ({ ...entry, relativePath: relative(entry.path) })),
-    harvest.knownCheckpoints.filter(({ path }) => inside(path)).map((known) => ({ ...known, relativePath: relative(known.path) })),
-    { checkpointsDirectory: directory, now, jobEnded: isTerminalAttemptState(state), truncated: harvest.truncated });
+function changesOf({ row: { jobDirectory }, harvest, state }: HarvestedAttempt, now: Date) {
+  return checkpointChanges(harvest.checkpoints, { jobDirectory, now, jobEnded: isTerminalAttemptState(state), truncated: harvest.truncated });
 }
 
 async function storeCheckpoints(transaction: Transaction, harvested: HarvestedAttempt[], now: Date): Promise<NewEvent[]> {
-  const changed = harvested.flatMap(({ row, harvest, state }) => checkpointChanges(row, harvest, state, now).map(({ relativePath, ...change }) => ({
-    row, record: { ...change, jobId: row.jobId, attemptNumber: row.attemptNumber, path: `${checkpointsDirectory(row.jobDirectory)}/${relativePath}` },
-  })));
+  const changed = harvested.flatMap((item) => changesOf(item, now).map(({ relativePath: _, ...change }) => (
+    { row: item.row, record: { ...change, jobId: item.row.jobId, attemptNumber: item.row.attemptNumber } })));
   const ids = await upsertCheckpoints(transaction, changed.map(({ record }) => record));
   return changed.map(({ row, record }, index) => ({
     ...about(row), kind: 'CHECKPOINT_CHANGED', payload: { checkpointId: ids[index]!, path: record.path, state: record.state } }));

@@ -2,14 +2,16 @@
 import type { Cluster } from '../cluster/executor.ts';
 import type { FileEntry, Transport } from '../cluster/transport.ts';
 import type { Database } from '../db/database.ts';
-import { readHarvestState, type CheckpointRow, type HarvestState } from '../db/read/harvest-state.ts';
+import { readHarvestState, type HarvestState } from '../db/read/harvest-state.ts';
 import type { TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
 import type { FileCursor } from '../db/write/harvest.ts';
 import { parseExitRecord, type ExitRecord } from '../domain/attempt-change.ts';
+import { parseCheckpointLine, type LoggedCheckpoint } from '../domain/checkpoint-line.ts';
 import type { JsonObject } from '../domain/job-spec.ts';
 import { LOG_TAIL_BYTES, planLines, planTail, SMALL_FILE_BYTES, type PlannedRead } from '../domain/harvest-plan.ts';
-import { batchDirectory, errorPath, EVENTS_FILE, eventsPath, exitRecordPath, ownerPath, resultPath } from '../domain/layout.ts';
+import { batchDirectory, CHECKPOINT_LINES_FILE, checkpointLinesPath, errorPath, EVENTS_FILE, eventsPath, exitRecordPath, ownerPath, resultPath } from '../domain/layout.ts';
 import type { ReadOptions } from '../domain/readers/reader.ts';
+import { lookForCheckpoints, type FoundCheckpoints } from './harvest-checkpoints.ts';
 import { listDirectories } from './harvest-list.ts';
 import { parseNote, readItemLines, type LinesRead } from './harvest-lines.ts';
 import { planStreams, readStreams, type HarvestedMetrics, type PlannedStream } from './harvest-metrics.ts';
@@ -38,6 +40,10 @@ export interface Harvest {
   start: FoundStart | null;
   metrics: HarvestedMetrics | null;
   notes: LinesRead<JsonObject> | null;
+  /** What the job said of its checkpoints. */
+  checkpointLines: LinesRead<LoggedCheckpoint> | null;
+  /** What is on disk of them, and as which they were recorded before this round. */
+  checkpoints: FoundCheckpoints;
   cursors: FileCursor[];
   stdoutTail: string | null;
   stderrTail: string | null;
@@ -47,15 +53,14 @@ export interface Harvest {
   /** Everything below the job directory; `truncated` when the listing stopped early. */
   entries: FileEntry[];
   truncated: boolean;
-  /** The checkpoints as they were recorded before this round. */
-  knownCheckpoints: CheckpointRow[];
   /** There is more to read: the job is not yet to be shown as finished. */
   hasMore: boolean;
 }
 
-type Role = 'notes' | 'stdout' | 'stderr' | 'error' | 'exit' | 'result' | 'owner';
+type Role = 'notes' | 'checkpoints' | 'stdout' | 'stderr' | 'error' | 'exit' | 'result' | 'owner';
 interface Reading extends PlannedRead {
   jobId: string;
+  jobDirectory: string;
   role: Role;
 }
 
@@ -82,7 +87,7 @@ export async function gatherHarvest(
   const wanted = [...readings, ...streams.flatMap(({ jobDirectory, plan }) => plan.wanted.map((each) => ({ ...each, path: `${jobDirectory}/${each.path}` })))];
   const contents = await machine.read(wanted.map(({ path, offsetBytes, maxBytes }) => ({ path, offsetBytes, maxBytes })));
   const harvests = new Map(targets.map(({ jobId, jobDirectory }) => [jobId, emptyHarvest({
-    entries: byJob.get(jobId) ?? [], truncated: truncated.has(jobDirectory), knownCheckpoints: state.checkpoints.get(jobId) ?? [], hasMore: postponed.has(jobId),
+    entries: byJob.get(jobId) ?? [], truncated: truncated.has(jobDirectory), hasMore: postponed.has(jobId),
   })]));
   const closing = new Set(targets.filter((target) => target.closing).map((target) => target.jobId));
   for (const [index, reading] of readings.entries()) {
@@ -91,12 +96,17 @@ export async function gatherHarvest(
   }
   takeInMetrics(streams, contents.slice(readings.length), harvests, (jobId) => ({ now, atEnd: closing.has(jobId) }));
   takeInStarts(targets, readings, contents, files, harvests);
+  const found = await lookForCheckpoints(machine, targets.map(({ jobId, jobDirectory }) => ({
+    jobId, jobDirectory, entries: byJob.get(jobId) ?? [], known: state.checkpoints.get(jobId) ?? [], logged: harvests.get(jobId)?.checkpointLines?.items ?? [],
+  })), now);
+  for (const [jobId, checkpoints] of found) harvests.get(jobId)!.checkpoints = checkpoints;
   return harvests;
 }
 
-function emptyHarvest(found: Pick<Harvest, 'entries' | 'truncated' | 'knownCheckpoints' | 'hasMore'>): Harvest {
+function emptyHarvest(found: Pick<Harvest, 'entries' | 'truncated' | 'hasMore'>): Harvest {
   return {
-    exitRecord: null, start: null, metrics: null, notes: null, cursors: [], stdoutTail: null, stderrTail: null, errorText: null, resultText: null, ...found,
+    checkpoints: { search: { found: [], links: [], pointers: [] }, heads: new Map(), known: [], logged: [] },
+    exitRecord: null, start: null, metrics: null, notes: null, checkpointLines: null, cursors: [], stdoutTail: null, stderrTail: null, errorText: null, resultText: null, ...found,
   };
 }
 
@@ -121,10 +131,10 @@ function planReadings(targets: HarvestTarget[], files: Map<string, FileEntry>, b
       const file = path === null ? undefined : files.get(path);
       if (file === undefined) continue;
       const cursor = state.cursors.get(target.jobId)?.get(file.path);
-      const planned = role === 'notes' ? planLines(file, cursor) : planTail(file, cursor, tailBytes(role));
+      const planned = role === 'notes' || role === 'checkpoints' ? planLines(file, cursor) : planTail(file, cursor, tailBytes(role));
       if (planned === null || !fits(target.jobId, planned.maxBytes)) continue;
       if (planned.hasMore) round.postponed.add(target.jobId);
-      round.readings.push({ ...planned, jobId: target.jobId, role });
+      round.readings.push({ ...planned, jobId: target.jobId, jobDirectory: target.jobDirectory, role });
     }
     const { streams, hasMore } = planStreams(target, byJob.get(target.jobId) ?? [], state.cursors.get(target.jobId));
     for (const stream of streams) if (fits(target.jobId, stream.plan.wanted.reduce((sum, each) => sum + each.maxBytes, 0))) round.streams.push(stream);
@@ -156,7 +166,7 @@ function takeInMetrics(
 function pathsOf(target: HarvestTarget): [Role, string | null][] {
   const { jobDirectory, attemptNumber } = target;
   const always: [Role, string | null][] = [
-    ['notes', eventsPath(jobDirectory)], ['stdout', target.stdoutPath], ['stderr', target.stderrPath],
+    ['notes', eventsPath(jobDirectory)], ['checkpoints', checkpointLinesPath(jobDirectory)], ['stdout', target.stdoutPath], ['stderr', target.stderrPath],
     ['exit', exitRecordPath(jobDirectory, attemptNumber)],
     ...(target.ended || target.state === 'PENDING' || target.state === 'CONFIGURING' ? [['owner', ownerPath(jobDirectory, attemptNumber)] as [Role, string]] : []),
   ];
@@ -175,6 +185,11 @@ function takeIn(harvest: Harvest, reading: Reading, content: Buffer, options: Re
       harvest.notes = readItemLines(content, reading.from, options, EVENTS_FILE, parseNote);
       if (harvest.notes.hasMore) harvest.hasMore = true;
       return cursorAt(harvest.notes.cursor);
+    case 'checkpoints':
+      harvest.checkpointLines = readItemLines(
+        content, reading.from, options, CHECKPOINT_LINES_FILE, (text) => parseCheckpointLine(text, reading.jobDirectory, options.now));
+      if (harvest.checkpointLines.hasMore) harvest.hasMore = true;
+      return cursorAt(harvest.checkpointLines.cursor);
     case 'stdout':
       harvest.stdoutTail = tailText(content, reading);
       return cursorAt(reading.from);

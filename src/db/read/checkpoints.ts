@@ -1,19 +1,11 @@
-/** Reads of checkpoints, and the two ways in which metrics choose one. */
-import { sql } from 'drizzle-orm';
-import type { Goal } from '../../domain/job-spec.ts';
+/** Reads of checkpoints. */
+import { and, eq, sql } from 'drizzle-orm';
 import type { Reader } from '../database.ts';
-import { checkpoints, metricPoints, metricSeries } from '../tables/index.ts';
+import { checkpoints } from '../tables/index.ts';
 import { uuidIn } from './job-filter.ts';
 import { decodeRow, groupedBy, inOrderOf, selectList, type RawRow } from './rows.ts';
 
 export type CheckpointRow = typeof checkpoints.$inferSelect;
-
-/** What "best" means for one job. */
-export interface BestCheckpointQuery {
-  jobId: string;
-  metric: string;
-  goal: Goal;
-}
 
 /** A place in the history of a job. */
 export interface JobStep {
@@ -57,39 +49,17 @@ export async function checkpointsAtSteps(reader: Reader, places: readonly JobSte
   return byWantedNumber(result.rows, places.length);
 }
 
-/**
- * The best checkpoint of each job, in the order asked for; null where the job has no such metric or no COMPLETE checkpoint.
- *
- * Best is the COMPLETE checkpoint whose metric value, the last one logged at or before its step, is best; of equal values the
- * earliest step, which lies nearest to where the value was measured. Where no checkpoint has a value, it is the newest one at
- * or before the metric's best step, and where steps are unknown the one called `best`, then the one written last.
- */
-export async function bestCheckpoints(reader: Reader, queries: readonly BestCheckpointQuery[]): Promise<(CheckpointRow | null)[]> {
-  const isFinite = sql`coalesce(abs(latest.value) < 'Infinity', false)`;
-  const result = await reader.execute<RawRow>(sql`
-    select distinct on (wanted.number) wanted.number as wanted, ${selectList(checkpoints)}
-    from unnest(
-      ${sql.param(queries.map((query) => query.jobId))}::uuid[], ${sql.param(queries.map((query) => query.metric))}::text[],
-      ${sql.param(queries.map((query) => query.goal))}::text[]
-    ) with ordinality as wanted(job_id, metric, goal, number)
-    join ${metricSeries} on ${metricSeries.jobId} = wanted.job_id and ${metricSeries.key} = wanted.metric
-    join ${checkpoints} on ${checkpoints.jobId} = wanted.job_id and ${checkpoints.state} = 'COMPLETE'
-    left join lateral (
-      select ${metricPoints.value} as value from ${metricPoints}
-      where ${metricPoints.jobId} = wanted.job_id and ${metricPoints.seriesNumber} = ${metricSeries.seriesNumber}
-        and ${metricPoints.step} <= ${checkpoints.step}
-      order by ${metricPoints.step} desc, ${metricPoints.attemptNumber} desc limit 1
-    ) as latest on true
-    where ${isFinite} or ${checkpoints.step} is null
-      or ${checkpoints.step} <= case wanted.goal when 'MIN' then ${metricSeries.minStep} else ${metricSeries.maxStep} end
-    order by wanted.number, ${isFinite} desc,
-      case when ${isFinite} then case wanted.goal when 'MIN' then latest.value else -latest.value end end,
-      case when ${isFinite} then ${checkpoints.step} else -${checkpoints.step} end nulls last,
-      'best' = any(${checkpoints.aliases}) desc, ${checkpoints.writtenAt} desc, ${checkpoints.path}`);
-  return byWantedNumber(result.rows, queries.length);
+/** Of each job the COMPLETE checkpoint that a link, name or pointer calls last, else the one with the highest step; null where there is none. */
+export async function lastCheckpoints(reader: Reader, jobIds: readonly string[]): Promise<(CheckpointRow | null)[]> {
+  const isCalledLast = sql`${checkpoints.aliases} && array['last', 'latest']`;
+  const rows = await reader.selectDistinctOn([checkpoints.jobId]).from(checkpoints)
+    .where(and(uuidIn(checkpoints.jobId, jobIds), eq(checkpoints.state, 'COMPLETE')))
+    .orderBy(checkpoints.jobId, sql`${isCalledLast} desc`, sql`${checkpoints.step} desc nulls last`, sql`${checkpoints.writtenAt} desc`, checkpoints.path);
+  return inOrderOf(jobIds, rows, (row) => row.jobId);
 }
 
-function byWantedNumber(rows: RawRow[], count: number): (CheckpointRow | null)[] {
+/** Rows by their column `wanted`, which counts from 1, as checkpoints. */
+export function byWantedNumber(rows: RawRow[], count: number): (CheckpointRow | null)[] {
   const byNumber = new Map(rows.map((row) => [Number(row['wanted']), row]));
   return Array.from({ length: count }, (_, index) => {
     const row = byNumber.get(index + 1);

@@ -1,9 +1,9 @@
 /** Checkpoints of jobs, by path. */
-import { sql } from 'drizzle-orm';
+import { sql, type SQL } from 'drizzle-orm';
+import type { CheckpointLayout, Position } from '../../domain/checkpoint-layouts/layout.ts';
 import type { CheckpointState } from '../../domain/checkpoint-scan.ts';
 import type { Transaction } from '../database.ts';
 import { newId } from '../ids.ts';
-
 
 export interface CheckpointRecord {
   jobId: string;
@@ -11,29 +11,51 @@ export interface CheckpointRecord {
   path: string;
   attemptNumber: number;
   state: CheckpointState;
-  step: number | null;
-  epoch: number | null;
+  /** Null where nothing is new about it: what is known stays. */
+  layout: CheckpointLayout | null;
+  step: Position | null;
+  epoch: Position | null;
+  loggedMetrics: Record<string, number> | null;
+  isDeclared: boolean;
   sizeBytes: number;
   fileCount: number;
   aliases: string[];
   writtenAt: Date;
 }
 
+/** How much a source counts: a lesser one does not replace what a greater one said. */
+const rankOf = (source: SQL): SQL => sql`case ${source} when 'LOGGED' then 3 when 'FILE' then 2 when 'NAME' then 1 else 0 end`;
+
+/** The column is taken from the record where that has a value of at least the same rank. */
+function ranked(position: 'step' | 'epoch', column: string): SQL {
+  const source = sql.raw(`${position}_source`);
+  const isNewer = sql`excluded.${sql.raw(position)} is not null and ${rankOf(sql`excluded.${source}`)} >= ${rankOf(sql`checkpoints.${source}`)}`;
+  return sql`${sql.raw(column)} = case when ${isNewer} then excluded.${sql.raw(column)} else checkpoints.${sql.raw(column)} end`;
+}
+
 /**
- * Stores each checkpoint as the record says; one that is known keeps its id, and its step and epoch where the record has
- * none. Answers the ids in the order of the records, which must not name a path twice.
+ * Stores each checkpoint as the record says; one that is known keeps its id, and what the record says nothing new about. Answers the ids
+ * in the order of the records, which must not name a path twice.
  */
 export async function upsertCheckpoints(transaction: Transaction, records: readonly CheckpointRecord[]): Promise<string[]> {
   if (records.length === 0) return [];
-  const rows = records.map((record) => ({ id: newId(), ...record }));
+  const rows = records.map(({ step, epoch, ...record }) => ({
+    id: newId(), ...record, step: step?.value, stepSource: step?.source, stepConfidence: step?.confidence,
+    epoch: epoch?.value, epochSource: epoch?.source, epochConfidence: epoch?.confidence,
+  }));
+  const positions = (['step', 'epoch'] as const).flatMap((position) => [position, `${position}_source`, `${position}_confidence`].map((column) => ranked(position, column)));
   const { rows: stored } = await transaction.execute<{ id: string; job_id: string; path: string }>(sql`
-    insert into checkpoints (id, job_id, path, attempt_number, state, step, epoch, size_bytes, file_count, aliases, written_at)
-    select id, "jobId", path, "attemptNumber", state, step, epoch, "sizeBytes", "fileCount", aliases, "writtenAt"
-    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as t(id uuid, "jobId" uuid, path text, "attemptNumber" int, state text, step bigint,
-      epoch int, "sizeBytes" bigint, "fileCount" int, aliases text[], "writtenAt" timestamptz)
+    insert into checkpoints (id, job_id, path, attempt_number, state, layout, step, step_source, step_confidence, epoch, epoch_source, epoch_confidence,
+      logged_metrics, is_declared, size_bytes, file_count, aliases, written_at)
+    select id, "jobId", path, "attemptNumber", state, layout, step, "stepSource", "stepConfidence", epoch, "epochSource", "epochConfidence",
+      "loggedMetrics", "isDeclared", "sizeBytes", "fileCount", aliases, "writtenAt"
+    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as t(id uuid, "jobId" uuid, path text, "attemptNumber" int, state text, layout text,
+      step bigint, "stepSource" text, "stepConfidence" text, epoch float8, "epochSource" text, "epochConfidence" text,
+      "loggedMetrics" jsonb, "isDeclared" boolean, "sizeBytes" bigint, "fileCount" int, aliases text[], "writtenAt" timestamptz)
     on conflict (job_id, path) do update set attempt_number = excluded.attempt_number, state = excluded.state,
-      step = coalesce(excluded.step, checkpoints.step), epoch = coalesce(excluded.epoch, checkpoints.epoch), size_bytes = excluded.size_bytes,
-      file_count = excluded.file_count, aliases = excluded.aliases, written_at = excluded.written_at
+      layout = coalesce(excluded.layout, checkpoints.layout), ${sql.join(positions, sql`, `)},
+      logged_metrics = coalesce(excluded.logged_metrics, checkpoints.logged_metrics), is_declared = excluded.is_declared or checkpoints.is_declared,
+      size_bytes = excluded.size_bytes, file_count = excluded.file_count, aliases = excluded.aliases, written_at = excluded.written_at
     returning id, job_id, path`);
   const ids = new Map(stored.map((row) => [`${row.job_id} ${row.path}`, row.id]));
   return records.map((record) => ids.get(`${record.jobId} ${record.path}`) ?? '');

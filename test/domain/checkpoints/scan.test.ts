@@ -1,21 +1,27 @@
 import { describe, expect, it } from 'vitest';
-import { scanCheckpoints } from '../../src/domain/checkpoint-scan.ts';
-import type { CheckpointEntry, KnownCheckpoint } from '../../src/domain/checkpoint-scan.ts';
+import { scanCheckpoints, type KnownCheckpoint } from '../../../src/domain/checkpoint-scan.ts';
+import { findCheckpoints, type CheckpointEntry } from '../../../src/domain/checkpoint-search.ts';
 
 const at = (seconds: number) => new Date(Date.UTC(2026, 0, 1) + seconds * 1000);
-const moment = (seconds: number, more: { jobEnded?: boolean; truncated?: boolean } = {}) =>
-  ({ checkpointsDirectory: '/r/j/checkpoints', now: at(seconds), jobEnded: false, truncated: false, ...more });
+const moment = (seconds: number, more: { jobEnded?: boolean; truncated?: boolean } = {}) => ({ now: at(seconds), jobEnded: false, truncated: false, ...more });
+const ROOT = 'checkpoints/';
 
-const file = (relativePath: string, sizeBytes = 10, seconds = 0): CheckpointEntry => ({ relativePath, kind: 'file', sizeBytes, modifiedAt: at(seconds), linkTarget: null });
-const directory = (relativePath: string, seconds = 0): CheckpointEntry => ({ ...file(relativePath, 4096, seconds), kind: 'directory' });
-const link = (relativePath: string, linkTarget: string): CheckpointEntry => ({ ...file(relativePath, 0), kind: 'link', linkTarget });
+const file = (name: string, sizeBytes = 10, seconds = 0): CheckpointEntry => ({ relativePath: ROOT + name, kind: 'file', sizeBytes, modifiedAt: at(seconds), linkTarget: null });
+const directory = (name: string, seconds = 0): CheckpointEntry => ({ ...file(name, 4096, seconds), kind: 'directory' });
+const link = (name: string, linkTarget: string): CheckpointEntry => ({ ...file(name, 0), kind: 'link', linkTarget });
+
+/** One scan; the paths of its changes are those below `checkpoints/`. */
+function scan(entries: CheckpointEntry[], known: KnownCheckpoint[], when: ReturnType<typeof moment>) {
+  const changes = scanCheckpoints({ search: findCheckpoints(entries, new Set()), known, logged: [], heads: new Map(), jobDirectory: '/r/j', ...when });
+  return changes.map(({ relativePath, ...change }) => ({ relativePath: relativePath.slice(ROOT.length), ...change }));
+}
 
 /** Scans again and again, remembering what each scan said; answers the changes of the last. */
 function scans(...rounds: [CheckpointEntry[], ReturnType<typeof moment>][]) {
   const known = new Map<string, KnownCheckpoint>();
-  let changes: ReturnType<typeof scanCheckpoints> = [];
+  let changes: ReturnType<typeof scan> = [];
   for (const [entries, when] of rounds) {
-    changes = scanCheckpoints(entries, [...known.values()], when);
+    changes = scan(entries, [...known.values()].map((checkpoint) => ({ ...checkpoint, relativePath: ROOT + checkpoint.relativePath })), when);
     for (const change of changes) known.set(change.relativePath, change);
   }
   return { changes, states: Object.fromEntries([...known.values()].map(({ relativePath, state }) => [relativePath, state])), known };
@@ -24,8 +30,8 @@ function scans(...rounds: [CheckpointEntry[], ReturnType<typeof moment>][]) {
 describe('the state of a checkpoint', () => {
   it('is WRITING when first seen, COMPLETE when the next scan sees the same, and then no longer news', () => {
     const entries = [file('step_5.pt')];
-    expect(scans([entries, moment(100)]).changes).toEqual([
-      { relativePath: 'step_5.pt', state: 'WRITING', sizeBytes: 10, fileCount: 1, step: 5, epoch: null, aliases: [], writtenAt: at(0) },
+    expect(scans([entries, moment(100)]).changes).toMatchObject([
+      { relativePath: 'step_5.pt', state: 'WRITING', sizeBytes: 10, fileCount: 1, step: { value: 5, source: 'NAME', confidence: 'LIKELY' }, epoch: null, aliases: [], writtenAt: at(0) },
     ]);
     expect(scans([entries, moment(100)], [entries, moment(101)]).states).toEqual({ 'step_5.pt': 'COMPLETE' });
     expect(scans([entries, moment(100)], [entries, moment(101)], [entries, moment(102)]).changes).toEqual([]);
@@ -71,8 +77,8 @@ describe('a directory', () => {
   const entries = (seconds: number) => [directory('checkpoint-500', 1), file('checkpoint-500/a.bin', 10, 2), directory('checkpoint-500/x', 3), file('checkpoint-500/x/.metadata', 5, seconds)];
 
   it('is one checkpoint with the size of its files and the time of the newest', () => {
-    expect(scans([entries(4), moment(100)]).changes).toEqual([
-      { relativePath: 'checkpoint-500', state: 'WRITING', sizeBytes: 15, fileCount: 2, step: 500, epoch: null, aliases: [], writtenAt: at(4) },
+    expect(scans([entries(4), moment(100)]).changes).toMatchObject([
+      { relativePath: 'checkpoint-500', state: 'WRITING', sizeBytes: 15, fileCount: 2, step: { value: 500, source: 'NAME', confidence: 'CERTAIN' }, epoch: null, layout: 'HUGGING_FACE', aliases: [], writtenAt: at(4) },
     ]);
     expect(scans([entries(4), moment(100)], [entries(4), moment(200)]).states).toEqual({ 'checkpoint-500': 'COMPLETE' });
     expect(scans([entries(4), moment(100)], [entries(5), moment(200)]).states).toEqual({ 'checkpoint-500': 'WRITING' });
@@ -100,8 +106,8 @@ describe('a link', () => {
   it('that moves takes its alias along, and a recorded alias stays', () => {
     const files = [file('a.pt'), file('b.pt')];
     const { known } = scans([[...files, link('last.pt', 'a.pt')], moment(100)]);
-    const recorded = [...known.values()].map((checkpoint) => ({ ...checkpoint, aliases: [...checkpoint.aliases, 'mine'] }));
-    expect(scanCheckpoints([...files, link('last.pt', 'b.pt')], recorded, moment(200)).map(({ relativePath, aliases: names }) => [relativePath, names]))
+    const recorded = [...known.values()].map((checkpoint) => ({ ...checkpoint, relativePath: ROOT + checkpoint.relativePath, aliases: [...checkpoint.aliases, 'mine'] }));
+    expect(scan([...files, link('last.pt', 'b.pt')], recorded, moment(200)).map(({ relativePath, aliases: names }) => [relativePath, names]))
       .toEqual([['a.pt', ['mine']], ['b.pt', ['last', 'mine']]]);
   });
 });

@@ -1,0 +1,85 @@
+/** Checkpoints on their way from the disk into the database and out through GraphQL. */
+import { cp, mkdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { submitSweep } from '../../src/actions/submit-sweep.ts';
+import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
+import { RECORDED_RUNS } from '../domain/readers/job-folder.ts';
+import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
+import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
+
+let at: ActionTest;
+let fake: FakeCluster;
+let directory: string;
+beforeEach(async () => {
+  at = await actionTest();
+  fake = await fakeCluster('greene');
+  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+  await submitSweep(at.context, smallSweep({ space: { list: [{}] } }));
+  await dispatchQueue({ database: at.db.database, cluster: fake.cluster, inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
+  fake.says.set(0, { state: 'RUNNING', startedAt: new Date() });
+  directory = (await at.db.pool.query('select storage_path from jobs')).rows[0].storage_path;
+});
+afterEach(async () => {
+  await fake.close();
+  await at.db.drop();
+});
+
+const observe = (seconds: number) => fake.observe(at.db.database, seconds);
+const rows = async (): Promise<any[]> => (await at.db.pool.query(`select substr(path, length($1) + 2) as path, state, layout, step::int, step_source, epoch, epoch_source, aliases,
+  logged_metrics, file_count from checkpoints order by path collate "C"`, [directory])).rows;
+const states = async (): Promise<Record<string, string>> => Object.fromEntries((await rows()).map(({ path, state }) => [path, state]));
+
+test('what the Trainer saves is followed on disk: written, whole, cut short, deleted', async () => {
+  await cp(join(RECORDED_RUNS, 'transformers'), directory, { recursive: true });
+  await observe(1);
+  expect(new Set(Object.values(await states()))).toEqual(new Set(['WRITING']));
+  await observe(10);
+  expect((await rows()).map(({ path, state, layout, step, step_source, epoch, epoch_source }) => [path, state, layout, step, step_source, epoch, epoch_source])).toEqual([
+    ['checkpoints/checkpoint-10', 'COMPLETE', 'HUGGING_FACE', 10, 'FILE', 2.5, 'FILE'], ['checkpoints/checkpoint-8', 'COMPLETE', 'HUGGING_FACE', 8, 'FILE', 2, 'FILE'],
+    ['checkpoints/sharded', 'COMPLETE', 'SAFETENSORS', null, null, null, null],
+  ]);
+  await rm(join(directory, 'checkpoints/checkpoint-8'), { recursive: true });
+  await rm(join(directory, 'checkpoints/sharded/model-00002-of-00004.safetensors'));
+  await observe(11);
+  await observe(20);
+  expect(await states()).toEqual({ 'checkpoints/checkpoint-10': 'COMPLETE', 'checkpoints/checkpoint-8': 'DELETED', 'checkpoints/sharded': 'PARTIAL' });
+  // What a file said is not forgotten because only the name is seen again.
+  expect((await rows())[1]).toMatchObject({ step: 8, step_source: 'FILE', epoch: 2 });
+});
+
+test('what the job says in checkpoints.jsonl is taken in: positions, metrics, aliases, and those that lie elsewhere', async () => {
+  const time = '2026-01-01T00:00:00.000Z';
+  await putFile(join(directory, 'checkpoints/epoch=1-step=2.ckpt'), 'x');
+  await putFile(join(directory, 'weights/a/m.bin'), 'xy');
+  await putFile(join(directory, 'checkpoints.jsonl'), [
+    { path: 'checkpoints/epoch=1-step=2.ckpt', step: 77, epoch: null, metrics: { 'val/loss': 0.25 }, time, aliases: ['mine'] },
+    { path: 'weights/a', step: 5, epoch: 1.5, time }, { path: '/elsewhere/model', step: 6, epoch: null, time },
+    { path: 'x', step: -1, epoch: null }, { step: 1 }, { path: '..' },
+  ].map((line) => JSON.stringify(line)).join('\n') + '\n{"path": "half');
+  await observe(1);
+  await observe(10);
+  expect(await rows()).toMatchObject([
+    { path: expect.any(String), state: 'COMPLETE', step: 6, step_source: 'LOGGED', layout: null },
+    { path: 'checkpoints/epoch=1-step=2.ckpt', state: 'COMPLETE', step: 77, step_source: 'LOGGED', epoch: 1, epoch_source: 'NAME', layout: 'LIGHTNING', aliases: ['mine'], logged_metrics: { 'val/loss': 0.25 } },
+    { path: 'weights/a', state: 'COMPLETE', step: 5, epoch: 1.5, layout: 'PLAIN', file_count: 1 },
+  ]);
+  // The file changes again: its step stays what the job said.
+  await writeFile(join(directory, 'checkpoints/epoch=1-step=2.ckpt'), 'xyz');
+  await utimes(join(directory, 'checkpoints/epoch=1-step=2.ckpt'), 1, 1);
+  await rm(join(directory, 'weights'), { recursive: true });
+  await observe(20);
+  await observe(30);
+  expect(await rows()).toMatchObject([{}, { state: 'COMPLETE', step: 77 }, { path: 'weights/a', state: 'DELETED', step: 5 }]);
+  const { rows: dropped } = await at.db.pool.query('select reason, count::int from dropped_items order by reason');
+  expect(dropped).toEqual([{ reason: 'a line of checkpoints.jsonl has a negative step', count: 1 }, { reason: 'a line of checkpoints.jsonl names no path that can be used', count: 2 }]);
+});
+
+test('a folder that turns out to hold checkpoints gives way to them', async () => {
+  await mkdir(join(directory, 'checkpoints/run'), { recursive: true });
+  await observe(1);
+  await putFile(join(directory, 'checkpoints/run/step_5.pt'), 'x');
+  await observe(2);
+  await observe(20);
+  expect(await states()).toEqual({ 'checkpoints/run': 'DELETED', 'checkpoints/run/step_5.pt': 'COMPLETE' });
+});
