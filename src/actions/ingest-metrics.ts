@@ -1,13 +1,14 @@
-import type { Database } from '../db/database.ts';
+import type { Database, Transaction } from '../db/database.ts';
+import { jobsById } from '../db/read/jobs.ts';
 import { transact } from '../db/transaction.ts';
 import { appendEvents } from '../db/write/events.ts';
 import { writePoints, type SeriesPoints } from '../db/write/metrics.ts';
 import { UserError } from '../domain/errors.ts';
 import type { NewEvent } from '../domain/events.ts';
-import { resolveAttempt } from './resolve-attempt.ts';
+import { attemptOf, type ResolvedAttempt } from './resolve-attempt.ts';
 
 /** Points of one attempt of one job. */
-export interface JobPoints {
+export interface IngestedPoints {
   jobId: string;
   /** Null: the newest. */
   attempt: number | null;
@@ -28,24 +29,48 @@ export interface IngestedMetrics {
 }
 
 /** Takes in points of many jobs in one transaction; the same points again change nothing. What cannot be taken is answered, and keeps out nothing else. */
-export async function ingestMetrics({ database }: { database: Database }, parts: readonly JobPoints[]): Promise<IngestedMetrics> {
-  // In one order everywhere: each job's metrics have a lock.
-  const inOrder = [...parts].sort((a, b) => (a.jobId < b.jobId ? -1 : a.jobId > b.jobId ? 1 : 0));
+export async function ingestMetrics({ database }: { database: Database }, parts: readonly IngestedPoints[]): Promise<IngestedMetrics> {
   return transact(database, async (transaction) => {
-    const refused: RefusedPoints[] = [];
+    const { known, refused } = await resolveAll(transaction, parts);
     const events: NewEvent[] = [];
-    for (const { jobId, attempt, series } of inOrder) {
-      try {
-        const { attemptNumber, ...job } = await resolveAttempt(transaction, { jobId, attempt });
-        const written = await writePoints(transaction, job.jobId, attemptNumber, series);
-        if (written.series.length > 0) events.push({ kind: 'METRICS_APPENDED', ...job, attemptNumber, payload: { series: written.series } });
-      } catch (error) {
-        if (!(error instanceof UserError)) throw error;
-        refused.push({ jobId, attempt, message: error.faults.map(({ message }) => message).join('; ') });
+    let pointCount = 0;
+    for (const group of eachJobOnce(known)) {
+      const written = await writePoints(transaction, group);
+      for (const [index, series] of written.entries()) {
+        const { jobId, attemptNumber, experimentId, sweepId } = group[index]!;
+        if (series.length > 0) events.push({ kind: 'METRICS_APPENDED', jobId, attemptNumber, experimentId, sweepId, payload: { series } });
+        pointCount += series.reduce((sum, { count }) => sum + count, 0);
       }
     }
     await appendEvents(transaction, events);
-    const pointCount = events.reduce((sum, event) => sum + (event.kind === 'METRICS_APPENDED' ? event.payload.series.reduce((points, { count }) => points + count, 0) : 0), 0);
     return { pointCount, refused };
   });
+}
+
+type KnownPoints = ResolvedAttempt & { series: SeriesPoints[] };
+
+async function resolveAll(transaction: Transaction, parts: readonly IngestedPoints[]): Promise<{ known: KnownPoints[]; refused: RefusedPoints[] }> {
+  const jobs = await jobsById(transaction, parts.map(({ jobId }) => jobId.toLowerCase()));
+  const known: KnownPoints[] = [];
+  const refused: RefusedPoints[] = [];
+  for (const [index, { series, ...asked }] of parts.entries()) {
+    try {
+      known.push({ ...attemptOf(jobs[index] ?? null, asked), series });
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      refused.push({ ...asked, message: error.faults.map(({ message }) => message).join('; ') });
+    }
+  }
+  return { known, refused };
+}
+
+/** Points of several attempts of a job are written one attempt after the other. */
+function eachJobOnce(known: readonly KnownPoints[]): KnownPoints[][] {
+  const groups: Map<string, KnownPoints>[] = [];
+  for (const points of known) {
+    const group = groups.find((each) => !each.has(points.jobId)) ?? new Map<string, KnownPoints>();
+    if (group.size === 0) groups.push(group);
+    group.set(points.jobId, points);
+  }
+  return groups.map((group) => [...group.values()]);
 }

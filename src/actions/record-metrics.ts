@@ -38,11 +38,9 @@ export async function recordMetrics({ database }: { database: Database }, input:
   const series = input.series.map((each) => toPoints(each, now));
   return transact(database, async (transaction) => {
     const { attemptNumber, ...job } = await resolveAttempt(transaction, input);
-    const written = await writePoints(transaction, job.jobId, attemptNumber, series);
-    if (written.series.length > 0) {
-      await appendEvents(transaction, [{ kind: 'METRICS_APPENDED', ...job, attemptNumber, payload: { series: written.series } }]);
-    }
-    return { pointCount: written.series.reduce((sum, each) => sum + each.count, 0) };
+    const [written = []] = await writePoints(transaction, [{ jobId: job.jobId, attemptNumber, series }]);
+    if (written.length > 0) await appendEvents(transaction, [{ kind: 'METRICS_APPENDED', ...job, attemptNumber, payload: { series: written } }]);
+    return { pointCount: written.reduce((sum, each) => sum + each.count, 0) };
   });
 }
 

@@ -27,9 +27,8 @@ export interface HarvestedAttempt {
 
 /** Stores all of it; answers the events to append. */
 export async function storeHarvest(transaction: Transaction, harvested: HarvestedAttempt[], now: Date): Promise<NewEvent[]> {
-  const events: NewEvent[] = [];
   const dropped: DroppedOfJob[] = [];
-  for (const item of harvested) events.push(...await storePoints(transaction, item, dropped), ...noteEvents(item));
+  const events = [...await storePoints(transaction, harvested, dropped), ...harvested.flatMap(noteEvents)];
   events.push(...await storeCheckpoints(transaction, harvested, now));
   await storeAttemptTexts(transaction, harvested.flatMap(({ row, harvest: { stdoutTail, stderrTail, errorText } }) => (
     stdoutTail === null && stderrTail === null && errorText === null ? [] : [{ jobId: row.jobId, attemptNumber: row.attemptNumber, stdoutTail, stderrTail, errorText }])));
@@ -48,15 +47,23 @@ export function hasNews(harvested: HarvestedAttempt, now: Date): boolean {
 
 const about = (row: TrackedAttemptRow) => ({ experimentId: row.experimentId, sweepId: row.sweepId, jobId: row.jobId, attemptNumber: row.attemptNumber });
 
-async function storePoints(transaction: Transaction, { row, harvest }: HarvestedAttempt, dropped: DroppedOfJob[]): Promise<NewEvent[]> {
-  const byReader = (harvest.metrics?.byReader ?? []).filter(({ series }) => series.length > 0);
-  if (byReader.length === 0) return [];
-  const claims = byReader.map(({ reader, series }) => ({ reader, keys: [...new Set(series.map(({ key }) => key))] }));
-  const { granted, refusedCount } = await claimKeys(transaction, row.jobId, claims);
-  if (refusedCount > 0) dropped.push({ jobId: row.jobId, reason: 'a metric beyond the most that a job may have', count: refusedCount });
-  const counted = byReader.flatMap(({ series }, index) => series.filter(({ key }) => granted[index]?.has(key)));
-  const { series } = await writePoints(transaction, row.jobId, row.attemptNumber, counted);
-  return series.length === 0 ? [] : [{ ...about(row), kind: 'METRICS_APPENDED', payload: { series } }];
+async function storePoints(transaction: Transaction, harvested: HarvestedAttempt[], dropped: DroppedOfJob[]): Promise<NewEvent[]> {
+  const read = harvested.flatMap(({ row, harvest }) => {
+    const byReader = (harvest.metrics?.byReader ?? []).filter(({ series }) => series.length > 0);
+    return byReader.length === 0 ? [] : [{ row, byReader }];
+  });
+  const granted = await claimKeys(transaction, read.map(({ row: { jobId }, byReader }) => ({
+    jobId, claims: byReader.map(({ reader, series }) => ({ reader, keys: [...new Set(series.map(({ key }) => key))] })),
+  })));
+  const written = await writePoints(transaction, read.map(({ row: { jobId, attemptNumber }, byReader }, job) => ({
+    jobId, attemptNumber, series: byReader.flatMap(({ series }, reader) => series.filter(({ key }) => granted[job]?.granted[reader]?.has(key))),
+  })));
+  return read.flatMap(({ row }, job) => {
+    const refusedCount = granted[job]?.refusedCount ?? 0;
+    if (refusedCount > 0) dropped.push({ jobId: row.jobId, reason: 'a metric beyond the most that a job may have', count: refusedCount });
+    const series = written[job] ?? [];
+    return series.length === 0 ? [] : [{ ...about(row), kind: 'METRICS_APPENDED' as const, payload: { series } }];
+  });
 }
 
 function noteEvents({ row, harvest }: HarvestedAttempt): NewEvent[] {

@@ -25,8 +25,8 @@ const timeMsOf = (step: number, attempt: number): number => 1_760_000_000_000 + 
 const valueOf = (step: number, attempt: number): number => (step % 97 === 13 ? Number.NaN : step % 101 === 7 ? Infinity : Math.round(1000 * Math.sin(step / 50 + attempt)));
 
 async function log(jobId: string, attempt: number, steps: number[]): Promise<void> {
-  await at.db.database.transaction((transaction) => writePoints(transaction, jobId, attempt, [
-    { key: 'loss', steps, values: steps.map((step) => valueOf(step, attempt)), times: steps.map((step) => new Date(timeMsOf(step, attempt))) }]));
+  await at.db.database.transaction((transaction) => writePoints(transaction, [{ jobId, attemptNumber: attempt, series: [
+    { key: 'loss', steps, values: steps.map((step) => valueOf(step, attempt)), times: steps.map((step) => new Date(timeMsOf(step, attempt))) }] }]));
 }
 
 const range = (from: number, to: number, stride = 1): number[] => Array.from({ length: Math.max(0, Math.ceil((to - from) / stride)) }, (_, index) => from + index * stride);

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { recordMetrics } from '../../src/actions/record-metrics.ts';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
-import { writePoints } from '../../src/db/write/metrics.ts';
+import { writePoints, type WrittenSeries } from '../../src/db/write/metrics.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
 
 let at: ActionTest;
@@ -29,10 +29,10 @@ const epoch = Date.UTC(2026, 0, 1);
 /** Times differ between writes, so that a summary that kept the wrong one is seen. */
 const timeOf = (write: number, step: number): Date => new Date(epoch + write * 1_000_000 + step * 1_000 + 123);
 
-async function apply(jobId: string, write: Write, index: number): Promise<Awaited<ReturnType<typeof writePoints>>> {
-  return at.db.database.transaction((transaction) => writePoints(transaction, jobId, write.attempt, write.points.map(({ key, step, value }) => ({
-    key, steps: [step], values: [value], times: [timeOf(index, step)],
-  }))));
+async function apply(jobId: string, write: Write, index: number): Promise<WrittenSeries[]> {
+  const series = write.points.map(({ key, step, value }) => ({ key, steps: [step], values: [value], times: [timeOf(index, step)] }));
+  const [written = []] = await at.db.database.transaction((transaction) => writePoints(transaction, [{ jobId, attemptNumber: write.attempt, series }]));
+  return written;
 }
 
 interface Naive { step: number; value: number; time: Date }
@@ -86,7 +86,7 @@ describe('writePoints', () => {
     const jobId = freshJob();
     const write = { attempt: 1, points: [{ key: 'a', step: 5, value: 1 }, { key: 'a', step: 2, value: 3 }, { key: 'b', step: 9, value: Number.NaN }, { key: 'a', step: 5, value: 2 }] };
     const first = await apply(jobId, write, 0);
-    expect(first.series.sort((a, b) => (a.key < b.key ? -1 : 1))).toEqual([{ key: 'a', firstStep: 2, lastStep: 5, count: 2 }, { key: 'b', firstStep: 9, lastStep: 9, count: 1 }]);
+    expect(first.sort((a, b) => (a.key < b.key ? -1 : 1))).toEqual([{ key: 'a', firstStep: 2, lastStep: 5, count: 2 }, { key: 'b', firstStep: 9, lastStep: 9, count: 1 }]);
     const before = await storedSummaries(jobId);
     await apply(jobId, write, 0);
     expect(await storedSummaries(jobId)).toEqual(before);
@@ -106,7 +106,7 @@ describe('writePoints', () => {
     const steps = Array.from({ length: 100_000 }, (_, step) => step);
     const column = { steps, values: steps.map((step) => Math.sin(step)), times: steps.map((step) => timeOf(0, step)) };
     const started = performance.now();
-    await at.db.database.transaction((transaction) => writePoints(transaction, jobId, 1, [{ key: 'a', ...column }, { key: 'b', ...column }]));
+    await at.db.database.transaction((transaction) => writePoints(transaction, [{ jobId, attemptNumber: 1, series: [{ key: 'a', ...column }, { key: 'b', ...column }] }]));
     // Two to three seconds alone on two cores.
     expect(performance.now() - started).toBeLessThan(15_000);
     expect([...(await storedSummaries(jobId)).values()]).toMatchObject([{ count: 100_000, last_step: 99_999 }, { count: 100_000 }]);

@@ -5,7 +5,7 @@
 import { sql } from 'drizzle-orm';
 import type { Transaction } from '../database.ts';
 import { TOP_LEVEL } from '../metric-bucket-levels.ts';
-import { numbers, updateBuckets } from './metric-buckets.ts';
+import { numbers, updateBuckets, type WrittenSteps } from './metric-buckets.ts';
 
 /** First key of the two-key advisory lock that makes writers of one job's metrics take turns. */
 const METRICS_LOCK_CLASS = 73_055_113;
@@ -28,6 +28,13 @@ export interface WrittenSeries {
   count: number;
 }
 
+/** Points of one attempt of a job. Keys may repeat. */
+export interface JobPoints {
+  jobId: string;
+  attemptNumber: number;
+  series: readonly SeriesPoints[];
+}
+
 interface Point {
   step: number;
   value: number;
@@ -36,6 +43,7 @@ interface Point {
 
 /** A series in the database before the write. */
 interface StoredSeries {
+  jobId: string;
   key: string;
   seriesNumber: number;
   /** Of any point, finite or not; null when there is none. */
@@ -46,40 +54,54 @@ interface StoredSeries {
 }
 
 interface Batch extends StoredSeries {
+  attemptNumber: number;
   /** By step, each once: the last one given wins. */
   points: Point[];
 }
 
 /**
- * Writes points of one job; the same points again change nothing. Keys may repeat. Takes a lock per job, so a transaction
- * that writes to several jobs must take them in one order everywhere.
+ * Writes points of jobs, each job at most once; the same points again change nothing. Takes a few statements however many jobs there are, more only
+ * for a series with late points and for one that a chart is to be drawn of quickly. Answers what was written, in the order of the jobs.
  */
-export async function writePoints(
-  transaction: Transaction, jobId: string, attemptNumber: number, series: readonly SeriesPoints[],
-): Promise<{ series: WrittenSeries[] }> {
-  const pointsByKey = collectPoints(series);
-  if (pointsByKey.size === 0) return { series: [] };
-  await transaction.execute(sql`select pg_advisory_xact_lock(${METRICS_LOCK_CLASS}::int, hashtext(${jobId}))`);
-  const stored = await findOrCreateSeries(transaction, jobId, [...pointsByKey.keys()]);
-  const batches = stored.map((each): Batch => ({ ...each, points: pointsByKey.get(each.key) ?? [] }));
-  await insertPoints(transaction, jobId, attemptNumber, batches);
-  await updateBuckets(transaction, jobId, batches.map((batch) => ({
-    ...batch, pointCountBound: batch.pointCount + batch.points.length, greatestStep: Math.max(batch.greatestStep ?? -Infinity, batch.points.at(-1)?.step ?? 0),
-    steps: batch.points.map(({ step }) => step),
+export async function writePoints(transaction: Transaction, jobs: readonly JobPoints[]): Promise<WrittenSeries[][]> {
+  const pointsOf = new Map(jobs.map((job) => [job.jobId, { ...job, byKey: collectPoints(job.series) }]));
+  if (pointsOf.size < jobs.length) throw new Error('points of a job are to be written twice at once');
+  const keys = [...pointsOf.values()].flatMap(({ jobId, byKey }) => [...byKey.keys()].map((key) => ({ jobId, key })));
+  if (keys.length === 0) return jobs.map(() => []);
+  await lockJobs(transaction, [...new Set(keys.map(({ jobId }) => jobId))].sort());
+  const stored = await findOrCreateSeries(transaction, keys);
+  const batches = stored.map((each): Batch => {
+    const { attemptNumber, byKey } = pointsOf.get(each.jobId)!;
+    return { ...each, attemptNumber, points: byKey.get(each.key) ?? [] };
+  });
+  await insertPoints(transaction, batches);
+  const isAppending = (batch: Batch): boolean => batch.greatestStep === null || firstStep(batch) > batch.greatestStep;
+  await extendSummaries(transaction, batches.filter(isAppending));
+  const batchesOf = new Map([...pointsOf.keys()].map((jobId): [string, Batch[]] => [jobId, []]));
+  for (const batch of batches) batchesOf.get(batch.jobId)?.push(batch);
+  for (const [jobId, own] of batchesOf) {
+    await updateBuckets(transaction, jobId, own.map(toWrittenSteps));
+    await recomputeSummaries(transaction, jobId, own.filter((batch) => !isAppending(batch)).map(({ seriesNumber }) => seriesNumber));
+  }
+  return jobs.map(({ jobId }) => (batchesOf.get(jobId) ?? []).map((batch) => ({
+    key: batch.key, firstStep: firstStep(batch), lastStep: batch.points.at(-1)?.step ?? 0, count: batch.points.length,
   })));
-  const appending = batches.filter((batch) => batch.greatestStep === null || firstStep(batch) > batch.greatestStep);
-  const overlapping = batches.filter((batch) => !appending.includes(batch));
-  await extendSummaries(transaction, jobId, appending);
-  await recomputeSummaries(transaction, jobId, overlapping.map(({ seriesNumber }) => seriesNumber));
-  return {
-    series: batches.map((batch) => ({
-      key: batch.key, firstStep: firstStep(batch), lastStep: batch.points.at(-1)?.step ?? 0, count: batch.points.length,
-    })),
-  };
 }
 
 function firstStep(batch: Batch): number {
   return batch.points[0]?.step ?? 0;
+}
+
+function toWrittenSteps(batch: Batch): WrittenSteps {
+  return {
+    ...batch, pointCountBound: batch.pointCount + batch.points.length, greatestStep: Math.max(batch.greatestStep ?? -Infinity, batch.points.at(-1)?.step ?? 0),
+    steps: batch.points.map(({ step }) => step),
+  };
+}
+
+/** In one order everywhere, so that two who write to the same jobs do not wait for each other. */
+async function lockJobs(transaction: Transaction, jobIds: string[]): Promise<void> {
+  await transaction.execute(sql`select pg_advisory_xact_lock(${METRICS_LOCK_CLASS}::int, hashtext(job_id)) from unnest(${sql.param(jobIds)}::text[]) as job_id`);
 }
 
 function collectPoints(series: readonly SeriesPoints[]): Map<string, Point[]> {
@@ -96,57 +118,64 @@ function collectPoints(series: readonly SeriesPoints[]): Map<string, Point[]> {
   return new Map([...byKey].map(([key, points]) => [key, [...points.values()].sort((a, b) => a.step - b.step)]));
 }
 
-async function findOrCreateSeries(transaction: Transaction, jobId: string, keys: string[]): Promise<StoredSeries[]> {
+async function findOrCreateSeries(transaction: Transaction, keys: { jobId: string; key: string }[]): Promise<StoredSeries[]> {
+  const wanted = sql`unnest(${sql.param(keys.map(({ jobId }) => jobId))}::uuid[], ${sql.param(keys.map(({ key }) => key))}::text[])`;
   await transaction.execute(sql`
     insert into metric_series (job_id, key, series_number)
-    select ${jobId}, wanted.key, coalesce((select max(series_number) from metric_series where job_id = ${jobId}), 0) + row_number() over (order by wanted.position)
-    from unnest(${sql.param(keys)}::text[]) with ordinality as wanted(key, position)
-    where not exists (select 1 from metric_series known where known.job_id = ${jobId} and known.key = wanted.key)`);
+    select wanted.job_id, wanted.key, coalesce(greatest.series_number, 0) + row_number() over (partition by wanted.job_id order by wanted.position)
+    from ${wanted} with ordinality as wanted(job_id, key, position)
+    cross join lateral (select max(series_number) as series_number from metric_series where job_id = wanted.job_id) as greatest
+    where not exists (select 1 from metric_series known where known.job_id = wanted.job_id and known.key = wanted.key)`);
   const { rows } = await transaction.execute<StoredSeriesRow>(sql`
-    select series.key, series.series_number, series.point_count, series.bucket_shift, series.bucketed_below_step, greatest.step as greatest_step
-    from metric_series series
-    left join lateral (
-      select max(step) as step from metric_points point where point.job_id = ${jobId} and point.series_number = series.series_number
-    ) greatest on true
-    where series.job_id = ${jobId} and series.key = any(${sql.param(keys)}::text[])`);
+    select series.job_id, series.key, series.series_number, series.point_count, series.bucket_shift, series.bucketed_below_step, greatest.step as greatest_step
+    from ${wanted} as wanted(job_id, key) join metric_series series using (job_id, key)
+    cross join lateral (
+      select max(step) as step from metric_points point where point.job_id = wanted.job_id and point.series_number = series.series_number
+    ) as greatest`);
   return rows.map((row) => ({
-    key: row.key, seriesNumber: row.series_number, greatestStep: whole(row.greatest_step), pointCount: Number(row.point_count),
+    jobId: row.job_id, key: row.key, seriesNumber: row.series_number, greatestStep: whole(row.greatest_step), pointCount: Number(row.point_count),
     bucketShift: row.bucket_shift, bucketedBelowStep: whole(row.bucketed_below_step),
   }));
 }
 
 type StoredSeriesRow = {
-  key: string; series_number: number; point_count: string; bucket_shift: number | null; bucketed_below_step: string | null; greatest_step: string | null;
+  job_id: string; key: string; series_number: number; point_count: string; bucket_shift: number | null; bucketed_below_step: string | null; greatest_step: string | null;
 };
 
 function whole(value: string | null): number | null {
   return value === null ? null : Number(value);
 }
 
-async function insertPoints(transaction: Transaction, jobId: string, attemptNumber: number, batches: Batch[]): Promise<void> {
-  const rows = batches.flatMap((batch) => batch.points.map((point) => ({ seriesNumber: batch.seriesNumber, ...point })));
+async function insertPoints(transaction: Transaction, batches: Batch[]): Promise<void> {
+  const jobIds = [...new Set(batches.map(({ jobId }) => jobId))];
+  const numberOfJob = new Map(jobIds.map((jobId, index) => [jobId, index + 1]));
+  const rows = batches.flatMap(({ jobId, seriesNumber, attemptNumber, points }) => {
+    const about = { jobNumber: numberOfJob.get(jobId)!, seriesNumber, attemptNumber };
+    return points.map((point) => ({ ...about, ...point }));
+  });
   for (let start = 0; start < rows.length; start += ROWS_PER_STATEMENT) {
     const part = rows.slice(start, start + ROWS_PER_STATEMENT);
     await transaction.execute(sql`
       insert into metric_points (job_id, series_number, step, attempt_number, value, time)
-      select ${jobId}, series_number, step, ${attemptNumber}, value, to_timestamp(time_ms / 1000)
-      from unnest(${numbers(part.map((row) => row.seriesNumber))}::int[], ${numbers(part.map((row) => row.step))}::bigint[],
-        ${numbers(part.map((row) => row.value))}::float8[], ${numbers(part.map((row) => row.timeMs))}::float8[]) as t(series_number, step, value, time_ms)
+      select (${sql.param(jobIds)}::uuid[])[job_number], series_number, step, attempt_number, value, to_timestamp(time_ms / 1000)
+      from unnest(${numbers(part.map((row) => row.jobNumber))}::int[], ${numbers(part.map((row) => row.seriesNumber))}::int[], ${numbers(part.map((row) => row.step))}::bigint[],
+        ${numbers(part.map((row) => row.attemptNumber))}::int[], ${numbers(part.map((row) => row.value))}::float8[], ${numbers(part.map((row) => row.timeMs))}::float8[])
+        as t(job_number, series_number, step, attempt_number, value, time_ms)
       on conflict (job_id, series_number, step, attempt_number) do update set value = excluded.value, time = excluded.time`);
   }
 }
 
 /** Where every step is beyond those known, the old summary and the new points say it all. */
-async function extendSummaries(transaction: Transaction, jobId: string, batches: Batch[]): Promise<void> {
+async function extendSummaries(transaction: Transaction, batches: Batch[]): Promise<void> {
   if (batches.length === 0) return;
-  const rows = batches.map(({ seriesNumber, points }) => {
+  const rows = batches.map(({ jobId, seriesNumber, points }) => {
     const finite = points.filter((point) => Number.isFinite(point.value));
     const last = finite.at(-1);
     // The earliest of equal values, as in recomputeSummaries.
     const least = finite.reduce<Point | undefined>((best, point) => (best === undefined || point.value < best.value ? point : best), undefined);
     const greatest = finite.reduce<Point | undefined>((best, point) => (best === undefined || point.value > best.value ? point : best), undefined);
     return {
-      series_number: seriesNumber, count: points.length,
+      job_id: jobId, series_number: seriesNumber, count: points.length,
       last_step: last?.step, last_value: last?.value, last_ms: last?.timeMs,
       min_step: least?.step, min_value: least?.value, min_ms: least?.timeMs,
       max_step: greatest?.step, max_value: greatest?.value, max_ms: greatest?.timeMs,
@@ -162,9 +191,9 @@ async function extendSummaries(transaction: Transaction, jobId: string, batches:
       max_step = case when t.max_value > s.max_value or s.max_value is null then t.max_step else s.max_step end,
       max_time = case when t.max_value > s.max_value or s.max_value is null then to_timestamp(t.max_ms / 1000) else s.max_time end,
       max_value = greatest(t.max_value, s.max_value)
-    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as t(series_number int, count bigint,
+    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as t(job_id uuid, series_number int, count bigint,
       last_step bigint, last_value float8, last_ms float8, min_step bigint, min_value float8, min_ms float8, max_step bigint, max_value float8, max_ms float8)
-    where s.job_id = ${jobId} and s.series_number = t.series_number`);
+    where s.job_id = t.job_id and s.series_number = t.series_number`);
 }
 
 /** Of what is in buckets the top ones tell; the points beyond them are read. A series without buckets is short, and is read whole. */

@@ -12,6 +12,11 @@ export interface KeyClaim {
   keys: string[];
 }
 
+export interface JobClaims {
+  jobId: string;
+  claims: readonly KeyClaim[];
+}
+
 export interface GrantedKeys {
   /** Those whose values count, for each claim. */
   granted: Set<string>[];
@@ -21,16 +26,30 @@ export interface GrantedKeys {
 
 /**
  * Decides whose values count, in the order of the claims. A key belongs to the kind of file that brought it first. `metrics.jsonl` is the
- * exception: what it logs is its own from then on, as is what came through a call of ours.
+ * exception: what it logs is its own from then on, as is what came through a call of ours. Answers in the order of the jobs.
  */
-export async function claimKeys(transaction: Transaction, jobId: string, claims: readonly KeyClaim[]): Promise<GrantedKeys> {
-  const wanted = [...new Set(claims.flatMap(({ keys }) => keys))];
-  const { rows } = await transaction.execute<{ key: string; is_known: boolean; reader: ReaderName | null; series_count: number }>(sql`
-    select wanted.key, series.key is not null as is_known, owner.reader,
-      (select count(*) from metric_series where job_id = ${jobId})::int as series_count
-    from unnest(${sql.param(wanted)}::text[]) as wanted(key)
-    left join metric_series series on series.job_id = ${jobId} and series.key = wanted.key
-    left join series_readers owner on owner.job_id = ${jobId} and owner.key = wanted.key`);
+export async function claimKeys(transaction: Transaction, jobs: readonly JobClaims[]): Promise<GrantedKeys[]> {
+  const wanted = jobs.flatMap(({ jobId, claims }) => [...new Set(claims.flatMap(({ keys }) => keys))].map((key) => ({ jobId, key })));
+  if (wanted.length === 0) return jobs.map(({ claims }) => ({ granted: claims.map(() => new Set()), refusedCount: 0 }));
+  const { rows } = await transaction.execute<KnownKeyRow>(sql`
+    select wanted.job_id, wanted.key, series.key is not null as is_known, owner.reader, counted.series_count
+    from unnest(${sql.param(wanted.map(({ jobId }) => jobId))}::uuid[], ${sql.param(wanted.map(({ key }) => key))}::text[]) as wanted(job_id, key)
+    left join metric_series series using (job_id, key)
+    left join series_readers owner using (job_id, key)
+    join (
+      select job_id, (select count(*) from metric_series where job_id = job.job_id)::int as series_count
+      from unnest(${sql.param(jobs.map(({ jobId }) => jobId))}::uuid[]) as job(job_id)
+    ) as counted using (job_id)`);
+  const known = new Map(jobs.map(({ jobId }): [string, KnownKeyRow[]] => [jobId, []]));
+  for (const row of rows) known.get(row.job_id)?.push(row);
+  const granted: GrantedKeys[] = [];
+  for (const { jobId, claims } of jobs) granted.push(await claimKeysOfJob(transaction, jobId, claims, known.get(jobId) ?? []));
+  return granted;
+}
+
+type KnownKeyRow = { job_id: string; key: string; is_known: boolean; reader: ReaderName | null; series_count: number };
+
+async function claimKeysOfJob(transaction: Transaction, jobId: string, claims: readonly KeyClaim[], rows: readonly KnownKeyRow[]): Promise<GrantedKeys> {
   const owners = new Map(rows.map((row): [string, ReaderName | null] => [row.key, row.reader ?? (row.is_known ? 'metrics.jsonl' : null)]));
   let room = MAX_SERIES_PER_JOB - (rows[0]?.series_count ?? 0);
   let refusedCount = 0;

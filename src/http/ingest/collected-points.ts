@@ -1,5 +1,5 @@
 /** Points on their way into the database: gathered until they are worth a transaction, with the next ones read while it runs. */
-import type { IngestedMetrics, JobPoints } from '../../actions/ingest-metrics.ts';
+import type { IngestedMetrics, IngestedPoints } from '../../actions/ingest-metrics.ts';
 
 /** More points in a transaction are not faster, and are held in memory. */
 const POINTS_PER_TRANSACTION = 50_000;
@@ -24,13 +24,13 @@ interface Columns {
 
 export class CollectedPoints {
   readonly summary: IngestSummary = { pointCount: 0, rejectedCount: 0, rejected: [] };
-  readonly #write: (parts: JobPoints[]) => Promise<IngestedMetrics>;
+  readonly #write: (parts: IngestedPoints[]) => Promise<IngestedMetrics>;
   readonly #refusedJobs = new Set<string>();
   #parts = new Map<string, { jobId: string; attempt: number | null; series: Map<string, Columns> }>();
   #count = 0;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(write: (parts: JobPoints[]) => Promise<IngestedMetrics>) {
+  constructor(write: (parts: IngestedPoints[]) => Promise<IngestedMetrics>) {
     this.#write = write;
   }
 
@@ -89,7 +89,7 @@ export class CollectedPoints {
     // Awaited by the next call; until then a failure is nobody's.
     this.#writing.catch(() => undefined);
   }
-  async #writeOut(parts: JobPoints[]): Promise<void> {
+  async #writeOut(parts: IngestedPoints[]): Promise<void> {
     const { pointCount, refused } = await this.#write(parts);
     this.summary.pointCount += pointCount;
     for (const { jobId, attempt, message } of refused) {
