@@ -18,7 +18,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await server?.stop();
-  await rm(folder, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
 });
 
 async function start(): Promise<EmbeddedPostgres> {

@@ -43,7 +43,7 @@ afterAll(async () => {
   server?.kill('SIGTERM');
   await server?.ended;
   await postgres?.stop();
-  await rm(folder, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
 }, 60_000);
 
 function startPostgres(): Promise<EmbeddedPostgres> {

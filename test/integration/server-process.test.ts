@@ -27,7 +27,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   if (running !== null) await stop('SIGTERM');
-  await rm(dataDirectory, { recursive: true, force: true });
+  await rm(dataDirectory, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
 });
 
 async function start(argv: string[] = [], knownToken?: string): Promise<{ client: TestClient; errors: () => string; readyLine: string }> {

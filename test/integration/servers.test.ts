@@ -48,7 +48,7 @@ afterAll(async () => {
   }
   await Promise.all(all.map(({ ended }) => ended));
   await db?.drop();
-  await rm(folder, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
 }, 60_000);
 
 /** How often a process has become the reconciler of the cluster. */

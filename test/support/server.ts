@@ -39,7 +39,7 @@ export async function startTestServer({ configText, configPath }: TestServerOpti
       await client.close();
       await server.stop();
       await database.drop();
-      await rm(dataDirectory, { recursive: true, force: true });
+      await rm(dataDirectory, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
     },
   };
 }
