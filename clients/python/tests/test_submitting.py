@@ -1,5 +1,9 @@
 """Submitting, changing and waiting for jobs; and what is said when that fails."""
 
+import math
+import sys
+from pathlib import Path
+
 import pytest
 from conftest import PROJECT, TRAINER
 
@@ -88,6 +92,28 @@ def test_a_job_that_fails_says_why_and_runs_again(client):
     assert "starting" in client.log(job)
     assert "ImportError" in client.log(job.id, stream="stderr")
     assert client.retry(submission, dry_run=True).changed == 1
+
+
+def test_what_a_job_logs_and_saves_comes_back(client):
+    program = """
+import expgraph, pathlib
+config = expgraph.config({"steps": 3})
+for step in range(config["steps"]):
+    expgraph.log({"loss": 1 / (step + 1), "grad": {"norm": step}, "odd": float("nan")}, step=step, phase="train")
+saved = pathlib.Path(expgraph.this_job().checkpoints_directory) / "model.pt"
+saved.write_bytes(b"weights")
+expgraph.checkpoint(saved, step=2, metrics={"val/loss": 0.5})
+"""
+    site = str(Path(expgraph.__file__).parents[1])
+    submission = client.submit_job(f"{PROJECT}/logging", [sys.executable, "-c", program], {"steps": 5}, environment={"PYTHONPATH": site})
+    assert client.wait(submission, timeout=60, progress=False).states == {"COMPLETED": 1}, client.log(submission.job_ids[0], stream="stderr")
+    table = client.metrics(submission, form="table")
+    points = {(row["key"], row["step"]): row["value"] for row in table}
+    assert [points["train/loss", step] for step in range(5)] == [1 / (step + 1) for step in range(5)]
+    assert points["train/grad/norm", 4] == 4
+    assert math.isnan(points["train/odd", 0])
+    checkpoints = client.graphql("query Saved($id: ID!) { job(id: $id) { checkpoints { path state } } }", id=submission.job_ids[0])["job"]["checkpoints"]
+    assert [Path(each["path"]).name for each in checkpoints] == ["model.pt"]
 
 
 def test_waiting_ends_at_its_timeout_and_leaves_the_jobs_alone(client):

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .errors import ExpgraphError
-from .mutations import SUBMIT_JOB, SUBMIT_SWEEP, change_jobs, mutate
-from .records import EXPERIMENT_FIELDS, JOB_FIELDS, SWEEP_FIELDS, Changes, Checkpoint, Experiment, Job, Progress, Records, Submission, Sweep
+from .mutations import SUBMIT_JOB, SUBMIT_SWEEP, Changes, change_jobs, mutate
+from .records import EXPERIMENT_FIELDS, JOB_FIELDS, SWEEP_FIELDS, Checkpoint, Experiment, Job, Progress, Records, Submission, Sweep
 from .results import leaderboard_table, pages, read_best_checkpoint, read_leaderboard, read_metrics, read_results
 from .scope import Meant, Scope, find_experiment, scope_of, split_experiment
 from .submitting import Values, job_input, submission_of, sweep_input

@@ -111,7 +111,7 @@ def _checkpoint_line(
     record: dict[str, Any] = {
         "path": os.path.relpath(absolute, directory) if inside else absolute,
         "step": step_number,
-        "epoch": epoch_number if epoch_number is not None and isfinite(epoch_number) else None,
+        "epoch": epoch_number if epoch_number is not None and epoch_number >= 0 and isfinite(epoch_number) else None,
         "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
     if metrics:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from .errors import ExpgraphError, Fault
-from .records import Changes
+from .records import Shown
 from .transport import Transport
 
 SUBMIT_JOB = """
@@ -18,6 +19,22 @@ SUBMIT_SWEEP = """
   duplicates { name existingJobId existingState hint } scripts { script } dryRun
 """
 _CHANGES = "changedCount matchedCount unchanged { jobId reason }"
+
+
+@dataclass(frozen=True)
+class Changes(Shown):
+    """What became of a change of jobs."""
+
+    matched: int
+    """Jobs that were meant."""
+    changed: int
+    """Jobs that changed, or would in a dry run."""
+    unchanged: list[dict[str, str]]
+    """``job_id`` and ``reason`` of those that stayed as they are; for a filter the first 100."""
+
+    def _fields(self) -> dict[str, Any]:
+        reasons = sorted({each["reason"] for each in self.unchanged})
+        return {"changed": f"{self.changed} of {self.matched}", "why not": reasons}
 
 
 def mutate(transport: Transport, name: str, selection: str, values: Mapping[str, Any]) -> dict[str, Any]:

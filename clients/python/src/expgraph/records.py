@@ -184,6 +184,8 @@ class Progress(Shown):
     """Jobs that ended, however they ended."""
     states: dict[str, int]
     """Jobs by state, without the states that no job is in."""
+    open: int
+    """Jobs that will still end by themselves: neither done nor held."""
     jobs_per_hour: float | None = None
     eta_seconds: float | None = None
 
@@ -191,12 +193,8 @@ class Progress(Shown):
     def of(answer: Mapping[str, Any]) -> Progress:
         """From an answer with ``PROGRESS_FIELDS``."""
         states = {each["state"]: each["count"] for each in answer["states"] if each["count"]}
-        return Progress(answer["total"], answer["done"], states, answer["jobsPerHour"], answer["etaSeconds"])
-
-    @property
-    def open(self) -> int:
-        """Jobs that will still end by themselves: neither done nor held."""
-        return self.total - self.done - self.states.get("HELD", 0)
+        still_open = answer["total"] - answer["done"] - states.get("HELD", 0)
+        return Progress(answer["total"], answer["done"], states, still_open, answer["jobsPerHour"], answer["etaSeconds"])
 
     def _fields(self) -> dict[str, Any]:
         return {"done": f"{self.done} of {self.total}", **self.states, "jobs per hour": self.jobs_per_hour}
@@ -252,22 +250,6 @@ class Submission(Shown):
     def _fields(self) -> dict[str, Any]:
         return {"would submit" if self.dry_run else "submitted": f"{len(self.jobs)} jobs",
                 "known already": [job["name"] for job in self.duplicates[:MAX_ROWS_SHOWN]], "sweep": self.sweep_id}
-
-
-@dataclass(frozen=True)
-class Changes(Shown):
-    """What became of a change of jobs."""
-
-    matched: int
-    """Jobs that were meant."""
-    changed: int
-    """Jobs that changed, or would in a dry run."""
-    unchanged: list[dict[str, str]]
-    """``job_id`` and ``reason`` of those that stayed as they are; for a filter the first 100."""
-
-    def _fields(self) -> dict[str, Any]:
-        reasons = sorted({each["reason"] for each in self.unchanged})
-        return {"changed": f"{self.changed} of {self.matched}", "why not": reasons}
 
 
 Record = TypeVar("Record", Experiment, Sweep, Job)

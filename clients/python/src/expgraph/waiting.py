@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from types import TracebackType
 from typing import Any
 
@@ -17,15 +18,21 @@ LOOK_AGAIN_SECONDS = 30.0
 COALESCE_SECONDS = 0.25
 """Changes that come together are one."""
 _DONE_STATES = ("COMPLETED", "FAILED", "CANCELLED", "LOST")
-_OPEN_STATES = ("HELD", "QUEUED", "SUBMITTING", "PENDING", "RUNNING")
+_OPEN_STATES = ("QUEUED", "SUBMITTING", "PENDING", "RUNNING")
 
-_EXPERIMENT = f"query ExperimentProgress($ids: [ID!]) {{ all: experiments(filter: {{ ids: $ids }}) {{ nodes {{ progress {{ {PROGRESS_FIELDS} }} }} }} }}"
+_EXPERIMENT = f"""query ExperimentProgress($ids: [ID!]) {{
+  all: experiments(filter: {{ ids: $ids }}) {{ nodes {{ progress {{ {PROGRESS_FIELDS} }} }} }}
+}}"""
 _SWEEP = f"query SweepProgress($id: ID!) {{ sweep(id: $id) {{ progress {{ {PROGRESS_FIELDS} }} }} }}"
-_JOBS = (
-    "query JobsProgress($ids: [ID!]) { "
-    + " ".join(f"{state}: jobs(filter: {{ ids: $ids, states: [{state}] }}, first: 1) {{ totalCount }}" for state in (*_DONE_STATES, *_OPEN_STATES))
-    + " }"
-)
+
+
+def _count(name: str, states: str) -> str:
+    return f"{name}: jobs(filter: {{ ids: $ids, states: [{states}] }}, first: 1) {{ totalCount }}"
+
+
+_STATES = " ".join(_count(state, state) for state in (*_DONE_STATES, "HELD", *_OPEN_STATES))
+_TOTAL = "total: jobs(filter: { ids: $ids }, first: 1) { totalCount }"
+_JOBS = f"query JobsProgress($ids: [ID!]) {{ {_TOTAL} {_count('open', ' '.join(_OPEN_STATES))} {_STATES} }}"
 
 
 def read_progress(transport: Transport, scope: Scope) -> Progress:
@@ -34,8 +41,12 @@ def read_progress(transport: Transport, scope: Scope) -> Progress:
         return Progress.of(transport.request(_EXPERIMENT, {"ids": scope.ids})["all"]["nodes"][0]["progress"])
     if scope.kind == "sweep":
         return Progress.of(transport.request(_SWEEP, {"id": scope.ids[0]})["sweep"]["progress"])
-    counts = {state: page["totalCount"] for state, page in transport.request(_JOBS, {"ids": scope.ids}).items() if page["totalCount"]}
-    return Progress(sum(counts.values()), sum(counts.get(state, 0) for state in _DONE_STATES), counts)
+    while True:
+        counts = {state: page["totalCount"] for state, page in transport.request(_JOBS, {"ids": scope.ids}).items() if page["totalCount"]}
+        total, still_open = counts.pop("total", 0), counts.pop("open", 0)
+        # The states are counted one after the other. A job that moves on meanwhile is missed or counted twice; once none is open they stay.
+        if still_open or sum(counts.values()) == total:
+            return Progress(total, sum(counts.get(state, 0) for state in _DONE_STATES), counts, still_open)
 
 
 def wait_until_done(transport: Transport, scope: Scope, watch: Watch, timeout: float | None, bar: ProgressBar) -> Progress:
@@ -72,15 +83,17 @@ class ProgressBar:
         """Shows how far the jobs are."""
         if not self._shown:
             return
-        states = ", ".join(f"{count} {state}" for state, count in progress.states.items())
+        words = ", ".join(f"{count} {state}" for state, count in progress.states.items())
+        if progress.eta_seconds:
+            words += f", {_duration(progress.eta_seconds)} to go"
         if self._bar is None:
-            self._bar = _tqdm(progress.total)
+            self._bar = _tqdm(progress)
         if self._bar is not None:
             self._bar.total = progress.total
             self._bar.n = progress.done
-            self._bar.set_postfix_str(states)
+            self._bar.set_postfix_str(words)
         elif sys.stderr.isatty():
-            line = f"{progress.done}/{progress.total} done | {states}"
+            line = f"{progress.done}/{progress.total} done | {words}"
             sys.stderr.write("\r" + line.ljust(len(self._line)))
             sys.stderr.flush()
             self._line = line
@@ -95,9 +108,17 @@ class ProgressBar:
             sys.stderr.write("\n")
 
 
-def _tqdm(total: int) -> Any:
+def _tqdm(progress: Progress) -> Any:
     try:
-        from tqdm.auto import tqdm
+        with warnings.catch_warnings():
+            # In a notebook without widgets it says so, and then shows text, which is as good.
+            warnings.simplefilter("ignore")
+            from tqdm.auto import tqdm
     except ImportError:
         return None
-    return tqdm(total=total, unit="job")
+    # The estimate is the server's, which knows how many run at a time.
+    return tqdm(total=progress.total, initial=progress.done, bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
