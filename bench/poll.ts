@@ -16,6 +16,7 @@ import { startEmbeddedPostgres } from '../src/db/embedded-postgres.ts';
 import { migrateDatabase } from '../src/db/migrate.ts';
 import type { ClusterSettings } from '../src/domain/cluster-settings.ts';
 import { dispatchQueue } from '../src/reconcilers/dispatch.ts';
+import { SubmitRoom } from '../src/reconcilers/submit-room.ts';
 import { ClusterRounds } from '../src/reconcilers/rounds.ts';
 import { ensureRig, rigCluster, slurm, slurmAnswer, type Rig } from '../test/rig/rig.ts';
 import { median, rounded, type BenchResult } from './result.ts';
@@ -101,14 +102,14 @@ async function submitTo(bench: Bench, settings: ClusterSettings, have: number, j
     resources: { timeLimitMinutes: 1, sbatchOptions: { begin: 'now+60minutes' } },
   });
   const { maxArraySize } = await cluster.executor.describe();
-  const handedOver = await dispatchQueue({ database, cluster, inFlight: new Set(), maxArraySize: () => maxArraySize, isStopping: () => false, logger: silent });
+  const { count: handedOver } = await dispatchQueue({ database, cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => maxArraySize, isStopping: () => false, logger: silent });
   if (jobs.length !== jobCount - have || handedOver !== jobs.length) throw new Error(`${handedOver} of ${jobCount - have} jobs were taken by SLURM`);
 }
 
 const silent = pino({ level: 'silent' });
 
 function ticking({ connection: { database }, cluster }: Bench): () => Promise<void> {
-  const rounds = new ClusterRounds({ database, cluster, watch: null, inFlight: new Set(), logger: silent, now: () => new Date(), onLook: () => undefined });
+  const rounds = new ClusterRounds({ database, cluster, watch: null, inFlight: new Set(), onQueue: () => undefined, logger: silent, now: () => new Date(), onLook: () => undefined });
   return async () => {
     rounds.prompt();
     await rounds.run();
@@ -176,7 +177,7 @@ function judge(few: Measured, many: Measured): BenchResult {
 async function run(rig: Rig, connection: Connection, jobCount: number): Promise<BenchResult> {
   await migrateDatabase(connection.pool);
   const configured = loadConfig({}, { HOME: process.env['HOME'], EXPGRAPH_CONFIG: rig.configPath }).clusters.get(CLUSTER)!;
-  const settings: ClusterSettings = { ...configured, rootDirectory: join(rigCluster(rig, CLUSTER).rootDirectory, `poll-${process.pid}`), maxActiveJobs: MAX_JOBS };
+  const settings: ClusterSettings = { ...configured, rootDirectory: join(rigCluster(rig, CLUSTER).rootDirectory, `poll-${process.pid}`), maxActiveJobs: MAX_JOBS, maxCommandsPerMinute: 100_000 };
   const cluster = openCluster(settings);
   const slurmJobIds = async (): Promise<string[]> => (
     await connection.pool.query<{ id: string }>('select slurm_job_id as id from attempts where slurm_job_id is not null order by job_id')).rows.map(({ id }) => id);

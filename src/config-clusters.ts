@@ -11,6 +11,8 @@ import type { Environment } from './environment.ts';
 
 /** Enough to keep a large allocation busy, few enough that one user's backlog stays in our queue, where priorities count. */
 const SLURM_MAX_ACTIVE_JOBS = 2000;
+/** One a second: what a person at a login node might type in a hurry. */
+const DEFAULT_COMMANDS_PER_MINUTE = 60;
 const POLL_SECONDS = { slurm: { min: 2, max: 30 }, local: { min: 0.2, max: 2 } };
 
 /** Where clusters are resolved: what they fall back to and where faults go. */
@@ -26,7 +28,7 @@ export interface ClusterSurroundings {
 export function defaultLocalCluster(name: string, dataDirectory: string): ClusterSettings {
   return {
     name, kind: 'LOCAL', rootDirectory: join(dataDirectory, 'jobs'), defaultResources: {},
-    maxActiveJobs: availableParallelism(), setupScript: null,
+    maxActiveJobs: availableParallelism(), maxCommandsPerMinute: DEFAULT_COMMANDS_PER_MINUTE, setupScript: null,
     pollSecondsMin: POLL_SECONDS.local.min, pollSecondsMax: POLL_SECONDS.local.max,
     watch: true, submitGraceSeconds: 30, ssh: null,
   };
@@ -75,6 +77,7 @@ export function clusterSettings(name: string, section: ClusterSection, surroundi
     ...(section.rootDirectory && { rootDirectory: section.rootDirectory }),
     defaultResources: section.defaults,
     maxActiveJobs: section.maxActiveJobs ?? (section.kind === 'slurm' ? SLURM_MAX_ACTIVE_JOBS : availableParallelism()),
+    maxCommandsPerMinute: section.maxCommandsPerMinute ?? DEFAULT_COMMANDS_PER_MINUTE,
     setupScript: section.setupScript ?? null,
     pollSecondsMin: poll.min, pollSecondsMax: poll.max,
     watch: section.watch,

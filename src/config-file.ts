@@ -67,6 +67,8 @@ const cluster = section({
   ssh: ssh.optional(),
   defaults: resourceDefaults.prefault({}),
   maxActiveJobs: wholeNumber(1, 1_000_000).optional(),
+  // Below it the shares of looks, submissions and wishes would be less than one command each.
+  maxCommandsPerMinute: wholeNumber(6, 100_000).optional(),
   setupScript: z.string({ error: () => 'must be text: shell lines that run before every command' }).optional(),
   pollSeconds: section({ min: positiveNumber(3600).optional(), max: positiveNumber(3600).optional() }).prefault({}),
   watch: z.boolean({ error: () => 'must be true or false' }).default(true),

@@ -13,7 +13,7 @@ import { makeFolder } from './db/make-folder.ts';
 import { migrateDatabase } from './db/migrate.ts';
 import { readMaxArraySize } from './db/read/clusters.ts';
 import { buildSubgraph } from './graphql/build-schema.ts';
-import { registerCommandCounts } from './http/metrics.ts';
+import { registerClusterMetrics } from './http/metrics.ts';
 import { createHttpServer } from './http/server.ts';
 import { armCrashPoint } from './reconcilers/crash-point.ts';
 import { startReconcilers, type Reconcilers } from './reconcilers/start.ts';
@@ -97,7 +97,7 @@ function reconcile(
 ): Reconcilers {
   const clusters = [...config.clusters.values()].map((settings) => openCluster(settings, logger));
   started.push(async () => { await Promise.all(clusters.map((cluster) => cluster.close())); });
-  registerCommandCounts(registry, new Map(clusters.map(({ settings, commandCounts }) => [settings.name, commandCounts])));
+  registerClusterMetrics(registry, clusters.map(({ settings, commandCounts, budget, breaker }) => ({ name: settings.name, commandCounts, budget, breaker })));
   const { failureRules, retryPolicy } = config;
   const reconcilers = startReconcilers({
     database, databaseUrl: url, clusters, policies: { failureRules, retryPolicy }, onEvents: (listener) => feed.onEvents(listener), logger,

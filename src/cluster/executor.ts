@@ -2,6 +2,10 @@
 import type { AttemptState } from '../domain/states.ts';
 import type { BatchSpec } from '../domain/batch.ts';
 import type { ClusterSettings } from '../domain/cluster-settings.ts';
+import type { LaneCount } from '../domain/submit-lane.ts';
+import type { AccountingLimits } from '../domain/submit-limits.ts';
+import type { Breaker } from './breaker.ts';
+import type { CommandBudget } from './command-budget.ts';
 import type { Transport } from './transport.ts';
 
 /** The answer to a submission that is known to have been taken. */
@@ -16,10 +20,11 @@ export interface Submitted {
 
 /**
  * - `refused`: the cluster said no; nothing runs; trying the same again gives the same answer
+ * - `limit`: the cluster said that there are too many jobs; nothing runs; it may be taken when some have ended, or when it is smaller
  * - `transient`: the cluster said not now; nothing runs; try again later
  * - `ambiguous`: the answer was lost, garbled or a time-out: the batch may run; look its token up before doing anything
  */
-export type SubmitFailure = 'refused' | 'transient' | 'ambiguous';
+export type SubmitFailure = 'refused' | 'limit' | 'transient' | 'ambiguous';
 
 export class SubmitError extends Error {
   readonly failure: SubmitFailure;
@@ -90,8 +95,16 @@ export interface Stranger {
   nodeList: string | null;
 }
 
+/** Jobs of the user that wait or run, array tasks singly, by what they ask for. */
+export interface QueueCount extends LaneCount {
+  /** The job name, where it has the form of our tokens; null for jobs submitted by hand. */
+  token: string | null;
+}
+
 export interface ObservationReport {
   observations: Observation[];
+  /** All of the user's jobs in the same listing; null where nothing is listed. */
+  queueCounts: QueueCount[] | null;
   /** From the same listing of the queue as the observations; none where nothing is listed. */
   strangers: Stranger[];
   /** Rows that could not be understood (an unknown state word, ...), to be logged and shown, never guessed at. */
@@ -129,6 +142,8 @@ export interface ClusterDescription {
   runningJobCount: number;
   /** SLURM's MaxArraySize: array indexes are 0 to this less 1. Null where there are no arrays to cut. */
   maxArraySize: number | null;
+  /** SLURM's MaxJobCount: so many jobs of anybody, and those that ended in the last minutes, the controller keeps at once. Null where it does not say. */
+  maxJobCount: number | null;
   schedulerVersion: string | null;
   /** Whether it keeps accounts of the jobs that have ended; null where it does not say, or there is no scheduler. */
   hasAccounting: boolean | null;
@@ -149,8 +164,10 @@ export interface Executor {
   setHeld(slurmJobIds: string[], held: boolean): Promise<void>;
   /** The script of a submission, by the id of its array or single job, as the cluster keeps it; else why it cannot be had, in words. */
   readScript(slurmJobId: string): Promise<{ script: string } | { problem: string }>;
-  /** Partitions, counts and limits, asked live. */
+  /** Partitions and counts, asked live, and what the configuration of the cluster says, which is asked seldom. */
   describe(): Promise<ClusterDescription>;
+  /** How many jobs the user may have, by accounting; null where there is none or it does not answer. */
+  limits(): Promise<AccountingLimits | null>;
 }
 
 /** A named executor + transport + limits + paths. */
@@ -160,5 +177,9 @@ export interface Cluster {
   transport: Transport;
   /** How often each command of the scheduler (`squeue`, ...) was run since the cluster was opened. */
   commandCounts: ReadonlyMap<string, number>;
+  /** Whether it is tried at all; its executor and its transport keep to it. */
+  breaker: Breaker;
+  /** How many commands of the scheduler are sent; its executor keeps to it. */
+  budget: CommandBudget;
   close(): Promise<void>;
 }

@@ -117,6 +117,14 @@ export class TransportError extends Error {
   }
 }
 
+/** Nothing was sent, by a rule of our own: the machine did not answer before, or the loops that ask it are to end. */
+export class NotTriedError extends TransportError {
+  constructor(message: string) {
+    super('unreachable', message);
+    this.name = 'NotTriedError';
+  }
+}
+
 /** The machine answered, and said that it cannot: no permission, quota, disk full, no GNU find. The message has the path and its words. */
 export class FileError extends Error {
   constructor(message: string, options?: ErrorOptions) {

@@ -32,6 +32,8 @@ export interface ClusterSettings {
   defaultResources: Partial<Resources>;
   /** Most jobs SUBMITTING, PENDING or RUNNING at once; the rest waits in our queue, highest priority first. */
   maxActiveJobs: number;
+  /** Most commands of the scheduler in any minute, of all kinds together; those above wait for their turn. */
+  maxCommandsPerMinute: number;
   /** Shell lines run before every command (`module load ...`), written by whoever owns the configuration; or null. */
   setupScript: string | null;
   /** How often the queue is asked, in seconds: at the least while things change, at the most when idle. */

@@ -1,6 +1,7 @@
 import { Directive, Field, Int, ObjectType } from 'type-graphql';
+import type { BreakerState, BreakerStatus } from '../domain/breaker-status.ts';
 import type { ClusterKind } from '../domain/cluster-settings.ts';
-import { ClusterKindEnum, WatchStateEnum } from './enums.ts';
+import { BreakerStateEnum, ClusterKindEnum, WatchStateEnum } from './enums.ts';
 import { DateTime } from './scalars.ts';
 
 @ObjectType('GpuCount', { description: 'GPUs of one type in a partition.' })
@@ -48,6 +49,24 @@ class PartitionType {
   gpus!: GpuCountType[];
 }
 
+@ObjectType('Breaker', { description: 'The circuit breaker of a cluster: who does not answer is left alone for a while, instead of being asked again and again.' })
+class BreakerType {
+  @Field(() => BreakerStateEnum, { description: 'Whether calls are tried.' })
+  state!: BreakerState;
+
+  @Field(() => String, { nullable: true, description: 'What the last failure said; null while calls get through.' })
+  reason!: string | null;
+
+  @Field(() => Int, { description: 'Failures in a row.' })
+  failureCount!: number;
+
+  @Field(() => DateTime, { nullable: true, description: 'Since when it is left alone; null while it is not.' })
+  openedAt!: Date | null;
+
+  @Field(() => DateTime, { nullable: true, description: 'When one call is tried again; null while all are.' })
+  nextTryAt!: Date | null;
+}
+
 @Directive('@key(fields: "name")')
 @ObjectType('Cluster', { description: 'A place where jobs run. Live fields are what it said when it was last asked; no query waits for it.' })
 export class ClusterType {
@@ -71,6 +90,9 @@ export class ClusterType {
 
   @Field(() => String, { nullable: true, description: 'Why it is polled; null while it is watched live.' })
   watchReason!: string | null;
+
+  @Field(() => BreakerType, { description: 'Whether it is tried at all, and when again.' })
+  breaker!: BreakerStatus;
 
   @Field(() => [PartitionType], { nullable: true, description: 'Its partitions; null while it has not told.' })
   partitions!: PartitionType[] | null;

@@ -1,5 +1,6 @@
 /** Enums that several nouns share. */
 import { registerEnumType } from 'type-graphql';
+import type { BreakerState } from '../domain/breaker-status.ts';
 import type { ClusterKind } from '../domain/cluster-settings.ts';
 import type { EventKind } from '../domain/events.ts';
 import type { SummaryPoint } from '../domain/job-filter.ts';
@@ -66,6 +67,12 @@ export const ClusterKindEnum = registered('ClusterKind', 'What runs the jobs of 
 export const WatchStateEnum = registered('WatchState', 'How we learn what the jobs of a cluster do.', enumOf<'LIVE' | 'POLLING'>({
   LIVE: 'It is pushed to us at once; polling is the backstop.',
   POLLING: 'We ask now and then.',
+}));
+
+export const BreakerStateEnum = registered('BreakerState', 'Whether calls to a cluster are tried.', enumOf<BreakerState>({
+  CLOSED: 'They are.',
+  OPEN: 'After failures in a row it is left alone until the next try.',
+  HALF_OPEN: 'One call tries whether it answers again; the others wait for that.',
 }));
 
 export const EventKindEnum = registered('EventKind', 'What an event tells.', enumOf<EventKind>({

@@ -36,9 +36,9 @@ export class FailureType {
   advice!: string;
 }
 
-@ObjectType('PendingReason', { description: 'Why an attempt waits in the queue of its cluster.' })
+@ObjectType('PendingReason', { description: 'Why a job waits, in the queue of its cluster or in ours.' })
 export class PendingReasonType {
-  @Field(() => String, { description: "The cluster's own word." })
+  @Field(() => String, { description: "The cluster's own word; `SubmitLimit`, `MaxActiveJobs`, `NotNow`, `ClusterUnreachable` or `ClusterNotConfigured` where it waits in our queue." })
   reason!: string;
 
   @Field(() => String, { nullable: true, description: 'What it means; null for a word that is not known.' })

@@ -1,10 +1,12 @@
 import { Arg, Ctx, Directive, FieldResolver, ID, Int, Query, Resolver, Root } from 'type-graphql';
+import type { ClusterState } from '../db/read/clusters.ts';
 import { jobSource, type JobRow } from '../db/read/jobs.ts';
 import { countRows, readPage } from '../db/read/page.ts';
 import { isUuid } from '../db/read/uuid.ts';
 import type { CheckpointState } from '../domain/checkpoint-scan.ts';
 import type { Goal } from '../domain/job-spec.ts';
 import { explainUnconfigured } from '../domain/pending-reason.ts';
+import { explainQueued } from '../domain/queue-wait.ts';
 import { retryProblem } from '../domain/states.ts';
 import { pendingReasonOf } from './attempt.resolver.ts';
 import { AttemptType } from './attempt.type.ts';
@@ -75,9 +77,9 @@ export class JobResolver {
     return job.attemptCount === 0 ? null : loaders.attemptByNumber.load({ jobId: job.id, number: job.attemptCount });
   }
 
-  @FieldResolver(() => PendingReasonType, { nullable: true, description: 'Why it waits in the queue of its cluster, or in ours for a cluster that is not configured; null when it does not, or the cluster gives no reason.' })
+  @FieldResolver(() => PendingReasonType, { nullable: true, description: 'Why it waits in the queue of its cluster or, before it is handed over, in ours; null when it does not wait, is about to be handed over, or the cluster gives no reason.' })
   async pending(@Root() job: JobRow, @Ctx() { loaders, actions }: GraphqlContext) {
-    if (job.state === 'QUEUED' && !actions.clusters.has(job.cluster)) return { ...explainUnconfigured(job.cluster), estimatedStartAt: null };
+    if (job.state === 'QUEUED') return explainQueuedJob(job, actions.clusters.has(job.cluster) ? await clusterOf(loaders, job.cluster) : null);
     const attempt = job.state === 'PENDING' ? await loaders.attemptByNumber.load({ jobId: job.id, number: job.attemptCount }) : null;
     return attempt === null ? null : pendingReasonOf(attempt);
   }
@@ -143,4 +145,10 @@ export class JobResolver {
   result(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
     return loaders.resultOfJob.load(job.id);
   }
+}
+
+/** Why a job waits in our own queue. @param cluster null for one that is not configured */
+function explainQueuedJob(job: JobRow, cluster: ClusterState | null): PendingReasonType | null {
+  const reason = cluster === null ? explainUnconfigured(job.cluster) : explainQueued(job.lane, cluster.queueWaits, cluster.breaker);
+  return reason === null ? null : { ...reason, estimatedStartAt: null, jobsAhead: null };
 }

@@ -2,152 +2,83 @@
 import type { Logger } from 'pino';
 import { SubmitError, type Cluster, type Submitted } from '../cluster/executor.ts';
 import { TransportError } from '../cluster/transport.ts';
-import type { Database, Transaction } from '../db/database.ts';
+import type { Transaction } from '../db/database.ts';
 import { transact } from '../db/transaction.ts';
 import { appendEvents } from '../db/write/events.ts';
-import {
-  claimQueuedJobs, countActiveJobs, failQueuedJob, markBatchRefused, markBatchSubmitted, recordBatch, returnBatchToQueue, type QueuedJob, type SubmittedTask,
-} from '../db/write/dispatch.ts';
+import { markBatchRefused, markBatchSubmitted, returnBatchToQueue, type SubmittedTask } from '../db/write/dispatch.ts';
 import type { BatchSpec } from '../domain/batch.ts';
-import { planBatches, type BatchBounds } from '../domain/batching.ts';
-import { UserError } from '../domain/errors.ts';
 import type { NewEvent } from '../domain/events.ts';
 import { attemptLogPaths } from '../domain/layout.ts';
-import { renderBatchScript } from '../domain/script/batch-script.ts';
+import type { QueueWait } from '../domain/queue-wait.ts';
+import { laneKey, type LaneCount } from '../domain/submit-lane.ts';
+import { claimNext, type Claim, type ClaimDependencies, type RecordedBatch } from './claim.ts';
 import { loggedError } from './logged-error.ts';
 import { crashPoint } from './crash-point.ts';
 
-/** Most jobs claimed in one go: bounds the transaction and the memory of the scripts. */
-const CLAIM_LIMIT = 2_000;
-
-export interface DispatchDependencies {
-  database: Database;
-  cluster: Cluster;
-  /** Tokens of submissions whose answer this process is waiting for: not to be looked up meanwhile. */
-  inFlight: Set<string>;
-  /** The cluster's MaxArraySize, or null where there are no arrays. */
-  maxArraySize: () => number | null;
+export interface DispatchDependencies extends ClaimDependencies {
   /** Whether nothing more is to be sent: the process ends, or another one may be the cluster's reconciler now. */
   isStopping: () => boolean;
   logger: Logger;
 }
 
-interface RecordedBatch {
-  batchId: string;
-  spec: BatchSpec;
-  script: string;
+export interface Dispatched {
+  /** Jobs that were handed over. */
+  count: number;
+  /** Why the rest of the queue has to wait. */
+  waits: QueueWait[];
 }
 
-/** Submits what fits. Answers the number of jobs handed over. Throws when the cluster could not take them now. */
-export async function dispatchQueue(dependencies: DispatchDependencies): Promise<number> {
-  let total = 0;
+/** Submits what fits. Throws when submissions do not get through to the cluster; what it does not take for now waits in the queue. */
+export async function dispatchQueue(dependencies: DispatchDependencies): Promise<Dispatched> {
+  const dispatched: Dispatched = { count: 0, waits: [] };
   while (!dependencies.isStopping()) {
-    const recorded = await claim(dependencies);
-    if (recorded.length === 0) break;
+    const claim = await claimNext(dependencies);
+    dispatched.waits = claim.waits;
+    if (claim.batches.length === 0) break;
     try {
-      total += await submitAll(dependencies, recorded);
+      dispatched.count += await submitAll(dependencies, claim);
     } finally {
       // Also of the batches that were not reached: whatever is still SUBMITTING is looked up from now on.
-      for (const { spec } of recorded) dependencies.inFlight.delete(spec.token);
+      for (const { spec } of claim.batches) dependencies.inFlight.delete(spec.token);
     }
   }
-  return total;
-}
-
-async function claim(dependencies: DispatchDependencies): Promise<RecordedBatch[]> {
-  const tokens: string[] = [];
-  try {
-    return await transact(dependencies.database, (transaction) => claimIn(transaction, dependencies, tokens));
-  } catch (error) {
-    // When only the answer to the commit was lost, they are recorded, and looked up like any batch whose answer was lost.
-    for (const token of tokens) dependencies.inFlight.delete(token);
-    throw error;
-  }
-}
-
-async function claimIn(transaction: Transaction, { cluster, inFlight, maxArraySize }: DispatchDependencies, tokens: string[]): Promise<RecordedBatch[]> {
-  const { settings } = cluster;
-  const free = settings.maxActiveJobs - await countActiveJobs(transaction, settings.name);
-  if (free <= 0) return [];
-  const queued = await claimQueuedJobs(transaction, settings.name, Math.min(free, CLAIM_LIMIT));
-  if (queued.length === 0) return [];
-  const byJob = new Map(queued.map((job) => [job.jobId, job]));
-  const recorded: RecordedBatch[] = [];
-  const events: NewEvent[] = [];
-  crashPoint('dispatch-before-record');
-  const { batches, unfit } = planScripts(queued, { settings, maxArraySize: maxArraySize() });
-  for (const { job, reason } of unfit) events.push(...await failQueuedJob(transaction, job.jobId, reason));
-  for (const { spec, script } of batches) {
-    const { batchId } = await recordBatch(transaction, settings.name, { token: spec.token, script, tasks: spec.tasks });
-    inFlight.add(spec.token);
-    tokens.push(spec.token);
-    recorded.push({ batchId, spec, script });
-    events.push(...spec.tasks.flatMap((task) => submittingEvents(byJob.get(task.jobId)!)));
-  }
-  await appendEvents(transaction, events);
-  return recorded;
-}
-
-/** A job that no script can carry (the configuration may have changed since it was accepted) must not hold up the others. */
-function planScripts(queued: QueuedJob[], bounds: BatchBounds): { batches: { spec: BatchSpec; script: string }[]; unfit: { job: QueuedJob; reason: string }[] } {
-  const render = (jobs: QueuedJob[]) => planBatches(jobs, bounds).map((spec) => ({ spec, script: renderBatchScript(spec) }));
-  try {
-    return { batches: render(queued), unfit: [] };
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-  }
-  const unfit = queued.flatMap((job) => {
-    try {
-      render([job]);
-      return [];
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      return [{ job, reason: error.message }];
-    }
-  });
-  const unfitIds = new Set(unfit.map(({ job }) => job.jobId));
-  return { batches: render(queued.filter((job) => !unfitIds.has(job.jobId))), unfit };
-}
-
-function submittingEvents(job: QueuedJob): NewEvent[] {
-  const about = { experimentId: job.experimentId, sweepId: job.sweepId, jobId: job.jobId, attemptNumber: job.attemptNumber };
-  return [
-    { ...about, kind: 'ATTEMPT_STATE_CHANGED', payload: { from: null, to: 'SUBMITTING', reason: null, slurmJobId: null } },
-    { ...about, kind: 'JOB_STATE_CHANGED', payload: { from: 'QUEUED', to: 'SUBMITTING', reason: null } },
-  ];
+  return dispatched;
 }
 
 /**
- * One after the other, in priority order. After a batch that the cluster would not take now, those that ask for the same
- * partition, account and qos are not even tried; after one that did not get through, none is.
+ * One after the other, in priority order. After a batch that the cluster would not take now, the others of its lane are not even tried and
+ * wait for the next claim; after one that did not get through, none is.
  */
-async function submitAll(dependencies: DispatchDependencies, recorded: RecordedBatch[]): Promise<number> {
+async function submitAll(dependencies: DispatchDependencies, { batches, present }: Claim): Promise<number> {
   let submittedTasks = 0;
   let setback: Error | null = null;
-  const turnedAway = new Map<string, Error>();
-  for (const batch of recorded) {
-    const { partition, account, qos } = batch.spec.resources;
-    const door = JSON.stringify([partition, account, qos]);
-    const why: string | null = (setback ?? turnedAway.get(door))?.message ?? (dependencies.isStopping() ? 'the server was stopped' : null);
-    const failure: Error | null = why === null ? await submitOne(dependencies, batch) : null;
-    if (why !== null) await store(dependencies, (transaction) => returnBatchToQueue(transaction, batch.batchId, why, null));
-    else if (failure === null) submittedTasks += batch.spec.tasks.length;
-    else if (isAnswer(failure)) turnedAway.set(door, failure);
-    else setback = failure;
+  const there = [...present];
+  const turnedAway = new Map<string, string>();
+  for (const batch of batches) {
+    const lane = laneKey(batch.spec.resources);
+    const why: string | null = setback?.message ?? turnedAway.get(lane) ?? (dependencies.isStopping() ? 'the server was stopped' : null);
+    if (why !== null) {
+      await store(dependencies, (transaction) => returnBatchToQueue(transaction, batch.batchId, why, null));
+    } else {
+      const outcome = await submitOne(dependencies, batch, there);
+      if (outcome.kind === 'turned away') turnedAway.set(lane, outcome.why);
+      if (outcome.kind === 'setback') setback = outcome.error;
+      if (outcome.kind === 'taken') submittedTasks += batch.spec.tasks.length;
+    }
     dependencies.inFlight.delete(batch.spec.token);
   }
-  for (const failure of [setback, ...turnedAway.values()]) if (failure !== null) throw failure;
+  if (setback !== null) throw setback;
   return submittedTasks;
 }
 
-/** Whether the cluster itself said "not now", which may hold for a partition or an account only. */
-function isAnswer(failure: Error): boolean {
-  return failure instanceof SubmitError && failure.failure === 'transient' && !(failure.cause instanceof TransportError);
-}
+/** `turned away`: the cluster itself takes none of this lane now. `setback`: nobody knows whether it takes any. */
+type Outcome = { kind: 'taken' | 'refused' } | { kind: 'turned away'; why: string } | { kind: 'setback'; error: Error };
 
-/** Answers the error that tells to stop submitting for now, or null to go on. */
-async function submitOne(dependencies: DispatchDependencies, { batchId, spec, script }: RecordedBatch): Promise<Error | null> {
-  const { cluster, logger } = dependencies;
+/** @param there our jobs on the cluster; those that are taken are added */
+async function submitOne(dependencies: DispatchDependencies, batch: RecordedBatch, there: LaneCount[]): Promise<Outcome> {
+  const { cluster, room, logger } = dependencies;
+  const { batchId, spec, script } = batch;
+  const { partition, account, qos } = spec.resources;
   const about = { batch: spec.token, tasks: spec.tasks.length };
   try {
     crashPoint('dispatch-after-record');
@@ -157,20 +88,44 @@ async function submitOne(dependencies: DispatchDependencies, { batchId, spec, sc
       transaction, batchId, submitted.slurmJobId, submitted.answer, submittedTasks(cluster, spec, submitted)));
     crashPoint('dispatch-after-commit');
     logger.info({ ...about, slurmJobId: submitted.slurmJobId }, 'batch submitted');
-    return null;
+    there.push({ partition, account, qos, count: spec.tasks.length });
+    room.noteTaken(laneKey(spec.resources), there);
+    return { kind: 'taken' };
   } catch (error) {
     const failure = failureOf(error);
     if (failure === null) throw error;
-    const { message } = error as Error;
     logger.warn({ ...about, failure, ...loggedError(error) }, 'batch not submitted');
-    const answer = error instanceof SubmitError ? error.answer : null;
-    if (failure === 'refused') {
-      await store(dependencies, (transaction) => markBatchRefused(transaction, batchId, message, answer));
-      return null;
-    }
-    if (failure === 'transient') await store(dependencies, (transaction) => returnBatchToQueue(transaction, batchId, message, answer));
-    return error as Error;
+    return settle(dependencies, batch, there, { failure, error: error as Error });
   }
+}
+
+/** What becomes of a batch that was not taken. One whose answer was lost is left as it is, to be looked up. */
+async function settle(
+  dependencies: DispatchDependencies, { batchId, spec }: RecordedBatch, there: LaneCount[], { failure, error }: { failure: SubmitError['failure']; error: Error },
+): Promise<Outcome> {
+  const { room } = dependencies;
+  const lane = laneKey(spec.resources);
+  const { message } = error;
+  const answer = error instanceof SubmitError ? error.answer : null;
+  const isTooMany = failure === 'limit' && room.noteTooMany(lane, there, { asked: spec.tasks.length, words: message });
+  if (failure === 'refused' || (failure === 'limit' && !isTooMany)) {
+    await store(dependencies, (transaction) => markBatchRefused(transaction, batchId, message, answer));
+    return { kind: 'refused' };
+  }
+  if (failure === 'ambiguous') return { kind: 'setback', error };
+  await store(dependencies, (transaction) => returnBatchToQueue(transaction, batchId, message, answer));
+  if (isTooMany) return { kind: 'turned away', why: message };
+  // The cluster itself said "not now", which may hold for a partition or an account only.
+  if (!isSetback(dependencies, error)) {
+    room.noteNotNow(lane, message);
+    return { kind: 'turned away', why: message };
+  }
+  return { kind: 'setback', error };
+}
+
+/** Whether the failure is one of reaching the cluster or its controller, which is the breaker's to judge. */
+function isSetback({ cluster }: DispatchDependencies, error: Error): boolean {
+  return !(error instanceof SubmitError) || error.cause instanceof TransportError || cluster.breaker.status().failureCount > 0;
 }
 
 function failureOf(error: unknown): SubmitError['failure'] | null {

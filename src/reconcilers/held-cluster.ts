@@ -15,6 +15,7 @@ export function heldCluster(cluster: Cluster, isCurrent: () => boolean): Cluster
     readScript: (slurmJobId) => executor.readScript(slurmJobId),
     observe: (attempts) => executor.observe(attempts),
     describe: () => executor.describe(),
+    limits: () => executor.limits(),
   };
   return { ...cluster, executor: held };
 }

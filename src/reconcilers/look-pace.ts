@@ -1,6 +1,6 @@
 /**
  * How often SLURM may be asked while changes are pushed. A few questions may follow each other quickly, for somebody who cancels a job
- * wants to see it end; a steady demand is served evenly. The description of the cluster takes 4 squeue a minute besides.
+ * wants to see it end; a steady demand is served evenly. The description of the cluster takes 1 squeue a minute besides.
  */
 
 const MINUTE_MS = 60_000;

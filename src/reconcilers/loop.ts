@@ -2,8 +2,8 @@
 import type { Logger } from 'pino';
 import { loggedError } from './logged-error.ts';
 
-/** After a failure the wait grows by doubling from the loop's own period to this, with jitter. */
-const BACKOFF_MAX_MS = 60_000;
+/** After a failure the wait grows by doubling, from the loop's own period where that is shorter, with jitter. */
+const BACKOFF_MS = { first: 5_000, most: 60_000 };
 
 export interface LoopOptions {
   name: string;
@@ -81,6 +81,6 @@ export function startLoop({ name, periodMs, run, logger }: LoopOptions): Loop {
 }
 
 function backoffMs(periodMs: number, failures: number): number {
-  const ceiling = Math.min(BACKOFF_MAX_MS, Math.max(periodMs, 500) * 2 ** Math.min(failures, 10));
+  const ceiling = Math.min(BACKOFF_MS.most, Math.min(BACKOFF_MS.first, Math.max(periodMs, 500)) * 2 ** Math.min(failures, 10));
   return ceiling * (0.5 + Math.random() / 2);
 }

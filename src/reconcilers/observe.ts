@@ -3,7 +3,7 @@
  * wrote, and commits both together. Pushes go on while the scheduler is asked: a verdict on a state that is no longer so is not applied.
  */
 import type { Logger } from 'pino';
-import type { Cluster, Observation, Stranger } from '../cluster/executor.ts';
+import type { Cluster, Observation, QueueCount, Stranger } from '../cluster/executor.ts';
 import type { Transport } from '../cluster/transport.ts';
 import type { Database } from '../db/database.ts';
 import { readNewestAttempts, readSettlingAttempts, type TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
@@ -47,6 +47,9 @@ export function newRoundMemory(): RoundMemory {
   return { lastSeen: new Map(), confirmed: new Set(), askedAt: -Infinity, revived: new Map(), cancelledAt: new Map() };
 }
 
+/** @param ownTokens of the attempts that were asked about */
+export type QueueListener = (counts: readonly QueueCount[], ownTokens: ReadonlySet<string>) => void;
+
 export interface ObserveDependencies {
   database: Database;
   cluster: Cluster;
@@ -57,6 +60,7 @@ export interface ObserveDependencies {
   memory: RoundMemory;
   /** Nobody else reads the files of the same jobs meanwhile. */
   turns: Turns;
+  onQueue: QueueListener;
   logger: Logger;
   now: () => Date;
 }
@@ -236,7 +240,7 @@ function mayHaveFiles(row: TrackedAttemptRow, seen: Observation | undefined): bo
 }
 
 async function observe(
-  { cluster, memory, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[], settling: TrackedAttemptRow[],
+  { cluster, memory, onQueue, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[], settling: TrackedAttemptRow[],
 ): Promise<{ observations: Map<string, Observation>; strangers: Stranger[] | null; isIncomplete: boolean }> {
   const { lastSeen, confirmed, revived } = memory;
   const unconfirmed = settling.filter((row) => row.slurmJobId !== null && (!confirmed.has(runOf(row)) || revived.has(row.jobId)))
@@ -250,6 +254,7 @@ async function observe(
     lastSeen.clear();
     throw error;
   });
+  if (report.queueCounts !== null) onQueue(report.queueCounts, new Set([...tracked, ...unconfirmed].map(({ token }) => token)));
   for (const problem of report.problems) logger.error({ problem }, 'the cluster said something unknown');
   const observations = new Map(report.observations.map((observation) => [keyOf(observation), observation]));
   const time = now().getTime();

@@ -1,25 +1,25 @@
 /** The loops of one cluster, run by whichever process holds its lock. */
 import type { Logger } from 'pino';
 import type { Cluster } from '../cluster/executor.ts';
-import { TransportError } from '../cluster/transport.ts';
-import { openWatch, type Watch, type WatchStatus } from '../cluster/watch/open-watch.ts';
+import { openWatch, type Watch } from '../cluster/watch/open-watch.ts';
 import type { Database } from '../db/database.ts';
-import { recordJobsAhead } from '../db/write/attempts.ts';
-import { recordClusterReport, recordClusterUnreachable, recordClusterWatch } from '../db/write/clusters.ts';
 import { untilNextDue } from '../db/write/dispatch.ts';
 import type { LoggedEvent } from '../domain/events.ts';
 import { isTerminalJobState } from '../domain/states.ts';
-import { dispatchQueue } from './dispatch.ts';
+import { ClusterContact } from './cluster-contact.ts';
+import { dispatchQueue, type DispatchDependencies, type Dispatched } from './dispatch.ts';
 import { startLoop, type Loop } from './loop.ts';
 import type { Observed } from './observe.ts';
 import { OrphanKeeper } from './orphans.ts';
 import { retryFailedJobs, type FailurePolicies } from './retry.ts';
 import { ClusterRounds } from './rounds.ts';
+import { StatusWriter } from './status-writer.ts';
+import { SubmitRoom } from './submit-room.ts';
 
 /** Nothing wakes the queue but its own events; this is the backstop for one that was missed. */
 const DISPATCH_PERIOD_MS = 10_000;
-/** How often partitions, counts and limits are asked. */
-const DESCRIBE_PERIOD_MS = 15_000;
+/** How often partitions and counts are asked: what people look at, not what decides anything in a hurry. */
+const DESCRIBE_PERIOD_MS = 60_000;
 /** Failures wake the loop; this is for those whose last lines come late. */
 const RETRY_PERIOD_MS = 15_000;
 /** While there are orphans, the database is asked this often what is wished about them; else only a look at the cluster brings some. */
@@ -33,52 +33,57 @@ export interface ClusterReconciler {
 }
 
 export function startClusterReconciler(database: Database, cluster: Cluster, policies: FailurePolicies, logger: Logger): ClusterReconciler {
-  const { settings } = cluster;
+  const { settings, breaker, budget } = cluster;
   const inFlight = new Set<string>();
-  const contact: Contact = { isReachable: false, maxArraySize: null, hasAccounting: null };
-  let nextDueMs: number | null = null;
+  const room = new SubmitRoom();
+  const contact = new ClusterContact({ database, cluster, room, logger });
+  const status = new StatusWriter(database, settings, logger);
   let isStopping = false;
+  budget.resume();
   const watch = settings.watch ? openWatch(cluster.transport, logger) : null;
   const keep = startKeeping(database, cluster, contact, logger, () => promptRounds());
-  const rounds = new ClusterRounds({ database, cluster, watch, inFlight, logger, now: () => new Date(), onLook: keep.onLook });
+  const rounds = new ClusterRounds({
+    database, cluster, watch, inFlight, logger, now: () => new Date(), onLook: keep.onLook,
+    onQueue(counts, ownTokens) {
+      const isFirst = !room.isKnown();
+      if (room.noteQueue(counts, new Set([...ownTokens, ...inFlight])) || isFirst) dispatch.wake();
+    },
+  });
 
   const describe = startLoop({
     name: `describe ${settings.name}`, logger,
-    periodMs: () => DESCRIBE_PERIOD_MS,
-    run: () => inContact(database, cluster, contact, async () => {
-      if (await describeCluster(database, cluster, contact, logger)) dispatch.wake();
+    // It is what tries again when the breaker says so.
+    periodMs: () => breaker.untilTryMs('scheduler') || DESCRIBE_PERIOD_MS,
+    run: () => contact.within(async () => {
+      if (await contact.describe()) dispatch.wake();
     }),
   });
-  const dispatch: Loop = startLoop({
-    name: `dispatch ${settings.name}`, logger,
-    periodMs: () => Math.min(DISPATCH_PERIOD_MS, nextDueMs ?? DISPATCH_PERIOD_MS),
-    run: async () => {
-      nextDueMs = null;
-      if (!contact.isReachable) return;
-      const handedOver = await dispatchQueue({ database, cluster, inFlight, maxArraySize: () => contact.maxArraySize, isStopping: () => isStopping, logger });
-      if (handedOver > 0) promptRounds();
-      nextDueMs = await untilNextDue(database, settings.name);
+  const dispatch = startDispatch({ database, cluster, room, inFlight, maxArraySize: () => contact.maxArraySize(), isStopping: () => isStopping, logger }, {
+    mayGo: () => contact.isReachable() && breaker.status().state === 'CLOSED' && (settings.kind === 'LOCAL' || room.isKnown()),
+    async onDone({ count, waits }) {
+      if (count > 0) promptRounds();
+      await status.waits(waits);
+      if (contact.wantsLimits()) describe.wake();
     },
   });
-  const { follow, push } = startLanes(rounds, settings.name, logger, (run) => inContact(database, cluster, contact, run));
-  const retry = startLoop({
-    name: `retry ${settings.name}`, logger,
-    periodMs: () => RETRY_PERIOD_MS,
-    run: async () => { await retryFailedJobs({ database, logger, now: () => new Date(), settings, policies, random: Math.random }); },
-  });
+  const { follow, push } = startLanes(rounds, cluster, logger, (run) => contact.within(async () => {
+    await run();
+    if (!contact.isReachable()) describe.wake();
+  }));
+  const retry = startRetry(database, cluster, policies, logger);
   const promptRounds = (): void => {
     rounds.prompt();
     for (const loop of [push, follow]) loop.wake();
   };
-  watch?.onChange((changes) => {
+  const isBack = (): void => {
+    for (const loop of [describe, follow, push, dispatch]) loop.retry();
+    watch?.retry();
+  };
+  followWatch(cluster, watch, status, { promptRounds, noteChanges: (changes) => {
     rounds.noteChanges(changes);
     push.wake();
-  });
-  const showWatch = showWatchOf(database, cluster, watch, logger, (state) => {
-    promptRounds();
-    // What is watched live can be reached.
-    if (state === 'LIVE') for (const loop of [describe, follow, push]) loop.retry();
-  });
+  } });
+  const forgetBreaker = followBreaker(cluster, status, logger, { isAway: () => describe.retry(), isBack });
 
   return {
     onEvent(event) {
@@ -88,26 +93,52 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
     },
     async stop() {
       isStopping = true;
+      // Nobody is to wait for a turn that comes after the end.
+      budget.suspend();
       await Promise.all([describe.stop(), dispatch.stop(), follow.stop(), push.stop(), retry.stop(), keep.stop(), watch?.close()]);
-      await showWatch({ state: 'POLLING', reason: 'the server that looked after it has stopped' });
+      forgetBreaker();
+      await status.watch({ state: 'POLLING', reason: 'the server that looked after it has stopped' });
     },
   };
 }
 
+function startRetry(database: Database, { settings }: Cluster, policies: FailurePolicies, logger: Logger): Loop {
+  return startLoop({
+    name: `retry ${settings.name}`, logger,
+    periodMs: () => RETRY_PERIOD_MS,
+    run: async () => { await retryFailedJobs({ database, logger, now: () => new Date(), settings, policies, random: Math.random }); },
+  });
+}
+
+function startDispatch(dependencies: DispatchDependencies, { mayGo, onDone }: { mayGo: () => boolean; onDone: (dispatched: Dispatched) => Promise<void> }): Loop {
+  const { database, cluster: { settings: { name } }, room, logger } = dependencies;
+  let nextDueMs: number | null = null;
+  return startLoop({
+    name: `dispatch ${name}`, logger,
+    periodMs: () => Math.min(DISPATCH_PERIOD_MS, nextDueMs ?? DISPATCH_PERIOD_MS, room.untilNextMs() ?? DISPATCH_PERIOD_MS),
+    run: async () => {
+      nextDueMs = null;
+      if (!mayGo()) return;
+      await onDone(await dispatchQueue(dependencies));
+      nextDueMs = await untilNextDue(database, name);
+    },
+  });
+}
+
 /** The lanes of the rounds, each of which may leave the other one something to do. */
-function startLanes(rounds: ClusterRounds, name: string, logger: Logger, inContactRun: (run: () => Promise<void>) => Promise<void>): { follow: Loop; push: Loop } {
+function startLanes(rounds: ClusterRounds, { settings: { name }, breaker }: Cluster, logger: Logger, inContact: (run: () => Promise<void>) => Promise<void>): { follow: Loop; push: Loop } {
   const follow: Loop = startLoop({
     name: `follow ${name}`, logger,
-    periodMs: () => rounds.untilNextMs(),
-    run: () => inContactRun(async () => {
+    periodMs: () => Math.max(rounds.untilNextMs(), breaker.untilTryMs('machine')),
+    run: () => inContact(async () => {
       await rounds.run();
       push.wake();
     }),
   });
   const push: Loop = startLoop({
     name: `push ${name}`, logger,
-    periodMs: () => rounds.untilPushMs(),
-    run: () => inContactRun(async () => {
+    periodMs: () => Math.max(rounds.untilPushMs(), breaker.untilTryMs('machine')),
+    run: () => inContact(async () => {
       if (await rounds.push()) follow.wake();
     }),
   });
@@ -115,12 +146,12 @@ function startLanes(rounds: ClusterRounds, name: string, logger: Logger, inConta
 }
 
 /** Keeps the table of orphans in step with what the looks at the cluster show. */
-function startKeeping(database: Database, cluster: Cluster, contact: Contact, logger: Logger, onAdopted: () => void): { onLook: (observed: Observed) => void; stop: () => Promise<void> } {
+function startKeeping(database: Database, cluster: Cluster, contact: ClusterContact, logger: Logger, onAdopted: () => void): { onLook: (observed: Observed) => void; stop: () => Promise<void> } {
   const keeper = new OrphanKeeper({ database, cluster, logger, now: () => new Date() });
   const loop = startLoop({
     name: `orphans ${cluster.settings.name}`, logger,
     periodMs: () => (keeper.hasOrphans() ? ORPHAN_WISHES_PERIOD_MS : NO_ORPHANS_PERIOD_MS),
-    run: () => inContact(database, cluster, contact, async () => {
+    run: () => contact.within(async () => {
       if (await keeper.run()) onAdopted();
     }),
   });
@@ -132,31 +163,34 @@ function startKeeping(database: Database, cluster: Cluster, contact: Contact, lo
   };
 }
 
-/** Writes down how the cluster is watched, now and whenever that changes; answers the function that writes down a last word. */
-function showWatchOf(
-  database: Database, { settings }: Cluster, watch: Watch | null, logger: Logger, onChanged: (state: WatchStatus['state']) => void,
-): (status: WatchStatus) => Promise<void> {
-  let written = Promise.resolve();
-  const show = (status: WatchStatus): Promise<void> => {
-    // One after the other: the last word is to stand.
-    written = written.then(() => recordClusterWatch(database, settings.name, settings.kind, status.state, status.reason))
-      .catch((error: unknown) => logger.warn({ err: error }, 'the state of the watch could not be written down'));
-    return written;
-  };
-  void show(watch?.status() ?? { state: 'POLLING', reason: 'the configuration says watch: false' });
-  watch?.onStatus((status) => {
-    void show(status);
-    onChanged(status.state);
-  });
-  return show;
+interface WatchListener {
+  promptRounds: () => void;
+  noteChanges: Parameters<Watch['onChange']>[0];
 }
 
-/** What the last word from the cluster was. */
-interface Contact {
-  /** Nothing is handed over before the cluster has said how large an array may be, nor while it cannot be reached. */
-  isReachable: boolean;
-  maxArraySize: number | null;
-  hasAccounting: boolean | null;
+function followWatch({ breaker }: Cluster, watch: Watch | null, status: StatusWriter, { promptRounds, noteChanges }: WatchListener): void {
+  void status.watch(watch?.status() ?? { state: 'POLLING', reason: 'the configuration says watch: false' });
+  watch?.onChange(noteChanges);
+  watch?.onStatus((seen) => {
+    void status.watch(seen);
+    promptRounds();
+    // What is watched live can be reached.
+    if (seen.state === 'LIVE') breaker.noteReached();
+  });
+}
+
+/** Shows what the breaker does and tells when calls get through again; answers the function that ends this. */
+function followBreaker({ breaker }: Cluster, status: StatusWriter, logger: Logger, { isAway, isBack }: { isAway: () => void; isBack: () => void }): () => void {
+  let shown = breaker.status().state;
+  void status.breaker(breaker.status());
+  return breaker.onChange((seen, isRecovery) => {
+    void status.breaker(seen);
+    if (seen.state === 'OPEN' && shown === 'CLOSED') logger.warn({ ...seen }, 'the cluster is left alone for a while: it does not answer');
+    if (seen.state === 'CLOSED' && shown !== 'CLOSED') logger.info('the cluster answers again');
+    if (seen.state !== 'HALF_OPEN') shown = seen.state;
+    if (seen.state === 'OPEN') isAway();
+    if (isRecovery) isBack();
+  });
 }
 
 /** A job that waits is work for the queue; a job that ended makes room for the next. */
@@ -164,32 +198,4 @@ function makesRoomOrWork(event: LoggedEvent): boolean {
   if (event.kind !== 'JOB_STATE_CHANGED') return false;
   const { to } = event.payload;
   return to === 'QUEUED' || isTerminalJobState(to);
-}
-
-/** Asks the cluster about itself. Answers whether it had been out of reach. */
-async function describeCluster(database: Database, cluster: Cluster, contact: Contact, logger: Logger): Promise<boolean> {
-  const { name, kind } = cluster.settings;
-  const { jobsAhead, ...report } = await cluster.executor.describe();
-  await recordClusterReport(database, name, kind, report);
-  await recordJobsAhead(database, name, jobsAhead);
-  if (report.hasAccounting === false && contact.hasAccounting !== false) {
-    logger.info({ cluster: name }, 'the cluster keeps no accounts of jobs: their ends are told by its queue and by what they write themselves');
-  }
-  contact.hasAccounting = report.hasAccounting;
-  const isBack = !contact.isReachable;
-  contact.maxArraySize = report.maxArraySize;
-  contact.isReachable = true;
-  return isBack;
-}
-
-/** What could not be asked is shown as unreachable, with the words of the failure, until it answers again. */
-async function inContact(database: Database, { settings }: Cluster, contact: Contact, run: () => Promise<void>): Promise<void> {
-  try {
-    await run();
-  } catch (error) {
-    if (!(error instanceof TransportError)) throw error;
-    contact.isReachable = false;
-    await recordClusterUnreachable(database, settings.name, settings.kind, error.message);
-    throw error;
-  }
 }

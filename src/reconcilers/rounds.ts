@@ -12,7 +12,7 @@ import type { ChangeKind } from '../cluster/watch/program.ts';
 import type { Database } from '../db/database.ts';
 import { readTrackedAttempts, type TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
 import { LookPace } from './look-pace.ts';
-import { newRoundMemory, observeCluster, type HarvestScope, type Observed } from './observe.ts';
+import { newRoundMemory, observeCluster, type HarvestScope, type Observed, type QueueListener } from './observe.ts';
 import { observeChanged } from './observe-changed.ts';
 import { Turns } from './turns.ts';
 import { carryOutWishes } from './wishes.ts';
@@ -44,6 +44,8 @@ export interface RoundsDependencies {
   watch: Watch | null;
   /** Tokens of submissions whose answer this process is waiting for. */
   inFlight: ReadonlySet<string>;
+  /** Told of all jobs of the user whenever the queue was looked at, and of the tokens under which attempts are tracked. */
+  onQueue: QueueListener;
   logger: Logger;
   now: () => Date;
   /** Told what each look at the cluster showed. */
@@ -228,13 +230,13 @@ export class ClusterRounds {
   }
 
   async #observe(tracked: TrackedAttemptRow[], scope: HarvestScope): Promise<void> {
-    const { database, cluster, inFlight, logger, now, onLook } = this.#dependencies;
+    const { database, cluster, inFlight, onQueue, logger, now, onLook } = this.#dependencies;
     const { settings, commandCounts } = cluster;
     const sacctCount = (): number => commandCounts.get('sacct') ?? 0;
     const sacctBefore = sacctCount();
     try {
       const observed = await observeCluster({
-        database, cluster, files: scope === 'all' ? cluster.transport : this.#files(), inFlight, memory: this.#memory, turns: this.#turns, logger, now,
+        database, cluster, files: scope === 'all' ? cluster.transport : this.#files(), inFlight, memory: this.#memory, turns: this.#turns, onQueue, logger, now,
       }, tracked, scope);
       this.#noteEnds(tracked, observed);
       onLook(observed);

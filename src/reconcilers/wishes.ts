@@ -1,7 +1,7 @@
 /** Carries out what people asked for on jobs that a cluster already has: cancel, hold, release. */
 import type { Logger } from 'pino';
 import type { Cluster } from '../cluster/executor.ts';
-import { TransportError } from '../cluster/transport.ts';
+import { NotTriedError, TransportError } from '../cluster/transport.ts';
 import type { Database } from '../db/database.ts';
 import type { TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
 import { transact } from '../db/transaction.ts';
@@ -56,7 +56,7 @@ async function tell(logger: Logger, command: () => Promise<void>): Promise<boole
     return true;
   } catch (error) {
     if (!(error instanceof TransportError)) throw error;
-    logger.warn({ err: error }, 'the cluster did not do what it was asked to');
+    if (!(error instanceof NotTriedError)) logger.warn({ err: error }, 'the cluster did not do what it was asked to');
     return false;
   }
 }

@@ -206,7 +206,8 @@ describe('a dry run', () => {
     expect(rendered).toMatchObject({ cluster: 'greene', taskCount: 2 });
     expect(rendered?.script).toContain('#SBATCH --job-name=eg-dryrun0001-baseline');
     await submitSweep(at.context, input);
-    const claimed = await at.db.database.transaction((transaction) => claimQueuedJobs(transaction, 'greene', 10));
+    const queued = (await at.db.pool.query<{ id: string }>("select id from jobs where state = 'QUEUED'")).rows.map(({ id }) => id);
+    const claimed = await at.db.database.transaction((transaction) => claimQueuedJobs(transaction, 'greene', queued));
     const batches = planBatches(claimed, { settings: clusterSettings('greene'), maxArraySize: null });
     expect(batches).toHaveLength(1);
     const real = renderBatchScript(batches[0]!);

@@ -31,7 +31,7 @@ export interface RigSite {
   db: ActionTest['db'];
   root: string;
   /** Submits jobs that run the shell commands; `executions` tells which of them really started. */
-  submit(name: string, commands: string, jobCount: number, options?: { sbatchOptions?: Record<string, string>; timeLimitMinutes?: number }): Promise<string[]>;
+  submit(name: string, commands: string, jobCount: number, options?: { sbatchOptions?: Record<string, string>; timeLimitMinutes?: number; account?: string }): Promise<string[]>;
   /** Starts the loops, over another cluster object if one is given. */
   start(cluster?: Cluster): void;
   /** Ends the loops, as when the server is stopped. */
@@ -58,11 +58,11 @@ export async function openRigSite(rig: Rig, name: string): Promise<RigSite> {
   let reconciler: ClusterReconciler | null = null;
   return {
     cluster, door, db, root,
-    async submit(sweep, commands, jobCount, { sbatchOptions = {}, timeLimitMinutes = 5 } = {}) {
+    async submit(sweep, commands, jobCount, { sbatchOptions = {}, timeLimitMinutes = 5, account = 'cds' } = {}) {
       const { jobs } = await submitSweep({ ...context, clusters: new Map([[name, settings]]), defaultCluster: name }, {
         project: 'chaos', experiment: 'rig', name: sweep, command: ['sh', '-c', `echo "$EXPGRAPH_JOB_ID $EXPGRAPH_ATTEMPT" >> ${root}/executions; ${commands}`],
         space: { base: { sweep }, seeds: { values: Array.from({ length: jobCount }, (_, seed) => seed) } },
-        resources: { partition: 'gpu', account: 'cds', memoryMiB: 50, cpus: 1, timeLimitMinutes, sbatchOptions },
+        resources: { partition: 'gpu', account, memoryMiB: 50, cpus: 1, timeLimitMinutes, sbatchOptions },
       });
       return jobs.map(({ jobId }) => jobId!);
     },

@@ -36,7 +36,7 @@ export const executors: ExecutorCase[] = [
 ];
 
 const common = {
-  defaultResources: {}, maxActiveJobs: 100, setupScript: null, pollSecondsMin: 1, pollSecondsMax: 1, watch: true, submitGraceSeconds: 10,
+  defaultResources: {}, maxActiveJobs: 100, maxCommandsPerMinute: 10_000, setupScript: null, pollSecondsMin: 1, pollSecondsMax: 1, watch: true, submitGraceSeconds: 10,
 };
 
 export function openLocal(): TestCluster {

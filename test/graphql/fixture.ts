@@ -16,7 +16,7 @@ export const schema = buildSubgraph();
 export const ADMIN: Viewer = { tokenName: 'admin', scopes: ['read', 'write'] };
 
 export const HPC: ClusterSettings = {
-  name: 'hpc', kind: 'SLURM', rootDirectory: '/scratch/me', defaultResources: {}, maxActiveJobs: 10, setupScript: null,
+  name: 'hpc', kind: 'SLURM', rootDirectory: '/scratch/me', defaultResources: {}, maxActiveJobs: 10, maxCommandsPerMinute: 60, setupScript: null,
   pollSecondsMin: 1, pollSecondsMax: 10, watch: true, submitGraceSeconds: 10,
   ssh: {
     host: 'login.example.org', port: 2222, user: 'me', identityFile: null, agentSocket: null, knownHostsFiles: [],

@@ -3,6 +3,8 @@ import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import pino from 'pino';
+import { Breaker } from '../../src/cluster/breaker.ts';
+import { CommandBudget } from '../../src/cluster/command-budget.ts';
 import type { Cluster, Executor, Observation } from '../../src/cluster/executor.ts';
 import { openLocalTransport } from '../../src/cluster/transport/local.ts';
 import type { Database } from '../../src/db/database.ts';
@@ -35,7 +37,7 @@ export async function fakeCluster(name: string): Promise<FakeCluster> {
       return { slurmJobId: id, taskSlurmJobIds: batch.tasks.map((_, index) => (batch.tasks.length === 1 ? id : `${id}_${index}`)), answer: id };
     },
     observe: async (attempts) => ({
-      problems: [], strangers: [],
+      problems: [], strangers: [], queueCounts: [],
       observations: attempts.flatMap(({ token, taskIndex, slurmJobId }) => {
         const said = says.get(taskIndex);
         return said === undefined ? [] : [{ ...nothingKnown, token, taskIndex, slurmJobId: slurmJobId ?? '1', ...said }];
@@ -45,9 +47,13 @@ export async function fakeCluster(name: string): Promise<FakeCluster> {
     cancelWaiting: async () => undefined,
     setHeld: async () => undefined,
     readScript: async () => ({ problem: 'there is none' }),
-    describe: async () => ({ partitions: [], pendingJobCount: 0, runningJobCount: 0, maxArraySize: 1001, schedulerVersion: null, hasAccounting: true, jobsAhead: new Map() }),
+    describe: async () => ({ partitions: [], pendingJobCount: 0, runningJobCount: 0, maxArraySize: 1001, maxJobCount: null, schedulerVersion: null, hasAccounting: true, jobsAhead: new Map() }),
+    limits: async () => null,
   };
-  const cluster: Cluster = { settings: clusterSettings(name, { rootDirectory: root }), executor, transport, commandCounts: new Map(), close: () => transport.close() };
+  const cluster: Cluster = {
+    settings: clusterSettings(name, { rootDirectory: root }), executor, transport, commandCounts: new Map(), breaker: new Breaker(), budget: new CommandBudget(1_000),
+    close: () => transport.close(),
+  };
   const memory = newRoundMemory();
   const start = Date.now();
   return {
@@ -56,7 +62,7 @@ export async function fakeCluster(name: string): Promise<FakeCluster> {
     observe: async (database, atSeconds) => {
       const now = () => new Date(start + atSeconds * 1000);
       return observeCluster(
-        { database, cluster, files: transport, inFlight: new Set(), memory, turns: new Turns(), logger: silent, now }, await readTrackedAttempts(database, name), 'all');
+        { database, cluster, files: transport, inFlight: new Set(), memory, turns: new Turns(), onQueue: () => undefined, logger: silent, now }, await readTrackedAttempts(database, name), 'all');
     },
     close: async () => {
       await transport.close();

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
+import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { RECORDED_RUNS } from '../domain/readers/job-folder.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
 import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
@@ -16,7 +17,7 @@ beforeEach(async () => {
   fake = await fakeCluster('greene');
   at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
   await submitSweep(at.context, smallSweep({ space: { list: [{}] } }));
-  await dispatchQueue({ database: at.db.database, cluster: fake.cluster, inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
+  await dispatchQueue({ database: at.db.database, cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
   fake.says.set(0, { state: 'RUNNING', startedAt: new Date() });
   directory = (await at.db.pool.query('select storage_path from jobs')).rows[0].storage_path;
 });

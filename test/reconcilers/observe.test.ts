@@ -5,6 +5,7 @@ import { SubmitError } from '../../src/cluster/executor.ts';
 import { TransportError } from '../../src/cluster/transport.ts';
 import { eventsPath, metricsPath, resultPath } from '../../src/domain/layout.ts';
 import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
+import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
 import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
 
@@ -21,7 +22,7 @@ afterEach(async () => {
 });
 
 const database = () => at.db.database;
-const dispatch = () => dispatchQueue({ database: database(), cluster: fake.cluster, inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
+const dispatch = () => dispatchQueue({ database: database(), cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
 
 interface JobRow { state: string; storage_path: string; dropped_line_count: number }
 async function jobRows(): Promise<JobRow[]> {
@@ -116,7 +117,7 @@ describe('what the queue holds under tokens of ours and nobody asked about', () 
     let asked = 0;
     fake.override({ observe: async () => {
       asked += 1;
-      return { observations: [], strangers: [stranger], problems: [] };
+      return { observations: [], queueCounts: null, strangers: [stranger], problems: [] };
     } });
     expect(await fake.observe(database(), 0)).toMatchObject({ strangers: [stranger] });
     for (const seconds of [1, 10, 29]) expect(await fake.observe(database(), seconds)).toMatchObject({ strangers: null });

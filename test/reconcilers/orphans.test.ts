@@ -7,6 +7,7 @@ import type { OrphanFilter } from '../../src/db/read/orphans.ts';
 import type { OrphanAction } from '../../src/domain/orphan.ts';
 import { exitRecordPath, ownerPath } from '../../src/domain/layout.ts';
 import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
+import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { OrphanKeeper } from '../../src/reconcilers/orphans.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
 import { statementsOf } from '../support/statements.ts';
@@ -38,7 +39,6 @@ afterEach(async () => {
   await fake.close();
   await at.db.drop();
 });
-
 const query = async (text: string): Promise<any[]> => (await at.db.pool.query(text)).rows;
 const orphans = () => query('select * from orphans order by kind, key');
 const jobs = () => query('select j.*, e.project, e.name as experiment from jobs j join experiments e on e.id = j.experiment_id order by j.name');
@@ -53,7 +53,7 @@ async function look(afterSeconds = 1): Promise<boolean> {
 /** Submits two jobs as one array, and answers what the cluster then has: the script and the array. */
 async function submitted(): Promise<{ script: string; token: string; ids: string[] }> {
   const { jobs: made } = await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: [0, 1] }] }, tags: ['kept'], priority: 7 }));
-  await dispatchQueue({ database: at.db.database, cluster: fake.cluster, inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
+  await dispatchQueue({ database: at.db.database, cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
   const [{ script, token }] = await query('select script, token from batches');
   return { script, token, ids: made.map(({ jobId }) => jobId ?? '') };
 }

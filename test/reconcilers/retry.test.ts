@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { retryJobs } from '../../src/actions/retry-jobs.ts';
 import { submitJob } from '../../src/actions/submit-job.ts';
 import type { SubmitJobInput } from '../../src/actions/submission.ts';
-import { claimQueuedJobs, untilNextDue } from '../../src/db/write/dispatch.ts';
+import { claimQueuedJobs, readNextQueued, readQueuedLanes, untilNextDue } from '../../src/db/write/dispatch.ts';
 import { completeRetryPolicy, type RetryRuleInput } from '../../src/domain/retry-policy.ts';
 import type { AttemptState } from '../../src/domain/states.ts';
 import { retryFailedJobs, type FailurePolicies } from '../../src/reconcilers/retry.ts';
@@ -132,7 +132,10 @@ describe('a failure that was not the job\'s fault', () => {
     const jobId = await submit(policy({ failureClass: 'PREEMPTED', backoffSeconds: 60 }));
     await fail(jobId, { state: 'PREEMPTED' });
     await retry();
-    const claim = () => at.db.database.transaction((transaction) => claimQueuedJobs(transaction, 'greene', 10));
+    const claim = () => at.db.database.transaction(async (transaction) => {
+      const next = await readNextQueued(transaction, 'greene', (await readQueuedLanes(transaction, 'greene')).map((lane) => ({ lane, most: 10 })));
+      return claimQueuedJobs(transaction, 'greene', next.map(({ jobId: id }) => id));
+    });
     expect(await jobRow(jobId)).toMatchObject({ state: 'QUEUED', not_before: new Date('2030-01-01T00:01:00Z') });
     expect(await claim()).toEqual([]);
     expect(await untilNextDue(at.db.database, 'greene')).toBeGreaterThan(0);
@@ -206,7 +209,9 @@ describe('what must not be tried again', () => {
 test('more failures than one page holds are all decided about', async () => {
   const { database } = at.db;
   const first = await submit(policy({ failureClass: 'UNKNOWN', backoffSeconds: 0 }));
-  await at.db.pool.query(`insert into jobs select (jsonb_populate_record(j, jsonb_build_object('id', gen_random_uuid(), 'fingerprint', n::text))).* from jobs j, generate_series(1, 249) n`);
+  const { rows: columns } = await at.db.pool.query<{ name: string }>("select column_name as name from information_schema.columns where table_name = 'jobs' and is_generated = 'NEVER'");
+  await at.db.pool.query(`insert into jobs (${columns.map(({ name }) => name).join(', ')}) select ${columns.map(({ name }) => `copy.${name}`).join(', ')}
+    from jobs j cross join generate_series(1, 249) n cross join lateral jsonb_populate_record(j, jsonb_build_object('id', gen_random_uuid(), 'fingerprint', n::text)) copy`);
   const { rows } = await at.db.pool.query('select id from jobs');
   for (const { id } of rows) await fail(id);
   expect(await retry()).toBe(250);

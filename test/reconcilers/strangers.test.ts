@@ -4,6 +4,7 @@ import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { SubmitError, type Stranger } from '../../src/cluster/executor.ts';
 import { exitRecordPath, ownerPath } from '../../src/domain/layout.ts';
 import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
+import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
 import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
 
@@ -29,7 +30,7 @@ afterEach(async () => {
   await at.db.drop();
 });
 
-const dispatch = () => dispatchQueue({ database: at.db.database, cluster: fake.cluster, inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
+const dispatch = () => dispatchQueue({ database: at.db.database, cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
 const look = (atSeconds: number) => fake.observe(at.db.database, atSeconds);
 const stranger = (token: string, slurmJobId: string, change: Partial<Stranger> = {}): Stranger => ({ token, slurmJobId, taskIndexes: null, state: 'PENDING', submittedAt: null, nodeList: null, ...change });
 const tokens = async (): Promise<string[]> => (await at.db.pool.query<{ token: string }>('select token from batches order by submitted_at')).rows.map(({ token }) => token);

@@ -5,6 +5,7 @@ import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import type { BatchSpec } from '../../src/domain/batch.ts';
 import { beginTerm, databaseOfTerm } from '../../src/db/cluster-term.ts';
 import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
+import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { heldCluster } from '../../src/reconcilers/held-cluster.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
 import { fakeCluster, silent, type FakeCluster } from './fake-cluster.ts';
@@ -40,10 +41,10 @@ const takeOver = () => beginTerm(lockClient, 'greene');
 const statesOf = async (): Promise<string[]> => [...new Set((await at.db.pool.query<{ state: string }>('select state from jobs')).rows.map(({ state }) => state))];
 
 /** Begins a term and answers its dispatch. */
-async function reconciler(): Promise<() => Promise<number>> {
+async function reconciler(): Promise<() => Promise<unknown>> {
   const database = databaseOfTerm(at.db.database, await takeOver());
   const cluster = heldCluster(fake.cluster, () => isCurrent);
-  return () => dispatchQueue({ database, cluster, inFlight: new Set(), maxArraySize: () => 2, isStopping: () => false, logger: silent });
+  return () => dispatchQueue({ database, cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 2, isStopping: () => false, logger: silent });
 }
 
 test('claims nothing', async () => {

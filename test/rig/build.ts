@@ -152,6 +152,8 @@ function expgraphConfig(rig: Rig): string {
       partition: ALL_SHAPES.find(({ name }) => name === cluster.name)!.defaultPartition, account: 'cds', cpus: 1, memoryMiB: 100, timeLimitMinutes: 10,
     },
     maxActiveJobs: 5000,
+    // Tests poll far more often than anybody should.
+    maxCommandsPerMinute: 6000,
     pollSeconds: { min: 0.5, max: 5 },
   }]);
   return stringify({ clusters: Object.fromEntries(entries) });

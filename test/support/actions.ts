@@ -7,7 +7,7 @@ import { testDatabase, type TestDatabase } from './database.ts';
 
 export function clusterSettings(name: string, changes: Partial<ClusterSettings> = {}): ClusterSettings {
   return {
-    name, kind: 'SLURM', rootDirectory: `/scratch/${name}`, defaultResources: { cpus: 2 }, maxActiveJobs: 1_000, setupScript: null,
+    name, kind: 'SLURM', rootDirectory: `/scratch/${name}`, defaultResources: { cpus: 2 }, maxActiveJobs: 1_000, maxCommandsPerMinute: 10_000, setupScript: null,
     pollSecondsMin: 1, pollSecondsMax: 10, watch: true, submitGraceSeconds: 30, ssh: null, ...changes,
   };
 }

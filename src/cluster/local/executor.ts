@@ -79,7 +79,7 @@ class LocalExecutor implements Executor {
   async observe(attempts: TrackedAttempt[]): Promise<ObservationReport> {
     const processes = await listProcesses();
     const observations = await Promise.all(attempts.map((attempt) => this.#observeOne(attempt, processes)));
-    const report = { observations: observations.filter((observation) => observation !== null), strangers: [], problems: [] };
+    const report = { observations: observations.filter((observation) => observation !== null), strangers: [], queueCounts: null, problems: [] };
     this.#runningCount = report.observations.filter(({ state }) => state === 'RUNNING').length;
     return report;
   }
@@ -176,8 +176,12 @@ class LocalExecutor implements Executor {
         name: 'local', isDefault: true, availability: 'up', timeLimitMinutes: null, nodeCount: 1, idleNodeCount: this.#runningCount === 0 ? 1 : 0,
         cpuCount, idleCpuCount: Math.max(0, cpuCount - this.#runningCount), memoryMiBPerNode: Math.floor(totalmem() / 1024 ** 2), gpus: [],
       }],
-      pendingJobCount: 0, runningJobCount: this.#runningCount, maxArraySize: null, schedulerVersion: null, hasAccounting: null, jobsAhead: new Map(),
+      pendingJobCount: 0, runningJobCount: this.#runningCount, maxArraySize: null, maxJobCount: null, schedulerVersion: null, hasAccounting: null, jobsAhead: new Map(),
     };
+  }
+
+  async limits(): Promise<null> {
+    return null;
   }
 }
 

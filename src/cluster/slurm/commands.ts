@@ -1,5 +1,6 @@
 /** The argv of every SLURM command we run. Times are in UTC and in SLURM's standard form, whatever the account is set to. */
 import type { BatchSpec } from '../../domain/batch.ts';
+import type { CommandUse } from '../command-budget.ts';
 import { batchDirectory } from '../../domain/layout.ts';
 import { sbatchArguments } from '../../domain/script/sbatch-arguments.ts';
 import { compactIds } from './job-ids.ts';
@@ -19,7 +20,7 @@ export function submitCommand(batch: BatchSpec): string[] {
   return ['sh', '-c', SUBMIT, 'submit', batchDirectory(batch.rootDirectory, batch.token), ...sbatchArguments(batch)];
 }
 
-export const QUEUE_FORMAT = '%i|%T|%r|%N|%S|%V|%l|%M|%j';
+export const QUEUE_FORMAT = '%i|%T|%r|%N|%S|%V|%P %a %q|%M|%j';
 
 /** All jobs of a user that the controller remembers, array tasks singly: also those that ended in the last MinJobAge (5 minutes). */
 export function queueCommand(user: string): string[] {
@@ -70,11 +71,36 @@ export const OVERVIEW_FORMAT = '%T|%Q|%P|%u|%i|%r';
 export const OVERVIEW_COMMAND = [...ENVIRONMENT, 'squeue', '-h', '-r', '-t', 'PENDING,RUNNING', '-o', OVERVIEW_FORMAT];
 export const CONFIG_COMMAND = [...ENVIRONMENT, 'scontrol', 'show', 'config'];
 
-const SLURM_COMMANDS = ['sbatch', 'squeue', 'sacct', 'scancel', 'scontrol', 'sinfo'];
+/** The limits of a user in each account. A value that an account sets for all its users stands in their own row. */
+export function associationsCommand(user: string): string[] {
+  return [...ENVIRONMENT, 'sacctmgr', '-nP', 'show', 'user', 'where', `name=${user}`, 'withassoc',
+    'format=DefaultAccount,Cluster,Account,Partition,MaxJobs,MaxSubmitJobs,GrpSubmitJobs,DefaultQOS'];
+}
+
+export const QOS_COMMAND = [...ENVIRONMENT, 'sacctmgr', '-nP', 'show', 'qos', 'format=Name,MaxJobsPU,MaxSubmitJobsPU,MaxSubmitJobsPA,GrpSubmitJobs'];
+
+const SLURM_COMMANDS = ['sbatch', 'squeue', 'sacct', 'scancel', 'scontrol', 'sinfo', 'sacctmgr'];
 
 /** Which command of SLURM an argv made here runs; null for any other argv. */
 export function slurmCommandOf(argv: string[]): string | null {
   return argv[2] === SUBMIT ? 'sbatch' : argv.find((word) => SLURM_COMMANDS.includes(word)) ?? null;
+}
+
+/** Whether SLURM's controller answers the command; accounting has a daemon of its own. */
+export function needsController(command: string): boolean {
+  return command !== 'sacct' && command !== 'sacctmgr';
+}
+
+/** What a command of SLURM made here is for. */
+export function commandUseOf(argv: string[]): CommandUse {
+  switch (slurmCommandOf(argv)) {
+    case 'sbatch': return 'submit';
+    case 'scancel': return 'wish';
+    case 'scontrol': return argv === CONFIG_COMMAND ? 'describe' : 'wish';
+    case 'squeue': return argv === OVERVIEW_COMMAND ? 'describe' : 'look';
+    case 'sacct': return 'look';
+    default: return 'describe';
+  }
 }
 
 function inChunks(words: string[]): string[][] {

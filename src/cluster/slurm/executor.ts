@@ -2,19 +2,18 @@
 import type { BatchSpec } from '../../domain/batch.ts';
 import { isBatchToken } from '../../domain/batching.ts';
 import { isTerminalAttemptState } from '../../domain/states.ts';
+import type { AccountingLimits } from '../../domain/submit-limits.ts';
 import { SubmitError, type ClusterDescription, type Executor, type Observation, type ObservationReport, type Submitted, type TrackedAttempt } from '../executor.ts';
 import { TransportError, type ExecResult, type Transport } from '../transport.ts';
 import { complaintOf, failed } from './complaint.ts';
 import { BY_DEPENDENCY, VanishedTasks, withQueueReason } from './cancellations.ts';
 import {
-  accountingByIdCommands, accountingByNameCommands, accountingOfArrayCommands, cancelCommands, CONFIG_COMMAND, holdCommands, NODES_COMMAND, queueCommand,
-  OVERVIEW_COMMAND, scriptCommand, submitCommand,
+  accountingByIdCommands, accountingByNameCommands, accountingOfArrayCommands, cancelCommands, holdCommands, queueCommand, scriptCommand, submitCommand,
 } from './commands.ts';
 import { taskSlurmJobId } from './job-ids.ts';
-import { readOverview } from './overview.ts';
-import { parseConfig, parsePartitions } from './parse-cluster.ts';
 import { parseAccounting, parseQueue, type JobRow, type Listing } from './parse.ts';
 import { endOf, mayBeRerun, mustBeRerun, runsBefore, untoldRuns, type Sighting } from './requeued.ts';
+import { SlurmSite, textOf } from './site.ts';
 import { strangersIn } from './strangers.ts';
 import { readSubmitAnswer } from './submit-answer.ts';
 
@@ -22,6 +21,8 @@ import { readSubmitAnswer } from './submit-answer.ts';
 const CLOCK_SKEW_MS = 60 * 60 * 1000;
 /** How long accounting may lag behind the controller; seen: up to 5 s. */
 const ACCOUNTING_WAIT_MS = 15_000;
+/** sbatch tries again by itself for two minutes when the controller takes no more jobs: its answer is waited for. */
+const SUBMIT_TIMEOUT_MS = 180_000;
 /** What sacct says where there is none: then squeue and the exit records are all there is. */
 const NO_ACCOUNTING = /accounting storage is disabled/i;
 /** For how long accounting that a site is known not to have is not asked. */
@@ -35,7 +36,7 @@ export function openSlurmExecutor(transport: Transport): Executor {
 
 class SlurmExecutor implements Executor {
   readonly #transport: Transport;
-  #user: Promise<string> | null = null;
+  readonly #site: SlurmSite;
   /** When the controller was first seen to say that an attempt has ended, while accounting does not. */
   readonly #endSeenAt = new Map<string, number>();
   readonly #vanished = new VanishedTasks();
@@ -44,6 +45,7 @@ class SlurmExecutor implements Executor {
 
   constructor(transport: Transport) {
     this.#transport = transport;
+    this.#site = new SlurmSite(transport);
   }
 
   async submit(batch: BatchSpec, script: string): Promise<Submitted> {
@@ -58,7 +60,7 @@ class SlurmExecutor implements Executor {
 
   async #sendBatch(batch: BatchSpec, script: string): Promise<ExecResult> {
     try {
-      return await this.#transport.exec(submitCommand(batch), { stdin: script });
+      return await this.#transport.exec(submitCommand(batch), { stdin: script, timeoutMs: SUBMIT_TIMEOUT_MS });
     } catch (error) {
       if (!(error instanceof TransportError)) throw error;
       const sent = error.failure === 'interrupted' || error.failure === 'output-limit';
@@ -68,7 +70,7 @@ class SlurmExecutor implements Executor {
 
   async observe(attempts: TrackedAttempt[]): Promise<ObservationReport> {
     const tracked = new TrackedTasks(attempts);
-    const queue = parseQueue(await this.#text(queueCommand(await this.#userName())), (jobName) => tracked.isWanted(jobName) || isBatchToken(jobName));
+    const queue = parseQueue(await textOf(this.#transport, queueCommand(await this.#site.userName())), (jobName) => tracked.isWanted(jobName) || isBatchToken(jobName));
     const listed = tracked.match(queue.rows, () => true);
     const inQueue = listed.filter(({ state }) => !isTerminalAttemptState(state));
     const seen = new Set(inQueue.map(keyOf));
@@ -80,6 +82,7 @@ class SlurmExecutor implements Executor {
     return {
       observations: [...active, ...accounting.observations.map((seenThere) => withQueueReason(seenThere, endedInQueue.get(keyOf(seenThere)))), ...this.#awaitAccounting(ended, new Set(attempts.map(keyOf)))],
       strangers: strangersIn(queue.rows, listed),
+      queueCounts: queue.counts,
       problems: [...queue.problems, ...problems, ...accounting.problems],
       isIncomplete: accounting.isIncomplete === true,
       hasAccounting: this.#hasAccounting(),
@@ -134,7 +137,7 @@ class SlurmExecutor implements Executor {
   }
 
   /** What accounting says of attempts that squeue does not list as waiting or under way; it may list them as ended. */
-  async #accounting(absent: TrackedAttempt[], inQueue: Set<string>, queueRows: JobRow[]): Promise<Omit<ObservationReport, 'strangers'>> {
+  async #accounting(absent: TrackedAttempt[], inQueue: Set<string>, queueRows: JobRow[]): Promise<Omit<ObservationReport, 'strangers' | 'queueCounts'>> {
     if (absent.length === 0) return { observations: [], problems: [] };
     const tracked = new TrackedTasks(absent);
     const unresolved = absent.filter(({ slurmJobId }) => slurmJobId === null);
@@ -206,18 +209,13 @@ class SlurmExecutor implements Executor {
   }
 
   async describe(): Promise<ClusterDescription> {
-    const [nodes, overview, config, user] = await Promise.all([this.#text(NODES_COMMAND), this.#text(OVERVIEW_COMMAND), this.#text(CONFIG_COMMAND), this.#userName()]);
-    const { keepsAccounts, showsEverybody, ...limits } = parseConfig(config);
+    const { keepsAccounts, ...description } = await this.#site.describe();
     if (keepsAccounts === false) this.#noAccountingAt = Date.now();
-    const hasAccounting = this.#hasAccounting() ? keepsAccounts : false;
-    return { partitions: parsePartitions(nodes), ...readOverview(overview, user, showsEverybody), ...limits, hasAccounting };
+    return { ...description, hasAccounting: this.#hasAccounting() ? keepsAccounts : false };
   }
 
-  /** Runs a command that must succeed for its output to mean anything: an empty listing is not "no jobs" when squeue failed. */
-  async #text(argv: string[]): Promise<string> {
-    const result = await this.#transport.exec(argv);
-    if (result.exitCode !== 0) throw failed(argv, result);
-    return result.stdout.toString('utf8');
+  async limits(): Promise<AccountingLimits | null> {
+    return this.#hasAccounting() ? this.#site.limits() : null;
   }
 
   async #tell(argv: string[]): Promise<void> {
@@ -225,16 +223,6 @@ class SlurmExecutor implements Executor {
     const complaints = result.stderr.toString('utf8').split('\n').filter((line) => line.trim() !== '');
     const isFault = result.exitCode === null || complaints.some((line) => !NOTHING_TO_DO.test(line));
     if (result.exitCode !== 0 && (isFault || complaints.length === 0)) throw failed(argv, result);
-  }
-
-  /** Asked once: jobs are listed by the name of the account that submits them. */
-  #userName(): Promise<string> {
-    // The last line: a login shell may have printed a greeting before.
-    this.#user ??= this.#text(['id', '-un']).then((text) => text.trim().split('\n').at(-1) ?? '').catch((error: unknown) => {
-      this.#user = null;
-      throw error;
-    });
-    return this.#user;
   }
 }
 

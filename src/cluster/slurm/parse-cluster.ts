@@ -53,14 +53,21 @@ interface SiteRules {
   showsEverybody: boolean;
 }
 
+/** What `scontrol show config` says that matters here. */
+export interface SlurmConfig extends Pick<ClusterDescription, 'maxArraySize' | 'maxJobCount' | 'schedulerVersion'>, SiteRules {
+  /** SLURM's own name of the cluster. */
+  clusterName: string | null;
+}
+
 /** Reads `scontrol show config`. */
-export function parseConfig(text: string): Pick<ClusterDescription, 'maxArraySize' | 'schedulerVersion'> & SiteRules {
+export function parseConfig(text: string): SlurmConfig {
   const value = (name: string): string | null => new RegExp(`^${name}\\s*=\\s*(.*?)\\s*$`, 'm').exec(text)?.[1] ?? null;
-  const sizes = [value('MaxArraySize'), /max_array_tasks=(\d+)/i.exec(value('SchedulerParameters') ?? '')?.[1] ?? null]
-    .flatMap((size) => (size !== null && /^\d+$/.test(size) ? [Number(size)] : []));
+  const numberIn = (word: string | null | undefined): number[] => (word !== null && word !== undefined && /^\d+$/.test(word) ? [Number(word)] : []);
+  const sizes = [...numberIn(value('MaxArraySize')), ...numberIn(/max_array_tasks=(\d+)/i.exec(value('SchedulerParameters') ?? '')?.[1])];
   const storage = value('AccountingStorageType');
   return {
-    maxArraySize: sizes.length === 0 ? null : Math.min(...sizes), schedulerVersion: value('SLURM_VERSION'),
+    maxArraySize: sizes.length === 0 ? null : Math.min(...sizes), maxJobCount: numberIn(value('MaxJobCount'))[0] ?? null,
+    schedulerVersion: value('SLURM_VERSION'), clusterName: value('ClusterName'),
     // Newer versions show no plugin at all where there is none.
     showsEverybody: !/(?:^|,)(?:jobs|all)(?:,|$)/i.test(value('PrivateData') ?? ''),
     keepsAccounts: storage === null ? null : !/^(?:accounting_storage\/none|\(null\)|)$/.test(storage),

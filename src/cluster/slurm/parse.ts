@@ -1,6 +1,8 @@
 /** Reads the listings of squeue and sacct. Pure; a row that cannot be understood becomes a problem, never a guess. */
+import { isBatchToken } from '../../domain/batching.ts';
 import type { AttemptState } from '../../domain/states.ts';
 import { isTerminalAttemptState } from '../../domain/states.ts';
+import type { QueueCount } from '../executor.ts';
 import { parseListedId } from './job-ids.ts';
 import { attemptStateOf } from './states.ts';
 import { parseBytes, parseExitCode, parseMoment, parseSeconds, parseWord } from './values.ts';
@@ -38,19 +40,29 @@ export const REQUEUED_REASON = 'requeued';
 /** States before the start: squeue's start time is then a forecast. */
 const WAITING: readonly AttemptState[] = ['PENDING', 'CONFIGURING'];
 
-/** Reads squeue's answer to QUEUE_FORMAT. Only rows of the wanted job names are looked at: the rest is somebody else's business. */
-export function parseQueue(text: string, isWanted: (jobName: string) => boolean): Listing {
+/** The queue of one user: the jobs that matter, and how many there are in all. */
+export interface QueueListing extends Listing {
+  counts: QueueCount[];
+}
+
+/** Reads squeue's answer to QUEUE_FORMAT. Rows of job names that are not wanted are counted only: they are somebody else's business. */
+export function parseQueue(text: string, isWanted: (jobName: string) => boolean): QueueListing {
   const listing: Listing = { rows: [], problems: [] };
+  const counts = new Map<string, number>();
   for (const line of lines(text)) {
-    const [id = '', stateWord = '', reason = '', nodes = '', start = '', submit = '', , used = '', ...name] = line.split('|');
+    const [id = '', stateWord = '', reason = '', nodes = '', start = '', submit = '', lane = '', used = '', ...name] = line.split('|');
     if (name.length === 0) {
       listing.problems.push(`squeue: cannot read the row ${JSON.stringify(line)}`);
       continue;
     }
     const jobName = name.join('|');
+    const state = attemptStateOf(stateWord);
+    if (state === null || !isTerminalAttemptState(state)) {
+      const key = `${lane}|${isBatchToken(jobName) ? jobName : ''}`;
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
     if (!isWanted(jobName)) continue;
     const listed = parseListedId(id);
-    const state = attemptStateOf(stateWord);
     if (listed === null || state === null) {
       listing.problems.push(unknown('squeue', listed === null ? 'id' : 'state', listed === null ? id : stateWord, line));
       continue;
@@ -64,7 +76,13 @@ export function parseQueue(text: string, isWanted: (jobName: string) => boolean)
       finishedAt: null, elapsedSeconds: isTerminalAttemptState(state) ? parseSeconds(used) : null, maxRssBytes: null, submittedAt: parseMoment(submit), earlierRuns: [],
     });
   }
-  return listing;
+  return { ...listing, counts: [...counts].map(([key, count]) => queueCountOf(key, count)) };
+}
+
+function queueCountOf(key: string, count: number): QueueCount {
+  const [lane = '', token = ''] = key.split('|');
+  const [partition, account, qos] = lane.split(' ').map(parseWord);
+  return { partition: partition ?? null, account: account ?? null, qos: qos ?? null, token: token || null, count };
 }
 
 /**

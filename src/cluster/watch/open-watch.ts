@@ -6,7 +6,7 @@
  * A change is a hint, never a fact: who is told looks at the files. A missed hint is made good by the next poll.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { TransportError, type CommandStream, type StreamEnd, type Transport } from '../transport.ts';
+import { NotTriedError, TransportError, type CommandStream, type StreamEnd, type Transport } from '../transport.ts';
 import type { TransportLogger } from '../transport/ssh-connection.ts';
 import { ChannelFiles } from './channel-files.ts';
 import { readMessages, SilenceAlarm } from './messages.ts';
@@ -38,6 +38,8 @@ export interface Watch {
   onChange(listener: (changes: JobChange[]) => void): void;
   onStatus(listener: (status: WatchStatus) => void): void;
   status(): WatchStatus;
+  /** What kept it from being live is known to be over: tries at once, though it would wait longer. */
+  retry(): void;
   /** Lists and reads as the transport does, over the channel where that is cheaper. */
   files: Pick<Transport, 'list' | 'read'>;
   /** Ends the program, and with it the channel. */
@@ -74,6 +76,7 @@ class MachineWatch implements Watch {
   readonly #transport: WatchTransport;
   readonly #logger: TransportLogger;
   readonly #closing = new AbortController();
+  #pause = new AbortController();
   readonly #running: Promise<void>;
   readonly #changeListeners: ((changes: JobChange[]) => void)[] = [];
   readonly #statusListeners: ((status: WatchStatus) => void)[] = [];
@@ -100,6 +103,10 @@ class MachineWatch implements Watch {
 
   onStatus(listener: (status: WatchStatus) => void): void {
     this.#statusListeners.push(listener);
+  }
+
+  retry(): void {
+    this.#pause.abort();
   }
 
   setJobs(jobs: readonly WatchedJob[]): void {
@@ -139,8 +146,10 @@ class MachineWatch implements Watch {
       if (Date.now() - begunAt > RETRY_MS.provenAfter) pauseMs = RETRY_MS.afterLoss;
       if (isUnavailable) pauseMs = Math.max(pauseMs, RETRY_MS.whenUnavailable);
       this.#setStatus({ state: 'POLLING', reason });
-      await delay(pauseMs * (0.75 + Math.random() / 2), undefined, { signal: this.#closing.signal }).catch(() => undefined);
-      pauseMs = Math.min(RETRY_MS.most, pauseMs * 2);
+      this.#pause = new AbortController();
+      const signal = AbortSignal.any([this.#closing.signal, this.#pause.signal]);
+      await delay(pauseMs * (0.75 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
+      pauseMs = this.#pause.signal.aborted ? RETRY_MS.afterLoss : Math.min(RETRY_MS.most, pauseMs * 2);
     }
   }
 
@@ -151,7 +160,9 @@ class MachineWatch implements Watch {
       stream = await this.#transport.stream(WATCH_COMMAND);
     } catch (error) {
       if (!(error instanceof TransportError)) throw error;
-      return { reason: error.message, isUnavailable: false };
+      // That it was not even tried is no news.
+      const reason = error instanceof NotTriedError && this.#status.reason !== null ? this.#status.reason : error.message;
+      return { reason, isUnavailable: false };
     }
     this.#stream = stream;
     if (this.#closing.signal.aborted) await stream.close();

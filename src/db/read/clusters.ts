@@ -1,8 +1,10 @@
 /** Reads of what the clusters last said about themselves, merged with what is configured. */
 import { eq } from 'drizzle-orm';
+import { CLOSED_BREAKER, type BreakerStatus } from '../../domain/breaker-status.ts';
 import type { ClusterKind } from '../../domain/cluster-settings.ts';
+import type { QueueWait } from '../../domain/queue-wait.ts';
 import type { Reader } from '../database.ts';
-import { clusters, type PartitionRow } from '../tables/index.ts';
+import { clusters, type PartitionRow, type StoredBreaker } from '../tables/index.ts';
 
 /** A cluster as it was last seen. */
 export interface ClusterState {
@@ -20,6 +22,9 @@ export interface ClusterState {
   watch: 'LIVE' | 'POLLING';
   /** Why it is not watched live; null while it is. */
   watchReason: string | null;
+  breaker: BreakerStatus;
+  /** Why jobs stay in our queue for it. */
+  queueWaits: QueueWait[];
 }
 
 /** What the configuration says of a cluster that reads need. */
@@ -32,7 +37,7 @@ const NOT_CONFIGURED = 'not in the configuration of this server';
 
 /** Every cluster that is configured or was ever contacted, by name. One that was never contacted, or is not configured, is not reachable. */
 export async function allClusters(reader: Reader, configured: ReadonlyMap<string, ConfiguredCluster>): Promise<ClusterState[]> {
-  const contacted = new Map((await reader.select().from(clusters)).map((row) => [row.name, row]));
+  const contacted = new Map((await reader.select().from(clusters)).map((row) => [row.name, { ...row, breaker: breakerOf(row.breaker) }]));
   const names = [...new Set([...configured.keys(), ...contacted.keys()])].sort();
   return names.flatMap((name) => {
     const row = contacted.get(name);
@@ -64,6 +69,11 @@ function neverContacted({ name, kind }: ConfiguredCluster): ClusterState {
   return {
     name, kind, reachable: false, lastContactAt: null, lastError: null, partitions: null,
     pendingJobCount: null, runningJobCount: null, maxArraySize: null, schedulerVersion: null, hasAccounting: null,
-    watch: 'POLLING', watchReason: 'no server has looked after it yet',
+    watch: 'POLLING', watchReason: 'no server has looked after it yet', breaker: CLOSED_BREAKER, queueWaits: [],
   };
+}
+
+function breakerOf(stored: StoredBreaker | null): BreakerStatus {
+  const momentOf = (text: string | null): Date | null => (text === null ? null : new Date(text));
+  return stored === null ? CLOSED_BREAKER : { ...stored, openedAt: momentOf(stored.openedAt), nextTryAt: momentOf(stored.nextTryAt) };
 }

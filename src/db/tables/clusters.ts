@@ -1,4 +1,6 @@
 import { bigint, boolean, integer, pgTable, text } from 'drizzle-orm/pg-core';
+import type { BreakerState } from '../../domain/breaker-status.ts';
+import type { QueueWait } from '../../domain/queue-wait.ts';
 import { json, moment } from './columns.ts';
 
 export interface PartitionRow {
@@ -14,6 +16,15 @@ export interface PartitionRow {
   idleCpuCount: number;
   memoryMiBPerNode: number | null;
   gpus: { type: string | null; total: number; used: number | null }[];
+}
+
+/** A status of the circuit breaker, with moments as JSON has them. */
+export interface StoredBreaker {
+  state: BreakerState;
+  reason: string | null;
+  failureCount: number;
+  openedAt: string | null;
+  nextTryAt: string | null;
 }
 
 /** What a cluster said about itself when it was last asked. Written by the reconciler, read by the API. */
@@ -34,6 +45,10 @@ export const clusters = pgTable('clusters', {
   /** Whether changes are pushed to us or polled, and why they are not pushed. */
   watch: text('watch').$type<'LIVE' | 'POLLING'>().notNull().default('POLLING'),
   watchReason: text('watch_reason'),
+  /** Whether it is tried at all; null until something went wrong. */
+  breaker: json<StoredBreaker>('breaker'),
+  /** Why jobs stay in our queue. */
+  queueWaits: json<QueueWait[]>('queue_waits').notNull().default([]),
   updatedAt: moment('updated_at').notNull(),
 });
 

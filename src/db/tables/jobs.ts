@@ -31,6 +31,9 @@ export const jobs = pgTable('jobs', {
   workingDirectory: text('working_directory'),
   codeVersion: text('code_version'),
   resources: json<Resources>('resources').notNull(),
+  /** `laneKey` of the resources: what the limits of a site go by. */
+  lane: text('lane').notNull().generatedAlwaysAs(
+    sql`coalesce(resources->>'partition', '') || '|' || coalesce(resources->>'account', '') || '|' || coalesce(resources->>'qos', '')`),
   /** The job directory on the cluster, absolute. */
   storagePath: text('storage_path').notNull(),
   /** Number of the newest attempt, 0 before the first. */
@@ -61,7 +64,7 @@ export const jobs = pgTable('jobs', {
   harvestedAt: moment('harvested_at'),
 }, (table) => [
   unique('jobs_fingerprint').on(table.experimentId, table.fingerprint, table.repetition),
-  index('jobs_queue').on(table.cluster, table.priority.desc(), table.id).where(sql`state = 'QUEUED'`),
+  index('jobs_queue').on(table.cluster, table.lane, table.priority.desc(), table.id).where(sql`state = 'QUEUED'`),
   index('jobs_active').on(table.cluster).where(sql`state in ('SUBMITTING', 'PENDING', 'RUNNING')`),
   index('jobs_settling').on(table.cluster).where(sql`finished_at is not null and harvested_at is null`),
   index('jobs_undecided').on(table.cluster, table.id).where(sql`state = 'FAILED' and retry_decided_for < attempt_count`),

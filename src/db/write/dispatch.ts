@@ -3,6 +3,7 @@ import { sql } from 'drizzle-orm';
 import type { JobIdentity, JsonObject, Resources } from '../../domain/job-spec.ts';
 import type { NewEvent } from '../../domain/events.ts';
 import type { JobState } from '../../domain/states.ts';
+import { parseLaneKey, type LaneCount } from '../../domain/submit-lane.ts';
 import type { Reader, Transaction } from '../database.ts';
 import { newId } from '../ids.ts';
 
@@ -23,15 +24,40 @@ export interface QueuedJob {
   priority: number;
 }
 
-/** How many jobs the cluster holds or may hold. */
-export async function countActiveJobs(reader: Reader, cluster: string): Promise<number> {
-  const { rows } = await reader.execute<{ count: string }>(sql`
-    select count(*) as count from jobs where cluster = ${cluster} and state in ('SUBMITTING', 'PENDING', 'RUNNING')`);
-  return Number(rows[0]?.count ?? 0);
+/** The jobs that the cluster holds or may hold, by lane. */
+export async function countActiveJobs(reader: Reader, cluster: string): Promise<LaneCount[]> {
+  const { rows } = await reader.execute<{ lane: string; count: string }>(sql`
+    select lane, count(*) as count from jobs where cluster = ${cluster} and state in ('SUBMITTING', 'PENDING', 'RUNNING') group by lane`);
+  return rows.map(({ lane, count }) => ({ ...parseLaneKey(lane), count: Number(count) }));
 }
 
-/** Locks the next jobs of a cluster's queue, highest priority first, passing over those another process has locked. */
-export async function claimQueuedJobs(transaction: Transaction, cluster: string, limit: number): Promise<QueuedJob[]> {
+/** The lanes in which jobs of a cluster are queued, as `laneKey`. Steps from lane to lane through the index, whatever the number of jobs. */
+export async function readQueuedLanes(reader: Reader, cluster: string): Promise<string[]> {
+  const { rows } = await reader.execute<{ lane: string }>(sql`
+    with recursive step as (
+      (select lane from jobs where cluster = ${cluster} and state = 'QUEUED' order by lane limit 1)
+      union all
+      select (select j.lane from jobs j where j.cluster = ${cluster} and j.state = 'QUEUED' and j.lane > step.lane order by j.lane limit 1)
+      from step where step.lane is not null)
+    select lane from step where lane is not null`);
+  return rows.map(({ lane }) => lane);
+}
+
+/** The next jobs of some lanes, at most so many of each, highest priority first over all lanes. */
+export async function readNextQueued(reader: Reader, cluster: string, lanes: { lane: string; most: number }[]): Promise<{ jobId: string; lane: string }[]> {
+  if (lanes.length === 0) return [];
+  const { rows } = await reader.execute<{ id: string; lane: string }>(sql`
+    select j.id, l.lane from jsonb_to_recordset(${JSON.stringify(lanes)}::jsonb) as l(lane text, most int)
+    cross join lateral (
+      select id, priority from jobs
+      where cluster = ${cluster} and state = 'QUEUED' and lane = l.lane and (not_before is null or not_before <= now())
+      order by priority desc nulls last, id limit l.most) j
+    order by j.priority desc, j.id`);
+  return rows.map(({ id, lane }) => ({ jobId: id, lane }));
+}
+
+/** Locks those of the jobs that are still queued, highest priority first, passing over those another process has locked. */
+export async function claimQueuedJobs(transaction: Transaction, cluster: string, jobIds: string[]): Promise<QueuedJob[]> {
   const { rows } = await transaction.execute<{
     id: string; experiment_id: string; sweep_id: string | null; name: string; project: string; experiment: string; attempt_count: number;
     storage_path: string; resources: Resources; command: string[]; config: JsonObject; environment: Record<string, string>;
@@ -39,8 +65,7 @@ export async function claimQueuedJobs(transaction: Transaction, cluster: string,
   }>(sql`
     select j.id, j.experiment_id, j.sweep_id, j.name, e.project, e.name as experiment, j.attempt_count, j.storage_path, j.resources, j.command,
            j.config, j.environment, j.working_directory, j.code_version, j.tags, j.priority, c.path as resume_path
-    from (select * from jobs where cluster = ${cluster} and state = 'QUEUED' and (not_before is null or not_before <= now())
-          order by priority desc nulls last, id limit ${limit} for update skip locked) j
+    from (select * from jobs where id = any(${sql.param(jobIds)}::uuid[]) and cluster = ${cluster} and state = 'QUEUED' for update skip locked) j
     join experiments e on e.id = j.experiment_id
     left join lateral (
       select path from checkpoints where job_id = j.id and state = 'COMPLETE' and j.attempt_count > 0

@@ -42,7 +42,17 @@ describe('squeue', () => {
   });
 
   it('is empty when nothing is queued', () => {
-    expect(queue('squeue-empty-alpha.txt')).toEqual({ rows: [], problems: [] });
+    expect(queue('squeue-empty-alpha.txt')).toEqual({ rows: [], problems: [], counts: [] });
+  });
+
+  it('counts all jobs of the user that have not ended, by what they ask for, and tells those under tokens of ours', () => {
+    const rows = [
+      '10_0|RUNNING|None|a1|2026-01-01T00:00:00|2026-01-01T00:00:00|gpu cds normal|0:01|eg-abcdefgh23-sweep', '10_1|PENDING|Priority||N/A|2026-01-01T00:00:00|gpu cds normal|0:00|eg-abcdefgh23-sweep',
+      '11|PENDING|Priority||N/A|2026-01-01T00:00:00|gpu,short cds (null)|0:00|my | job', '12|COMPLETED|None|a1|2026-01-01T00:00:00|2026-01-01T00:00:00|gpu cds normal|0:01|done',
+    ];
+    expect(parseQueue(`${rows.join('\n')}\n`, () => false).counts).toEqual([
+      { partition: 'gpu', account: 'cds', qos: 'normal', token: 'eg-abcdefgh23-sweep', count: 2 }, { partition: 'gpu,short', account: 'cds', qos: null, token: null, count: 1 },
+    ]);
   });
 
   it('does not look at jobs of other names, and reports words it does not know', () => {
@@ -117,7 +127,9 @@ describe('the cluster', () => {
   });
 
   it('tells its array size and version', () => {
-    expect(parseConfig(recorded('scontrol-config-alpha.txt'))).toEqual({ maxArraySize: 1001, schedulerVersion: '22.05.8', keepsAccounts: true, showsEverybody: true });
+    expect(parseConfig(recorded('scontrol-config-alpha.txt'))).toEqual({
+      maxArraySize: 1001, maxJobCount: 20_000, clusterName: 'alpha', schedulerVersion: '22.05.8', keepsAccounts: true, showsEverybody: true,
+    });
     expect(parseConfig(recorded('scontrol-config-beta.txt'))).toMatchObject({ maxArraySize: 21 });
     expect(parseConfig('MaxArraySize = 1001\nSchedulerParameters = defer,max_array_tasks=50\n')).toMatchObject({ maxArraySize: 50 });
   });

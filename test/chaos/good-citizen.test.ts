@@ -1,0 +1,104 @@
+/** What a site allows is kept to, on a real SLURM with real limits; and who does not answer is left alone. */
+import { randomBytes } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { Cluster } from '../../src/cluster/executor.ts';
+import { ensureRig, rigUnavailableReason, slurm, type Rig } from '../rig/rig.ts';
+import { openRigSite, type RigSite } from './rig-site.ts';
+
+/** Runs until the test is over. */
+const LONG = 'sleep 600';
+
+describe.skipIf(rigUnavailableReason() !== null)('a good citizen', () => {
+  let rig: Rig;
+  let site: RigSite;
+  /** An account of this file's own, so that its limits are nobody else's. */
+  const account = `limited${randomBytes(3).toString('hex')}`;
+  const sacctmgr = (...argv: string[]): Promise<string> => slurm(rig, 'alpha', ['sacctmgr', '--immediate', '--quiet', ...argv], { as: 'root' });
+  /** Submits by hand, as somebody does who knows nothing of expgraph; answers the id. */
+  const byHand = async (count: number): Promise<string> => (await slurm(
+    rig, 'alpha', ['sbatch', '--parsable', '--hold', `--array=0-${count - 1}`, '-A', account, '-o', '/dev/null', '--wrap', 'true'])).trim();
+  const limit = async (most: number): Promise<void> => {
+    await sacctmgr('modify', 'user', rig.user, 'set', `MaxSubmitJobs=${most}`, 'where', `account=${account}`);
+    // The controller is told of it by the accounting daemon, a moment later.
+    await vi.waitFor(async () => expect(await slurm(rig, 'alpha', ['scontrol', 'show', 'assoc_mgr', `users=${rig.user}`, `accounts=${account}`, 'flags=assoc'], { as: 'root' }))
+      .toMatch(new RegExp(`MaxSubmitJobs=${most === -1 ? '' : most}\\(`)), { timeout: 30_000, interval: 200 });
+  };
+  beforeAll(async () => {
+    rig = await ensureRig();
+    await sacctmgr('add', 'account', account, 'Organization=rig');
+    await sacctmgr('add', 'user', rig.user, `Account=${account}`);
+  }, 180_000);
+  beforeEach(async () => { site = await openRigSite(rig, 'alpha'); }, 30_000);
+  afterEach(async () => {
+    await site.stop();
+    await slurm(rig, 'alpha', ['scancel', '-u', rig.user, '-A', account]);
+    await site.close();
+    await vi.waitFor(async () => expect(await slurm(rig, 'alpha', ['squeue', '-h', '-u', rig.user, '-A', account])).toBe(''), { timeout: 60_000, interval: 200 });
+  }, 90_000);
+  afterAll(async () => {
+    await sacctmgr('delete', 'user', rig.user, `account=${account}`);
+    await sacctmgr('delete', 'account', account);
+  }, 60_000);
+
+  const counts = async (): Promise<Record<string, number>> => {
+    const { rows } = await site.db.pool.query<{ state: string; count: string }>(
+      "select case when state in ('PENDING', 'RUNNING') then 'there' else state end as state, count(*) from jobs group by 1");
+    return Object.fromEntries(rows.map(({ state, count }) => [state, Number(count)]));
+  };
+  const until = (expected: Record<string, number>): Promise<void> => vi.waitFor(async () => expect(await counts()).toEqual(expected), { timeout: 60_000, interval: 200 });
+  const waits = async (): Promise<{ reason: string; explanation: string }[]> => (await site.db.pool.query('select queue_waits from clusters')).rows[0]?.queue_waits ?? [];
+  const refusals = async (): Promise<number> => Number((await site.db.pool.query("select count(*) from batches where state = 'ABANDONED'")).rows[0]?.count);
+
+  test('MaxSubmitJobs is kept to without one refusal, counting what was submitted by hand; the rest follows as room comes', async () => {
+    await limit(12);
+    const hand = await byHand(5);
+    await site.submit('limited', LONG, 20, { account });
+    site.start();
+    await until({ there: 7, QUEUED: 13 });
+    await vi.waitFor(async () => expect(await waits()).toEqual([expect.objectContaining({
+      reason: 'SubmitLimit',
+      explanation: `It waits in expgraph's queue: the cluster takes at most 12 submitted jobs of yours (MaxSubmitJobs of account ${account}), 12 are there (5 not from expgraph).`,
+    })]), { timeout: 30_000, interval: 200 });
+    expect(await refusals()).toBe(0);
+    await slurm(rig, 'alpha', ['scancel', hand]);
+    await until({ there: 12, QUEUED: 8 });
+    expect(await refusals()).toBe(0);
+  }, 180_000);
+
+  test('where accounting does not tell, the limit is found out from refusals, and no job fails', async () => {
+    await limit(10);
+    await byHand(3);
+    await site.submit('unknown limit', LONG, 40, { account });
+    site.start(withoutSacctmgr(site.cluster));
+    await until({ there: 7, QUEUED: 33 });
+    await vi.waitFor(async () => expect((await waits())[0]).toMatchObject({ reason: 'SubmitLimit', explanation: expect.stringContaining('AssocMaxSubmitJobLimit') }), { timeout: 30_000, interval: 200 });
+    expect(await refusals()).toBeGreaterThan(0);
+    // As some end, others take their place.
+    const { rows } = await site.db.pool.query<{ slurm_job_id: string }>("select slurm_job_id from attempts where state in ('PENDING', 'RUNNING') limit 4");
+    await slurm(rig, 'alpha', ['scancel', ...rows.map(({ slurm_job_id }) => slurm_job_id)]);
+    await until({ there: 7, CANCELLED: 4, QUEUED: 29 });
+  }, 180_000);
+
+  test('a machine that does not answer is left alone, which shows, and is used again once it answers', async () => {
+    site.start();
+    const breaker = async () => (await site.db.pool.query('select breaker from clusters')).rows[0]?.breaker;
+    await vi.waitFor(async () => expect(await breaker()).toMatchObject({ state: 'CLOSED', failureCount: 0 }), { timeout: 30_000 });
+    await site.door.slam();
+    await vi.waitFor(async () => expect(await breaker()).toMatchObject({ state: 'OPEN', reason: expect.stringContaining('ECONNREFUSED'), nextTryAt: expect.any(String) }), { timeout: 60_000 });
+    const [jobId] = await site.submit('after the break', 'true', 1, { account: 'cds' });
+    await vi.waitFor(async () => expect((await breaker()).failureCount).toBeGreaterThanOrEqual(6), { timeout: 60_000 });
+    await site.door.reopen();
+    await vi.waitFor(async () => expect(await breaker()).toMatchObject({ state: 'CLOSED', reason: null, nextTryAt: null }), { timeout: 90_000 });
+    await site.untilEnded();
+    expect(await site.attemptsOf(jobId!)).toMatchObject([{ number: 1, state: 'COMPLETED' }]);
+  }, 240_000);
+});
+
+/** The cluster as seen by a user who may not run sacctmgr. */
+function withoutSacctmgr(cluster: Cluster): Cluster {
+  const { executor } = cluster;
+  return { ...cluster, executor: {
+    submit: (batch, script) => executor.submit(batch, script), observe: (attempts) => executor.observe(attempts), cancel: (ids) => executor.cancel(ids), cancelWaiting: (ids) => executor.cancelWaiting(ids),
+    setHeld: (ids, held) => executor.setHeld(ids, held), readScript: (id) => executor.readScript(id), describe: () => executor.describe(), limits: async () => null,
+  } };
+}
