@@ -64,7 +64,7 @@ describe('a batch that was given up and comes late', () => {
     strangers = [0, 1].map((index) => stranger(token, '7', { taskIndexes: [index] }));
     await look(131);
     expect(await attempts()).toMatchObject([0, 1].map((index) => ({ job: 'PENDING', state: 'PENDING', number: 1, slurm_job_id: `7_${index}`, token })));
-    expect(await dispatch()).toBe(0);
+    expect((await dispatch()).count).toBe(0);
     expect(told).toEqual({ waiting: [], all: [] });
     expect((await at.db.pool.query('select state, slurm_job_id from batches')).rows).toEqual([{ state: 'SUBMITTED', slurm_job_id: '7' }]);
   });
