@@ -102,7 +102,7 @@ for step in range(config["steps"]):
     expgraph.log({"loss": 1 / (step + 1), "grad": {"norm": step}, "odd": float("nan")}, step=step, phase="train")
 saved = pathlib.Path(expgraph.this_job().checkpoints_directory) / "model.pt"
 saved.write_bytes(b"weights")
-expgraph.checkpoint(saved, step=2, metrics={"val/loss": 0.5})
+expgraph.checkpoint(saved, step=2, epoch=0.5, metrics={"val/loss": 0.25}, aliases=["chosen"])
 """
     site = str(Path(expgraph.__file__).parents[1])
     submission = client.submit_job(f"{PROJECT}/logging", [sys.executable, "-c", program], {"steps": 5}, environment={"PYTHONPATH": site})
@@ -112,8 +112,9 @@ expgraph.checkpoint(saved, step=2, metrics={"val/loss": 0.5})
     assert [points["train/loss", step] for step in range(5)] == [1 / (step + 1) for step in range(5)]
     assert points["train/grad/norm", 4] == 4
     assert math.isnan(points["train/odd", 0])
-    checkpoints = client.graphql("query Saved($id: ID!) { job(id: $id) { checkpoints { path state } } }", id=submission.job_ids[0])["job"]["checkpoints"]
-    assert [Path(each["path"]).name for each in checkpoints] == ["model.pt"]
+    checkpoint = client.best_checkpoint(submission, "val/loss", "min")
+    assert (Path(checkpoint.path).name, checkpoint.step, checkpoint.epoch, checkpoint.metrics["val/loss"]) == ("model.pt", 2, 0.5, 0.25)
+    assert "chosen" in checkpoint.aliases
 
 
 def test_waiting_ends_at_its_timeout_and_leaves_the_jobs_alone(client):

@@ -148,7 +148,8 @@ class Checkpoint(Shown):
     uri: str
     """``ssh://host/path`` or ``file:///path``."""
     step: int | None
-    epoch: int | None
+    epoch: float | None
+    """As its framework counts."""
     state: str
     size_bytes: int
     aliases: list[str]

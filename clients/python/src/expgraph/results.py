@@ -53,6 +53,14 @@ _BEST_OF_JOBS = f"""query BestOfJobs($filter: JobFilter, $metric: String, $goal:
     pageInfo {{ endCursor hasNextPage }}
   }}
 }}"""
+_BEST = {
+    "experiment": f"""query BestOfExperiment($ids: [ID!], $metric: String, $goal: Goal) {{
+  among: experiments(filter: {{ ids: $ids }}, first: 1) {{ nodes {{ bestCheckpoint(metric: $metric, goal: $goal) {{ {CHECKPOINT_FIELDS} }} }} }}
+}}""",
+    "sweep": f"""query BestOfSweep($id: ID!, $metric: String, $goal: Goal) {{
+  among: sweep(id: $id) {{ bestCheckpoint(metric: $metric, goal: $goal) {{ {CHECKPOINT_FIELDS} }} }}
+}}""",
+}
 _NON_FINITE = {"NAN": float("nan"), "POSITIVE_INFINITY": float("inf"), "NEGATIVE_INFINITY": float("-inf")}
 
 
@@ -166,22 +174,29 @@ def leaderboard_table(rows: list[dict[str, Any]]) -> Table:
 
 def read_best_checkpoint(transport: Transport, scope: Scope, metric: str | None, goal: str | None) -> Checkpoint:
     """The best checkpoint of an experiment, a sweep or some jobs, among those that exist."""
-    best: tuple[float, Checkpoint] | None = None
-    found: Checkpoint | None = None
-    for node in pages(transport, _BEST_OF_JOBS, {"filter": scope.filter(), "metric": metric, "goal": goal}):
-        if node["bestCheckpoint"] is None:
+    asked = {"metric": metric, "goal": goal}
+    if scope.kind == "jobs":
+        found = _best_of_jobs(pages(transport, _BEST_OF_JOBS, {"filter": scope.filter(), **asked}), metric, goal)
+    else:
+        among = transport.request(_BEST[scope.kind], {"id": scope.ids[0], "ids": scope.ids, **asked})["among"]
+        [parent] = among["nodes"] if scope.kind == "experiment" else [among]
+        found = parent["bestCheckpoint"]
+    if found is None:
+        why = "" if metric else " Or nobody said what best means: then give metric=... and goal=..."
+        raise ExpgraphError(f"there is no best checkpoint: none was saved{f' with {metric!r}' if metric else ''} yet.{why}", code="NOT_FOUND")
+    return Checkpoint.of(found)
+
+
+def _best_of_jobs(jobs: Iterator[dict[str, Any]], metric: str | None, goal: str | None) -> dict[str, Any] | None:
+    """The best of each job's best; one without a value counts only where none has one."""
+    best: tuple[float, dict[str, Any] | None] = (float("-inf"), None)
+    for job in jobs:
+        checkpoint, objective = job["bestCheckpoint"], job["experiment"]["objective"] or {}
+        if checkpoint is None:
             continue
-        found = Checkpoint.of(node["bestCheckpoint"])
-        objective = node["experiment"]["objective"] or {}
-        value = found.metrics.get(metric or objective.get("metric", ""))
-        if value is None:
-            continue
-        merit = value if (goal or objective.get("goal")) == "MAX" else -value
-        if best is None or merit > best[0]:
-            best = (merit, found)
-    if best is not None:
-        return best[1]
-    if found is not None:
-        return found
-    what = "nobody said what best means: give metric=... and goal=..., or" if metric is None else f"no checkpoint has the metric {metric!r}, or"
-    raise ExpgraphError(f"there is no best checkpoint: {what} none was saved yet", code="NOT_FOUND")
+        values = {each["key"]: each["value"] for each in checkpoint["metrics"]}
+        value = values.get(metric or objective.get("metric"))
+        merit = float("-inf") if value is None else value if (goal or objective.get("goal")) == "MAX" else -value
+        if best[1] is None or merit > best[0]:
+            best = (merit, checkpoint)
+    return best[1]
