@@ -50,8 +50,8 @@ class ExpgraphCallback(TrainerCallback):  # type: ignore[misc]
 
 
 def _named(name: str) -> str:
-    """The names that the Trainer's own integrations give: ``eval_loss`` is ``eval/loss``, and ``loss`` is ``train/loss``."""
+    """The names that the Trainer's own integrations give, as the server reads them from its files: ``eval/loss``, ``train/loss``."""
     for prefix in ("eval", "test"):
         if name.startswith(f"{prefix}_"):
             return f"{prefix}/{name[len(prefix) + 1:]}"
-    return f"train/{name.removeprefix('train_')}"
+    return f"train/{name}"
