@@ -99,6 +99,20 @@ def test_long_histories_are_sampled_where_asked_and_that_is_said(client, sweep):
     assert frame.groupby("job_id").size().max() <= 10
 
 
+def test_a_history_that_is_too_long_for_one_answer_is_sampled_with_a_warning_and_keeps_its_extremes(client, sweep):
+    job = client.jobs(sweep)[1]
+    steps = list(range(10_500))
+    values = [float(step % 100) for step in steps]
+    values[5_001], values[7_003] = -7.0, 1e6
+    record = "mutation Record($input: RecordMetricsInput!) { recordMetrics(input: $input) { pointCount userErrors { message } } }"
+    client.graphql(record, input={"jobId": job.id, "series": [{"key": "long", "steps": steps, "values": values}]})
+    with pytest.warns(expgraph.SampledWarning, match="1 histories have more than 10000 points"):
+        frame = client.metrics(job, "long")
+    assert frame.attrs["sampled"] is True
+    assert len(frame) <= 10_000
+    assert (frame["value"].min(), frame["value"].max()) == (-7.0, 1e6)
+
+
 def test_non_finite_values_arrive_as_they_were_logged(client, sweep):
     job = client.jobs(sweep)[0]
     values = {"key": "odd", "steps": [1, 2, 3, 4], "values": [None, 1.5, None, None]}

@@ -59,6 +59,7 @@ class Proxy:
                     each.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     pass
+                each.close()
 
     def wait_for_connections(self, count):
         deadline = time.monotonic() + 30
