@@ -141,15 +141,17 @@ function sizeOf({ files }: FoundCheckpoint): number {
   return files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 }
 
-function stateOf(found: FoundCheckpoint, reading: CheckpointReading, before: KnownCheckpoint | undefined, { now, jobEnded, heads }: ScanInput): CheckpointState {
+function stateOf(found: FoundCheckpoint, reading: CheckpointReading, before: KnownCheckpoint | undefined, { now, jobEnded, truncated, heads }: ScanInput): CheckpointState {
   const isNamedTemporary = TEMPORARY_NAME.test(found.name) || found.files.some(({ path }) => path !== found.path && TEMPORARY_FILE_INSIDE.test(path));
   const unfinished = reading.isUnfinished || isNamedTemporary || sizeOf(found) === 0;
   const isSame = before !== undefined && sameBytes(found, before);
   if (isSame && (before.state === 'COMPLETE' || before.state === 'PARTIAL')) return before.state;
-  if (jobEnded) return unfinished || missingPart(found, heads) !== null ? 'PARTIAL' : 'COMPLETE';
+  // What a listing lacks that stopped early may be there all the same.
+  const lacksPart = (): boolean => !truncated && missingPart(found, heads) !== null;
+  if (jobEnded) return unfinished || lacksPart() ? 'PARTIAL' : 'COMPLETE';
   const isQuiet = isSame && before.state !== 'DELETED' && now.getTime() - found.modifiedAt.getTime() >= QUIET_MS;
   if (unfinished || !isQuiet) return 'WRITING';
-  return missingPart(found, heads) === null ? 'COMPLETE' : 'PARTIAL';
+  return lacksPart() ? 'PARTIAL' : 'COMPLETE';
 }
 
 function sameBytes(found: FoundCheckpoint, known: KnownCheckpoint): boolean {

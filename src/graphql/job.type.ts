@@ -117,6 +117,9 @@ export class JobType {
   @Field(() => String, { nullable: true, description: 'Why the last such thing could not be read; `dropped` has them all.' })
   lastDroppedLineReason!: string | null;
 
+  @Field(() => Int, { description: 'Files in its directory that are not looked at, because there are more than 25,000; at least so many.' })
+  unlistedFileCount!: number;
+
   @Field(() => DateTime, { description: 'When it was submitted to us.' })
   createdAt!: Date;
 

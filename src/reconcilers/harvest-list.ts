@@ -1,5 +1,78 @@
 /** Lists the directories of many jobs in bounded memory, so that one with too many files is cut short itself and hides no other's. */
+import { countEntries } from '../cluster/transport/count-entries.ts';
 import { TransportError, type FileEntry, type Transport } from '../cluster/transport.ts';
+import { ATTEMPTS_DIRECTORY } from '../domain/layout.ts';
+
+/** Entries of one job that are looked at: far more than training leaves, room for 10,000 metrics of MLflow, and some megabytes of text. */
+const MAX_ENTRIES_PER_JOB = 25_000;
+/** Commands for one job with more than that. */
+const MAX_LISTS_PER_JOB = 40;
+/** Counting ends here: what is left out is told as at least so many. */
+const MAX_COUNTED = 200_000;
+
+export interface ListedJobs {
+  /** By job directory. */
+  entries: Map<string, FileEntry[]>;
+  /** Job directories that hold more than was listed, and how many entries were left out at least. */
+  leftOut: Map<string, number>;
+  /** What lies in the other directories. */
+  others: FileEntry[];
+}
+
+/**
+ * Everything in the directories of jobs, and in some others. A job with too many files is listed part by part: all that lies in its directory
+ * itself, then its folders, each for itself, ours first. So its metrics and its end are seen, however many files a checkpoint has.
+ */
+export async function listJobs(
+  { list, exec }: Pick<Transport, 'list' | 'exec'>, { jobs, others }: { jobs: string[]; others: string[] }, bounds: { maxDepth: number; maxEntries: number },
+): Promise<ListedJobs> {
+  const maxEntries = Math.min(bounds.maxEntries, (jobs.length + others.length) * (MAX_ENTRIES_PER_JOB + 1));
+  const { entries, truncated } = await listDirectories({ list }, [...jobs, ...others], { ...bounds, maxEntries });
+  const byJob = new Map(jobs.map((job): [string, FileEntry[]] => [job, []]));
+  const rest: FileEntry[] = [];
+  for (const entry of entries) (byJob.get(directoryAbove(entry.path, byJob, bounds.maxDepth) ?? '') ?? rest).push(entry);
+  const overfull = jobs.filter((job) => truncated.has(job) || (byJob.get(job)?.length ?? 0) > MAX_ENTRIES_PER_JOB);
+  const counts = await countEntries(exec, overfull, bounds.maxDepth, MAX_COUNTED);
+  const leftOut = new Map<string, number>();
+  for (const [index, job] of overfull.entries()) {
+    const listed = await listInParts({ list }, job, bounds.maxDepth);
+    byJob.set(job, listed);
+    const count = counts[index] ?? null;
+    if (count === null || count > listed.length) leftOut.set(job, Math.max(1, (count ?? 0) - listed.length));
+  }
+  return { entries: byJob, leftOut, others: rest };
+}
+
+function directoryAbove(path: string, directories: ReadonlyMap<string, unknown>, maxDepth: number): string | null {
+  let directory = path;
+  for (let depth = 0; depth < maxDepth; depth += 1) {
+    directory = directory.slice(0, directory.lastIndexOf('/'));
+    if (directories.has(directory)) return directory;
+  }
+  return null;
+}
+
+async function listInParts(transport: Pick<Transport, 'list'>, job: string, maxDepth: number): Promise<FileEntry[]> {
+  const listed: FileEntry[] = [];
+  let lists = MAX_LISTS_PER_JOB;
+  const listOne = async (directory: string, depth: number): Promise<{ entries: FileEntry[]; truncated: boolean }> => {
+    lists -= 1;
+    // Never all that is left: what comes after it is to have room, too.
+    return listOnce(transport, [directory], depth, Math.ceil((MAX_ENTRIES_PER_JOB - listed.length) / 2));
+  };
+  const visit = async (directory: string, depth: number): Promise<void> => {
+    if (lists <= 0 || listed.length >= MAX_ENTRIES_PER_JOB) return;
+    const whole = await listOne(directory, depth);
+    if (!whole.truncated || depth === 1) return void listed.push(...whole.entries);
+    const top = await listOne(directory, 1);
+    listed.push(...top.entries);
+    const isOurs = ({ path }: FileEntry): boolean => path === `${job}/${ATTEMPTS_DIRECTORY}`;
+    const folders = top.entries.filter(({ kind }) => kind === 'directory').toSorted((a, b) => Number(isOurs(b)) - Number(isOurs(a)) || (a.path < b.path ? -1 : 1));
+    for (const { path } of folders) await visit(path, depth - 1);
+  };
+  await visit(job, maxDepth);
+  return listed;
+}
 
 export interface Listed {
   entries: FileEntry[];

@@ -3,7 +3,7 @@ import type { Transaction } from '../db/database.ts';
 import type { TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
 import { storeAttemptTexts } from '../db/write/attempts.ts';
 import { upsertCheckpoints } from '../db/write/checkpoints.ts';
-import { addDropped, markHarvested, saveFileCursors, storeResults, type DroppedOfJob, type NewResult } from '../db/write/harvest.ts';
+import { addDropped, markHarvested, saveFileCursors, saveUnlistedFileCounts, storeResults, type DroppedOfJob, type NewResult } from '../db/write/harvest.ts';
 import { writePoints } from '../db/write/metrics.ts';
 import { claimKeys } from '../db/write/series-readers.ts';
 import type { ArtifactRow } from '../db/tables/index.ts';
@@ -33,6 +33,7 @@ export async function storeHarvest(transaction: Transaction, harvested: Harveste
   await storeAttemptTexts(transaction, harvested.flatMap(({ row, harvest: { stdoutTail, stderrTail, errorText } }) => (
     stdoutTail === null && stderrTail === null && errorText === null ? [] : [{ jobId: row.jobId, attemptNumber: row.attemptNumber, stdoutTail, stderrTail, errorText }])));
   await addDropped(transaction, merged([...dropped, ...harvested.flatMap(droppedOf)]));
+  await saveUnlistedFileCounts(transaction, harvested.filter(leftOutChanged).map(({ row: { jobId }, harvest }) => ({ jobId, count: harvest.leftOutCount })));
   await saveFileCursors(transaction, harvested.flatMap(({ harvest }) => harvest.cursors));
   await storeResults(transaction, harvested.filter(({ state }) => state === 'COMPLETED').map(resultOf));
   await markHarvested(transaction, harvested.filter(({ closing }) => closing).map(({ row }) => row.jobId));
@@ -42,7 +43,11 @@ export async function storeHarvest(transaction: Transaction, harvested: Harveste
 /** Whether a round found anything that is worth a transaction. */
 export function hasNews(harvested: HarvestedAttempt, now: Date): boolean {
   const { harvest, closing } = harvested;
-  return closing || harvest.cursors.length > 0 || changesOf(harvested, now).length > 0;
+  return closing || leftOutChanged(harvested) || harvest.cursors.length > 0 || changesOf(harvested, now).length > 0;
+}
+
+function leftOutChanged({ row, harvest }: HarvestedAttempt): boolean {
+  return row.unlistedFileCount !== harvest.leftOutCount;
 }
 
 const about = (row: TrackedAttemptRow) => ({ experimentId: row.experimentId, sweepId: row.sweepId, jobId: row.jobId, attemptNumber: row.attemptNumber });
@@ -87,7 +92,7 @@ function merged(dropped: DroppedOfJob[]): DroppedOfJob[] {
 }
 
 function changesOf({ row: { jobDirectory }, harvest, state }: HarvestedAttempt, now: Date) {
-  return checkpointChanges(harvest.checkpoints, { jobDirectory, now, jobEnded: isTerminalAttemptState(state), truncated: harvest.truncated });
+  return checkpointChanges(harvest.checkpoints, { jobDirectory, now, jobEnded: isTerminalAttemptState(state), truncated: harvest.leftOutCount > 0 });
 }
 
 async function storeCheckpoints(transaction: Transaction, harvested: HarvestedAttempt[], now: Date): Promise<NewEvent[]> {

@@ -12,7 +12,7 @@ import { LOG_TAIL_BYTES, planLines, planTail, SMALL_FILE_BYTES, type PlannedRead
 import { batchDirectory, CHECKPOINT_LINES_FILE, checkpointLinesPath, errorPath, EVENTS_FILE, eventsPath, exitRecordPath, ownerPath, resultPath } from '../domain/layout.ts';
 import type { ReadOptions } from '../domain/readers/reader.ts';
 import { lookForCheckpoints, type FoundCheckpoints } from './harvest-checkpoints.ts';
-import { listDirectories } from './harvest-list.ts';
+import { listJobs } from './harvest-list.ts';
 import { parseNote, readItemLines, type LinesRead } from './harvest-lines.ts';
 import { planStreams, readStreams, type HarvestedMetrics, type PlannedStream } from './harvest-metrics.ts';
 import { readStart, type FoundStart } from './harvest-start.ts';
@@ -50,9 +50,10 @@ export interface Harvest {
   errorText: string | null;
   /** Text of result.json, once the attempt has ended. */
   resultText: string | null;
-  /** Everything below the job directory; `truncated` when the listing stopped early. */
+  /** What lies below the job directory. */
   entries: FileEntry[];
-  truncated: boolean;
+  /** How many entries there are beyond those, at least. */
+  leftOutCount: number;
   /** There is more to read: the job is not yet to be shown as finished. */
   hasMore: boolean;
 }
@@ -75,19 +76,19 @@ export async function gatherHarvest(
   { database, cluster, files: machine, now }: HarvestDependencies, targets: HarvestTarget[],
 ): Promise<Map<string, Harvest>> {
   if (targets.length === 0) return new Map();
-  const directories = new Set(targets.map((target) => target.jobDirectory));
-  for (const { token, withLogs } of targets) if (withLogs) directories.add(batchDirectory(cluster.settings.rootDirectory, token));
-  const [state, { entries, truncated }] = await Promise.all([
+  const batches = targets.filter(({ withLogs }) => withLogs).map(({ token }) => batchDirectory(cluster.settings.rootDirectory, token));
+  const [state, listed] = await Promise.all([
     readHarvestState(database, targets.map((target) => target.jobId)),
-    listDirectories(machine, [...directories], { maxDepth: LIST_DEPTH, maxEntries: LIST_MAX_ENTRIES }),
+    listJobs({ list: (request) => machine.list(request), exec: (...command) => cluster.transport.exec(...command) },
+      { jobs: targets.map(({ jobDirectory }) => jobDirectory), others: [...new Set(batches)] }, { maxDepth: LIST_DEPTH, maxEntries: LIST_MAX_ENTRIES }),
   ]);
-  const files = new Map(entries.filter((entry) => entry.kind === 'file').map((entry) => [entry.path, entry]));
-  const byJob = entriesByJob(targets, entries);
+  const byJob = new Map(targets.map(({ jobId, jobDirectory }): [string, FileEntry[]] => [jobId, listed.entries.get(jobDirectory) ?? []]));
+  const files = new Map([...listed.others, ...[...byJob.values()].flat()].filter((entry) => entry.kind === 'file').map((entry) => [entry.path, entry]));
   const { readings, streams, postponed } = planReadings(targets, files, byJob, state);
   const wanted = [...readings, ...streams.flatMap(({ jobDirectory, plan }) => plan.wanted.map((each) => ({ ...each, path: `${jobDirectory}/${each.path}` })))];
   const contents = await machine.read(wanted.map(({ path, offsetBytes, maxBytes }) => ({ path, offsetBytes, maxBytes })));
   const harvests = new Map(targets.map(({ jobId, jobDirectory }) => [jobId, emptyHarvest({
-    entries: byJob.get(jobId) ?? [], truncated: truncated.has(jobDirectory), hasMore: postponed.has(jobId),
+    entries: byJob.get(jobId) ?? [], leftOutCount: listed.leftOut.get(jobDirectory) ?? 0, hasMore: postponed.has(jobId),
   })]));
   const closing = new Set(targets.filter((target) => target.closing).map((target) => target.jobId));
   for (const [index, reading] of readings.entries()) {
@@ -103,7 +104,7 @@ export async function gatherHarvest(
   return harvests;
 }
 
-function emptyHarvest(found: Pick<Harvest, 'entries' | 'truncated' | 'hasMore'>): Harvest {
+function emptyHarvest(found: Pick<Harvest, 'entries' | 'leftOutCount' | 'hasMore'>): Harvest {
   return {
     checkpoints: { search: { found: [], links: [], pointers: [] }, heads: new Map(), known: [], logged: [] },
     exitRecord: null, start: null, metrics: null, notes: null, checkpointLines: null, cursors: [], stdoutTail: null, stderrTail: null, errorText: null, resultText: null, ...found,
@@ -228,21 +229,4 @@ function tailText(content: Buffer, { offsetBytes }: PlannedRead): string {
   const text = content.toString('utf8').replaceAll('\0', '\uFFFD');
   const secondLine = offsetBytes === 0 ? 0 : text.indexOf('\n') + 1;
   return secondLine < text.length ? text.slice(secondLine) : text;
-}
-
-function entriesByJob(targets: HarvestTarget[], entries: FileEntry[]): Map<string, FileEntry[]> {
-  const jobOf = new Map(targets.map((target) => [target.jobDirectory, target.jobId]));
-  const byJob = new Map<string, FileEntry[]>();
-  for (const entry of entries) {
-    let directory = entry.path;
-    for (let depth = 0; depth < LIST_DEPTH; depth += 1) {
-      directory = directory.slice(0, directory.lastIndexOf('/'));
-      const jobId = jobOf.get(directory);
-      if (jobId === undefined) continue;
-      byJob.set(jobId, byJob.get(jobId) ?? []);
-      byJob.get(jobId)!.push(entry);
-      break;
-    }
-  }
-  return byJob;
 }

@@ -1,5 +1,5 @@
 /** Checkpoints on their way from the disk into the database and out through GraphQL. */
-import { cp, mkdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { cp, mkdir, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
@@ -7,6 +7,7 @@ import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
 import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { RECORDED_RUNS } from '../domain/readers/job-folder.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
+import { fillWithFiles } from '../support/many-files.ts';
 import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
 
 let at: ActionTest;
@@ -83,4 +84,25 @@ test('a folder that turns out to hold checkpoints gives way to them', async () =
   await observe(2);
   await observe(20);
   expect(await states()).toEqual({ 'checkpoints/run': 'DELETED', 'checkpoints/run/step_5.pt': 'COMPLETE' });
+});
+
+test('a checkpoint of 30,000 files and loops of links hide nothing, and what was left out is told', async () => {
+  const many = join(directory, 'checkpoints/step_5');
+  await putFile(join(directory, 'checkpoints/step_9.pt'), 'x');
+  await observe(1);
+  await observe(10);
+  await mkdir(many, { recursive: true });
+  await fillWithFiles(many, 30_000);
+  for (const target of ['.', '..', directory]) await symlink(target, join(directory, 'checkpoints', `loop${target.length}`));
+  await putFile(join(directory, 'metrics.jsonl'), '{"step":1,"loss":1}\n');
+  await observe(11);
+  await observe(20);
+  expect(await states()).toEqual({ 'checkpoints/step_5': 'COMPLETE', 'checkpoints/step_9.pt': 'COMPLETE' });
+  const left = async () => Number((await at.db.pool.query('select unlisted_file_count as count from jobs')).rows[0].count);
+  expect(await left()).toBeGreaterThan(10_000);
+  expect((await at.db.pool.query('select key from metric_series')).rows).toEqual([{ key: 'loss' }]);
+  await rm(many, { recursive: true });
+  fake.says.set(0, { state: 'COMPLETED', exitCode: 0 });
+  await observe(21);
+  expect([await left(), await states()]).toEqual([0, { 'checkpoints/step_5': 'DELETED', 'checkpoints/step_9.pt': 'COMPLETE' }]);
 });

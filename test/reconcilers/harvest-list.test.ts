@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { TransportError, type ListRequest } from '../../src/cluster/transport.ts';
 import { openLocalTransport } from '../../src/cluster/transport/local.ts';
-import { listDirectories } from '../../src/reconcilers/harvest-list.ts';
+import { fillWithFiles } from '../support/many-files.ts';
+import { listDirectories, listJobs } from '../../src/reconcilers/harvest-list.ts';
 
 const transport = openLocalTransport();
 let root: string;
@@ -50,4 +51,26 @@ test('where all fits, one listing is enough', async () => {
   };
   const { entries, truncated } = await listDirectories({ list }, directories, { maxDepth: 1, maxEntries: 1000 });
   expect([calls, truncated.size, entries.length]).toEqual([1, 0, 212]);
+});
+
+test('of a job with 40,000 files in one folder all else is listed, and what is left out is counted', async () => {
+  const job = join(root, 'job');
+  await mkdir(join(job, 'checkpoints/step_5'), { recursive: true });
+  await mkdir(join(job, 'attempts/1'), { recursive: true });
+  await mkdir(join(job, 'zz'));
+  for (const path of ['metrics.jsonl', 'attempts/1/exit.json', 'checkpoints/step_9.pt', 'zz/metrics.csv']) await writeFile(join(job, path), '');
+  await fillWithFiles(join(job, 'checkpoints/step_5'), 40_000);
+  const { entries, leftOut } = await listJobs(transport, { jobs: [job, directories[0]!], others: [directories[2]!] }, { maxDepth: 6, maxEntries: 200_000 });
+  const listed = new Set(entries.get(job)!.map(({ path }) => path));
+  for (const path of ['metrics.jsonl', 'attempts/1/exit.json', 'checkpoints/step_9.pt', 'zz/metrics.csv']) expect(listed.has(join(job, path))).toBe(true);
+  expect(listed.size).toBeLessThanOrEqual(25_000);
+  // Five folders, four files, and those in one of the folders.
+  expect([...leftOut]).toEqual([[job, 40_009 - listed.size]]);
+  expect(entries.get(directories[0]!)).toHaveLength(3);
+});
+
+test('a job whose files would fit but for those of the others is listed whole', async () => {
+  const { entries, leftOut, others } = await listJobs(transport, { jobs: directories.slice(0, 4), others: [directories[4]!] }, { maxDepth: 1, maxEntries: 80 });
+  expect([...entries.values()].map((each) => each.length)).toEqual([3, 200, 3, 3]);
+  expect([leftOut.size, others.length]).toEqual([0, 3]);
 });

@@ -100,16 +100,16 @@ test('a resumed attempt overwrites what an earlier one logged at the same step, 
   expect((await at.db.pool.query('select point_count, last_value, max_value from metric_series')).rows).toEqual([{ point_count: '3', last_value: 2, max_value: 5 }]);
 });
 
-test('10,000 metrics of MLflow come in over several rounds, and the job is not seen as ended before', async () => {
+test('thousands of files of MLflow are read over several rounds, and the job is not seen as ended before', async () => {
   await mkdir(path('mlruns/0/r/metrics'), { recursive: true });
-  for (let index = 0; index < 10_000; index += 1) await writeFile(path(`mlruns/0/r/metrics/größe ${index}`), `1700000000000 ${index} 1\n`);
+  for (let index = 0; index < 4_100; index += 1) await writeFile(path(`mlruns/0/r/metrics/größe ${index}`), `1700000000000 ${index} 1\n`);
   fake.says.set(0, { state: 'COMPLETED', exitCode: 0 });
   const states: string[] = [];
-  for (let round = 1; round <= 6; round += 1) {
+  for (let round = 1; round <= 4; round += 1) {
     await observe(round);
     states.push((await at.db.pool.query('select state from jobs')).rows[0].state);
   }
-  expect(await keys()).toHaveLength(10_000);
+  expect(await keys()).toHaveLength(4_100);
   expect(states[0]).not.toBe('COMPLETED');
   expect(states.at(-1)).toBe('COMPLETED');
 });

@@ -39,6 +39,8 @@ export interface TrackedAttemptRow {
   heldOnCluster: boolean;
   /** Null while the job has not ended. */
   jobFinishedAt: Date | null;
+  /** Files of the job that were not looked at last time. */
+  unlistedFileCount: number;
 }
 
 const columns = {
@@ -68,6 +70,7 @@ const columns = {
   holdRequested: jobs.holdRequested,
   heldOnCluster: jobs.heldOnCluster,
   jobFinishedAt: jobs.finishedAt,
+  unlistedFileCount: jobs.unlistedFileCount,
 };
 
 type Selected = Omit<TrackedAttemptRow, 'timeLimitMinutes' | 'gpuCount'> & { resources: Resources };

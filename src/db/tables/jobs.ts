@@ -57,6 +57,8 @@ export const jobs = pgTable('jobs', {
   /** Metric or event lines that could not be read, and why the last one could not. */
   droppedLineCount: integer('dropped_line_count').notNull().default(0),
   lastDroppedLineReason: text('last_dropped_line_reason'),
+  /** Files in its directory that are not looked at, because there are too many. */
+  unlistedFileCount: integer('unlisted_file_count').notNull().default(0),
   createdAt: moment('created_at').notNull().defaultNow(),
   startedAt: moment('started_at'),
   finishedAt: moment('finished_at'),

@@ -43,6 +43,13 @@ export async function addDropped(transaction: Transaction, dropped: DroppedOfJob
     where jobs.id = total."jobId"`);
 }
 
+/** How many files of jobs are not looked at, because there are too many. */
+export async function saveUnlistedFileCounts(transaction: Transaction, counts: { jobId: string; count: number }[]): Promise<void> {
+  if (counts.length === 0) return;
+  await transaction.execute(sql`
+    update jobs set unlisted_file_count = t.count from jsonb_to_recordset(${JSON.stringify(counts)}::jsonb) as t("jobId" uuid, count int) where jobs.id = t."jobId"`);
+}
+
 export interface NewResult {
   jobId: string;
   /** What the job reported itself (result.json); laid over the last value of every series. */

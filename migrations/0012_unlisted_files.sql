@@ -1,0 +1,1 @@
+ALTER TABLE "jobs" ADD COLUMN "unlisted_file_count" integer DEFAULT 0 NOT NULL;
