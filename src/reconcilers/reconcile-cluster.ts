@@ -59,6 +59,7 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
     }),
   });
   const dispatch = startDispatch({ database, cluster, room, inFlight, maxArraySize: () => contact.maxArraySize(), isStopping: () => isStopping, logger }, {
+    onFailed: () => promptRounds(),
     mayGo: () => contact.isReachable() && breaker.status().state === 'CLOSED' && (settings.kind === 'LOCAL' || room.isKnown()),
     async onDone({ count, waits }) {
       if (count > 0) promptRounds();
@@ -110,7 +111,14 @@ function startRetry(database: Database, { settings }: Cluster, policies: Failure
   });
 }
 
-function startDispatch(dependencies: DispatchDependencies, { mayGo, onDone }: { mayGo: () => boolean; onDone: (dispatched: Dispatched) => Promise<void> }): Loop {
+interface DispatchTurns {
+  mayGo: () => boolean;
+  onDone: (dispatched: Dispatched) => Promise<void>;
+  /** Some may have been handed over nevertheless, and what became of the rest may have to be looked up. */
+  onFailed: () => void;
+}
+
+function startDispatch(dependencies: DispatchDependencies, { mayGo, onDone, onFailed }: DispatchTurns): Loop {
   const { database, cluster: { settings: { name } }, room, logger } = dependencies;
   let nextDueMs: number | null = null;
   return startLoop({
@@ -119,7 +127,11 @@ function startDispatch(dependencies: DispatchDependencies, { mayGo, onDone }: { 
     run: async () => {
       nextDueMs = null;
       if (!mayGo()) return;
-      await onDone(await dispatchQueue(dependencies));
+      const dispatched = await dispatchQueue(dependencies).catch((error: unknown) => {
+        onFailed();
+        throw error;
+      });
+      await onDone(dispatched);
       nextDueMs = await untilNextDue(database, name);
     },
   });

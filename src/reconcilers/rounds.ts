@@ -64,6 +64,8 @@ export class ClusterRounds {
   readonly #ending = new Set<string>();
   #pollSeconds: number;
   #isRefreshDue = true;
+  /** Tokens of submissions without an answer that the last look looked for. */
+  #sought: ReadonlySet<string> = new Set();
   /** Of whom something may be wished that the cluster has not been told. */
   #wishing: TrackedAttemptRow[] | null = null;
   #lookWantedAt: number | null = null;
@@ -115,7 +117,10 @@ export class ClusterRounds {
   /** Looks at what the watch said has changed. Answers whether there was any: the other lane may then have something to do sooner. */
   async push(): Promise<boolean> {
     const isRefreshDue = this.#isRefreshDue && this.#isLive();
-    if (isRefreshDue) this.#wishing = await this.#refresh();
+    if (isRefreshDue) {
+      this.#wishing = await this.#refresh();
+      if (this.#isAnyUnsought(this.#unanswered(this.#wishing))) this.#wantLook(0);
+    }
     const isPushDue = this.#changes.size > 0 && this.#isLive() && Date.now() >= this.#nextPushAt;
     if (isPushDue) await this.#push();
     return isRefreshDue || isPushDue;
@@ -138,8 +143,8 @@ export class ClusterRounds {
     const { settings } = this.#dependencies.cluster;
     // Processes of this machine are looked at without any command, and must be: nobody else sees to their time limits.
     if (!this.#isLive() || settings.kind === 'LOCAL') return this.#lastLookAt + this.#pollSeconds * 1000;
-    if (this.#lookWantedAt !== null) return Math.max(this.#lookWantedAt, this.#pace.earliest());
-    return Math.max(this.#pace.earliest(), this.#lastLookAt + Math.max(LIVE_LOOK_PERIOD_MS, settings.pollSecondsMax * 1000));
+    const backstopAt = this.#lastLookAt + Math.max(LIVE_LOOK_PERIOD_MS, settings.pollSecondsMax * 1000);
+    return Math.max(this.#pace.earliest(), Math.min(this.#lookWantedAt ?? Infinity, backstopAt));
   }
 
   #wantLook(afterMs: number): void {
@@ -208,17 +213,33 @@ export class ClusterRounds {
     return watch?.files ?? cluster.transport;
   }
 
-  async #look(): Promise<void> {
+  /** Submissions whose answer was lost. */
+  #unanswered(tracked: TrackedAttemptRow[]): Set<string> {
     const { inFlight } = this.#dependencies;
+    return new Set(tracked.filter((row) => row.state === 'SUBMITTING' && !inFlight.has(row.token)).map(({ token }) => token));
+  }
+
+  #isAnyUnsought(unanswered: ReadonlySet<string>): boolean {
+    return [...unanswered].some((token) => !this.#sought.has(token));
+  }
+
+  /** One that was submitted may show a moment later; one that was given up may come late, beside the one in its place. */
+  #seekAgain(unanswered: ReadonlySet<string>): void {
+    if (unanswered.size === 0) return;
+    this.#wantLook(this.#isAnyUnsought(unanswered) ? ASK_AGAIN_MS : this.#dependencies.cluster.settings.submitGraceSeconds * 1000);
+  }
+
+  async #look(): Promise<void> {
     const isLive = this.#isLive();
     if (!isLive) this.#changes.clear();
     this.#lookWantedAt = null;
     try {
       const tracked = await this.#refresh();
       await this.#carryOut(tracked);
+      const unanswered = this.#unanswered(tracked);
       await this.#observe(tracked, isLive ? 'ended' : 'all');
-      // A submission whose answer was lost is not left waiting for the backstop.
-      if (tracked.some((row) => row.state === 'SUBMITTING' && !inFlight.has(row.token))) this.#wantLook(0);
+      this.#seekAgain(unanswered);
+      this.#sought = unanswered;
       // One may have been adopted, or a requeue have opened an attempt: those are to be watched.
       this.#isRefreshDue = true;
     } catch (error) {

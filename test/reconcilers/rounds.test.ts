@@ -1,6 +1,6 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
-import type { ObservationReport } from '../../src/cluster/executor.ts';
+import { SubmitError, type ObservationReport } from '../../src/cluster/executor.ts';
 import type { Watch } from '../../src/cluster/watch/open-watch.ts';
 import { eventsPath, ownerPath } from '../../src/domain/layout.ts';
 import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
@@ -35,6 +35,7 @@ beforeEach(async () => {
   rounds = new ClusterRounds({ database, cluster, watch: live, inFlight: new Set(), onQueue: () => undefined, logger: silent, now: () => new Date(), onLook: () => undefined });
 });
 afterEach(async () => {
+  vi.useRealTimers();
   await fake.close();
   await at.db.drop();
 });
@@ -57,4 +58,72 @@ test('what is pushed while the scheduler is asked is taken in at once, and the a
   await asked;
   expect(await state()).toBe('RUNNING');
   expect((await at.db.pool.query("select 1 from events where kind = 'NOTE'")).rowCount).toBe(1);
+});
+
+describe('a submission whose answer was lost, while changes are pushed', () => {
+  /** Seconds from the loss to each look at the queue. */
+  let looks: number[];
+  let isShown: boolean;
+
+  beforeEach(async () => {
+    const startedAt = Date.now();
+    vi.useFakeTimers({ toFake: ['Date'], now: startedAt });
+    looks = [];
+    isShown = false;
+    fake.override({
+      submit: async () => { throw new SubmitError('ambiguous', 'Socket timed out on send/recv operation'); },
+      observe: async (attempts) => {
+        looks.push((Date.now() - startedAt) / 1000);
+        return {
+          problems: [], strangers: [], queueCounts: [], observations: attempts.filter(({ slurmJobId }) => isShown || slurmJobId !== null).map(({ token, taskIndex }) => ({
+            token, taskIndex, slurmJobId: '77', state: 'PENDING', reason: 'Priority', nodeList: null, exitCode: null, signal: null, estimatedStartAt: null, startedAt: null,
+            finishedAt: null, elapsedSeconds: null, maxRssBytes: null, earlierRuns: [],
+          })),
+        };
+      },
+    });
+    // As if the queue had just been looked at: the backstop is far away.
+    await rounds.run();
+    vi.setSystemTime(startedAt + 5_000);
+    await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: [2] }] } }));
+    const { database } = at.db;
+    await expect(dispatchQueue({ database, cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent })).rejects.toThrow('Socket timed out');
+    rounds.prompt();
+  });
+
+  /** Runs both lanes as their loops would, until the queue was looked at so often. */
+  async function untilLooks(count: number): Promise<void> {
+    while (looks.length < count) {
+      await rounds.push();
+      vi.setSystemTime(Date.now() + rounds.untilNextMs());
+      await rounds.run();
+    }
+  }
+  const batches = async (): Promise<unknown[]> => (await at.db.pool.query('select state, slurm_job_id from batches order by submitted_at')).rows.slice(1);
+
+  test('is looked for at once, and adopted', async () => {
+    isShown = true;
+    await untilLooks(2);
+    expect(looks[1]).toBe(5);
+    expect(await batches()).toEqual([{ state: 'SUBMITTED', slurm_job_id: '77' }]);
+  });
+
+  test('is looked for again soon, for it may not be shown at once', async () => {
+    await untilLooks(2);
+    expect(await batches()).toEqual([{ state: 'SUBMITTING', slurm_job_id: null }]);
+    isShown = true;
+    await untilLooks(3);
+    expect(looks.slice(1)).toEqual([5, 8]);
+    expect(await batches()).toEqual([{ state: 'SUBMITTED', slurm_job_id: '77' }]);
+  });
+
+  test('is given up with the look that follows its grace period, and looked for once more in case it comes late, in few looks', async () => {
+    fake.cluster.settings.submitGraceSeconds = 12;
+    await untilLooks(4);
+    expect(await batches()).toEqual([{ state: 'ABANDONED', slurm_job_id: null }]);
+    await untilLooks(5);
+    // Then only the backstop is left.
+    await untilLooks(6);
+    expect(looks.slice(1)).toEqual([5, 8, 20, 35, 65]);
+  });
 });

@@ -1,0 +1,32 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { submitSweep } from '../../src/actions/submit-sweep.ts';
+import { SubmitError } from '../../src/cluster/executor.ts';
+import { startClusterReconciler, type ClusterReconciler } from '../../src/reconcilers/reconcile-cluster.ts';
+import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
+import { fakeCluster, silent, type FakeCluster } from './fake-cluster.ts';
+
+let at: ActionTest;
+let fake: FakeCluster;
+let reconciler: ClusterReconciler;
+beforeEach(async () => {
+  at = await actionTest();
+  fake = await fakeCluster('greene');
+  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+  reconciler = startClusterReconciler(at.db.database, fake.cluster, { failureRules: [], retryPolicy: [] }, silent);
+});
+afterEach(async () => {
+  await reconciler.stop();
+  await fake.close();
+  await at.db.drop();
+});
+
+const one = async (statement: string): Promise<unknown> => Object.values((await at.db.pool.query(statement)).rows[0] ?? {})[0];
+
+test('while changes are pushed, a submission whose answer was lost is adopted at once, and not only with the next look that is due anyway', async () => {
+  await expect.poll(() => one("select watch || ' ' || reachable from clusters"), { timeout: 20_000 }).toBe('LIVE true');
+  fake.override({ submit: async () => { throw new SubmitError('ambiguous', 'Socket timed out on send/recv operation'); } });
+  fake.says.set(0, { slurmJobId: '77', state: 'PENDING' });
+  await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: [1] }] } }));
+  reconciler.onEvent({ seq: 1, at: new Date(), experimentId: '', sweepId: null, jobId: null, attemptNumber: null, kind: 'JOB_STATE_CHANGED', payload: { from: null, to: 'QUEUED', reason: null } });
+  await expect.poll(() => one('select slurm_job_id from attempts'), { timeout: 15_000 }).toBe('77');
+}, 60_000);
