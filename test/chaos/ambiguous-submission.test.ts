@@ -61,7 +61,7 @@ describe.skipIf(rigUnavailableReason() !== null)('a submission whose answer is l
 
   test('sbatch submits and hangs: the time runs out and the batch is adopted', async () => {
     const { transport } = site.cluster;
-    const impatient: Transport = { ...transport, exec: (argv, options) => transport.exec(argv, { timeoutMs: 4_000, ...options }) };
+    const impatient: Transport = { ...transport, exec: (argv, options) => transport.exec(argv, { ...options, timeoutMs: 4_000 }) };
     const seen = await run('submits, then hangs', { cluster: { ...site.cluster, transport: impatient, executor: openSlurmExecutor(impatient) } });
     expectOnce(seen);
     expect(seen.submissions).toMatchObject([{ state: 'SUBMITTED', error: null }]);

@@ -74,8 +74,9 @@ describe.skipIf(rigUnavailableReason() !== null)('a good citizen', () => {
     await vi.waitFor(async () => expect((await waits())[0]).toMatchObject({ reason: 'SubmitLimit', explanation: expect.stringContaining('AssocMaxSubmitJobLimit') }), { timeout: 30_000, interval: 200 });
     expect(await refusals()).toBeGreaterThan(0);
     // As some end, others take their place.
-    const { rows } = await site.db.pool.query<{ slurm_job_id: string }>("select slurm_job_id from attempts where state in ('PENDING', 'RUNNING') limit 4");
-    await slurm(rig, 'alpha', ['scancel', ...rows.map(({ slurm_job_id }) => slurm_job_id)]);
+    const running = async () => (await site.db.pool.query<{ slurm_job_id: string }>("select slurm_job_id from attempts where state = 'RUNNING'")).rows.map(({ slurm_job_id }) => slurm_job_id);
+    await vi.waitFor(async () => expect(await running()).toHaveLength(7), { timeout: 60_000, interval: 200 });
+    await slurm(rig, 'alpha', ['scancel', ...(await running()).slice(0, 4)]);
     await until({ there: 7, CANCELLED: 4, QUEUED: 29 });
   }, 180_000);
 
