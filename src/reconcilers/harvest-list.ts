@@ -9,6 +9,8 @@ const MAX_ENTRIES_PER_JOB = 25_000;
 const MAX_LISTS_PER_JOB = 40;
 /** Counting ends here: what is left out is told as at least so many. */
 const MAX_COUNTED = 200_000;
+/** Jobs that are counted in a round: the command is bounded. Of more it is only told that something is left out. */
+const MAX_JOBS_COUNTED = 100;
 
 export interface ListedJobs {
   /** By job directory. */
@@ -32,7 +34,7 @@ export async function listJobs(
   const rest: FileEntry[] = [];
   for (const entry of entries) (byJob.get(directoryAbove(entry.path, byJob, bounds.maxDepth) ?? '') ?? rest).push(entry);
   const overfull = jobs.filter((job) => truncated.has(job) || (byJob.get(job)?.length ?? 0) > MAX_ENTRIES_PER_JOB);
-  const counts = await countEntries(exec, overfull, bounds.maxDepth, MAX_COUNTED);
+  const counts = await countEntries(exec, overfull.slice(0, MAX_JOBS_COUNTED), bounds.maxDepth, MAX_COUNTED);
   const leftOut = new Map<string, number>();
   for (const [index, job] of overfull.entries()) {
     const listed = await listInParts({ list }, job, bounds.maxDepth);

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { chmod, link, mkdir, readFile, readdir, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { countEntries } from '../../src/cluster/transport/count-entries.ts';
 import { FileError, type Transport } from '../../src/cluster/transport.ts';
 import { digest, TRANSPORTS, type OpenedTransport } from './transports.ts';
 
@@ -165,6 +166,17 @@ describe.each(TRANSPORTS.filter(({ skip }) => !skip))('files of the $name transp
       expect([few.entries.length, few.truncated]).toEqual([5, true]);
       const all = await transport.list({ directories: [root], maxDepth: 1, maxEntries: 20 });
       expect([all.entries.length, all.truncated]).toEqual([20, false]);
+    });
+
+    it('counts what lies below directories, up to a bound, without following loops of links', async () => {
+      const root = join(folder, "counted 'it's\n");
+      await mkdir(join(root, 'a/b/c'), { recursive: true });
+      await symlink('..', join(root, 'a/loop'));
+      await Promise.all(Array.from({ length: 20 }, (_, index) => writeFile(join(root, `a/b/${index}\n`), '')));
+      const exec: Transport['exec'] = (...command) => transport.exec(...command);
+      expect(await countEntries(exec, [root, join(root, 'absent'), join(root, 'a/b')], 3, 1000)).toEqual([24, 0, 21]);
+      expect(await countEntries(exec, [root], 3, 10)).toEqual([10]);
+      expect(await countEntries(exec, [], 3, 10)).toEqual([]);
     });
 
     it('lists thousands of directories at once, and none at all', async () => {
