@@ -80,7 +80,7 @@ export function resumePath(job: string, attemptNumber: number): string {
   return `${attemptDirectory(job, attemptNumber)}/${RESUME_FILE}`;
 }
 
-/** Made with `mkdir` by the execution that runs the attempt; a second one finds it taken. */
+/** Put in place, owner and all, with one `rename` by the execution that runs the attempt; a second one finds it taken. */
 export function startGuardDirectory(job: string, attemptNumber: number): string {
   return `${attemptDirectory(job, attemptNumber)}/${START_GUARD_DIRECTORY}`;
 }

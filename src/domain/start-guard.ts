@@ -1,7 +1,7 @@
 /**
- * The start guard of an attempt: a directory on the cluster's file system that only one execution can make. Whoever made it runs the
- * attempt, so an attempt follows the job that holds its guard, whatever was submitted twice. Every other execution ends without
- * running anything.
+ * The start guard of an attempt: a directory on the cluster's file system that only one execution can put there, with its name in it.
+ * Whoever did runs the attempt, so an attempt follows the job that holds its guard, whatever was submitted twice. Every other execution
+ * ends without running anything.
  */
 
 /**

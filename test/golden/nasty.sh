@@ -164,8 +164,11 @@ for ((expgraph_number = expgraph_first_attempt; expgraph_number < expgraph_attem
     expgraph_refuse "$expgraph_holder"
   fi
 done
-# The guard: of all executions of this attempt, the one whose mkdir succeeds runs it.
-if ! mkdir "$expgraph_guard" 2>/dev/null; then
+# The guard: of all executions of this attempt, the one whose folder gets its name runs it. It names its owner from the first moment.
+expgraph_claim=$expgraph_guard.$expgraph_slurm_id.$$
+if ! { mkdir -p "$expgraph_claim" && printf '%s\nbatch %s\n' "$expgraph_owner" "${expgraph_batch_dir##*/}" > "$expgraph_claim/owner" \
+  && mv -T "$expgraph_claim" "$expgraph_guard"; } 2>/dev/null; then
+  rm -rf "$expgraph_claim"
   [ -d "$expgraph_guard" ] || expgraph_fail "cannot make $expgraph_guard on $expgraph_host"
   expgraph_holder=
   for expgraph_try in 1 2 3 4 5; do
@@ -174,7 +177,6 @@ if ! mkdir "$expgraph_guard" 2>/dev/null; then
   done
   if [ "$expgraph_holder" != "$expgraph_owner" ]; then expgraph_refuse "${expgraph_holder:-unknown}"; fi
 fi
-printf '%s\nbatch %s\n' "$expgraph_owner" "${expgraph_batch_dir##*/}" > "$expgraph_guard/owner.tmp" && mv -f "$expgraph_guard/owner.tmp" "$expgraph_guard/owner"
 
 # What an earlier run left must not be taken for this one's.
 for expgraph_file in "$expgraph_job_dir/error.txt" "$expgraph_job_dir/result.json" "$expgraph_attempt_dir/exit.json"; do
