@@ -12,7 +12,7 @@ import {
 } from './commands.ts';
 import { taskSlurmJobId } from './job-ids.ts';
 import { parseAccounting, parseQueue, type JobRow, type Listing } from './parse.ts';
-import { endOf, mayBeRerun, mustBeRerun, runsBefore, untoldRuns, type Sighting } from './requeued.ts';
+import { endOf, isOfEarlierRun, mayBeRerun, mustBeRerun, runsBefore, untoldRuns, type Sighting } from './requeued.ts';
 import { SlurmSite, textOf } from './site.ts';
 import { strangersIn } from './strangers.ts';
 import { readSubmitAnswer } from './submit-answer.ts';
@@ -37,7 +37,7 @@ export function openSlurmExecutor(transport: Transport): Executor {
 class SlurmExecutor implements Executor {
   readonly #transport: Transport;
   readonly #site: SlurmSite;
-  /** When the controller was first seen to say that an attempt has ended, while accounting does not. */
+  /** When the controller was first seen to say that a run has ended, while accounting does not. */
   readonly #endSeenAt = new Map<string, number>();
   readonly #vanished = new VanishedTasks();
   /** When the site last said that it keeps no accounts. */
@@ -74,13 +74,14 @@ class SlurmExecutor implements Executor {
     const listed = tracked.match(queue.rows, () => true);
     const inQueue = listed.filter(({ state }) => !isTerminalAttemptState(state));
     const seen = new Set(inQueue.map(keyOf));
-    const { active, problems } = await this.#tellReruns(inQueue, new Map(attempts.map((attempt) => [keyOf(attempt), attempt])));
+    const asked = new Map(attempts.map((attempt) => [keyOf(attempt), attempt]));
+    const { active, problems } = await this.#tellReruns(inQueue, asked);
     const accounting = await this.#accounting(attempts.filter((attempt) => !seen.has(keyOf(attempt))), new Set(listed.map(keyOf)), queue.rows);
     const endedInQueue = new Map(listed.map((observation) => [keyOf(observation), observation]));
     const accounted = new Set(accounting.observations.map(keyOf));
     const ended = listed.filter((observation) => !seen.has(keyOf(observation)) && !accounted.has(keyOf(observation)));
     return {
-      observations: [...active, ...accounting.observations.map((seenThere) => withQueueReason(seenThere, endedInQueue.get(keyOf(seenThere)))), ...this.#awaitAccounting(ended, new Set(attempts.map(keyOf)))],
+      observations: [...active, ...accounting.observations.map((seenThere) => withQueueReason(seenThere, endedInQueue.get(keyOf(seenThere)))), ...this.#awaitAccounting(ended, asked)],
       strangers: strangersIn(queue.rows, listed),
       queueCounts: queue.counts,
       problems: [...queue.problems, ...problems, ...accounting.problems],
@@ -108,8 +109,8 @@ class SlurmExecutor implements Executor {
       const earlierRuns = row === undefined ? [] : runsBefore(seen, row);
       if (earlierRuns.length > attempt.restart) return { ...seen, earlierRuns };
       if (!mustBeRerun(attempt, seen)) return seen;
-      const since = this.#endSeenAt.get(keyOf(seen)) ?? now;
-      this.#endSeenAt.set(keyOf(seen), since);
+      const since = this.#endSeenAt.get(runOf(attempt)) ?? now;
+      this.#endSeenAt.set(runOf(attempt), since);
       if (!this.#hasAccounting() || now - since >= ACCOUNTING_WAIT_MS) return { ...seen, earlierRuns: untoldRuns(attempt) };
       // Seen, though as which run is not known: a run that broke off must not be judged by its exit record as if nobody had seen it.
       return { ...seen, state: 'COMPLETING', reason: null, estimatedStartAt: null, startedAt: null };
@@ -121,17 +122,19 @@ class SlurmExecutor implements Executor {
    * Attempts whose end the controller knows of and accounting does not yet. Accounting alone knows exit code and memory,
    * so for a while they count as completing; then the controller's word stands.
    */
-  #awaitAccounting(ended: Observation[], trackedKeys: Set<string>): Observation[] {
+  #awaitAccounting(ended: Observation[], attempts: Map<string, TrackedAttempt>): Observation[] {
     const now = Date.now();
-    for (const key of this.#endSeenAt.keys()) if (!trackedKeys.has(key)) this.#endSeenAt.delete(key);
+    const runs = new Set([...attempts.values()].map(runOf));
+    for (const run of this.#endSeenAt.keys()) if (!runs.has(run)) this.#endSeenAt.delete(run);
     return ended.map((observation) => {
       const hasStarted = observation.startedAt !== null;
       // What never started has neither, and its reason is that for which it waited. Only of a dependency that may be what ended it.
       const mayBeTold = hasStarted || observation.reason?.startsWith('Dependency') === true;
       const told = hasStarted || observation.reason === BY_DEPENDENCY ? observation : { ...observation, reason: null };
       if (!mayBeTold || !this.#hasAccounting()) return told;
-      const seenAt = this.#endSeenAt.get(keyOf(observation)) ?? now;
-      this.#endSeenAt.set(keyOf(observation), seenAt);
+      const run = runOf(attempts.get(keyOf(observation))!);
+      const seenAt = this.#endSeenAt.get(run) ?? now;
+      this.#endSeenAt.set(run, seenAt);
       return now - seenAt >= ACCOUNTING_WAIT_MS ? told : { ...observation, state: hasStarted ? 'COMPLETING' : 'PENDING', elapsedSeconds: null };
     });
   }
@@ -155,7 +158,7 @@ class SlurmExecutor implements Executor {
     const second = await this.#list(accountingOfArrayCommands(arrays), tracked);
     // Of jobs still under way squeue alone is to be believed: accounting lags, and may show a job as running for ever.
     // Here they count only as a trace of a submission whose answer was lost.
-    const isEvidence = (row: JobRow): boolean => isTerminalAttemptState(row.state) || tokens.has(row.jobName);
+    const isEvidence = (row: JobRow, attempt: TrackedAttempt): boolean => (isTerminalAttemptState(row.state) && !isOfEarlierRun(attempt, row)) || tokens.has(row.jobName);
     const isIncomplete = first.isIncomplete || second.isIncomplete;
     const named = new Set(new TrackedTasks(without).match(second.rows, () => true, true).map(keyOf));
     const vanished = isIncomplete || !this.#hasAccounting() ? [] : without.filter((attempt) => !named.has(keyOf(attempt)));
@@ -240,14 +243,15 @@ class TrackedTasks {
   readonly isWanted = (jobName: string): boolean => this.#byToken.has(jobName);
 
   /** @param bareIdMeansAll whether a row of an array's bare id speaks of each of its tasks here, or of none */
-  match(rows: JobRow[], isEvidence: (row: JobRow) => boolean, bareIdMeansAll = false): Sighting[] {
+  match(rows: JobRow[], isEvidence: (row: JobRow, attempt: TrackedAttempt) => boolean, bareIdMeansAll = false): Sighting[] {
     const found = new Map<string, Sighting>();
     // A row of a task's own outranks one that speaks of the tasks still waiting when it was written.
     const byPrecision = [...rows].sort((a, b) => precision(a) - precision(b));
     for (const row of byPrecision) {
       for (const taskIndex of row.taskIndexes ?? this.#indexesUnderBareId(row, bareIdMeansAll)) {
-        const observation = this.#observe(row, taskIndex);
-        if (observation !== null && isEvidence(row) && !found.has(keyOf(observation))) found.set(keyOf(observation), observation);
+        const attempt = this.#byToken.get(row.jobName)?.get(taskIndex);
+        const observation = attempt === undefined || !isEvidence(row, attempt) ? null : this.#observe(row, attempt);
+        if (observation !== null && !found.has(keyOf(observation))) found.set(keyOf(observation), observation);
       }
     }
     return [...found.values()];
@@ -258,9 +262,8 @@ class TrackedTasks {
     return attempts.filter(({ taskCount }) => taskCount === 1 || bareIdMeansAll).map(({ taskIndex }) => taskIndex);
   }
 
-  #observe(row: JobRow, taskIndex: number): Sighting | null {
-    const attempt = this.#byToken.get(row.jobName)?.get(taskIndex);
-    if (attempt === undefined) return null;
+  #observe(row: JobRow, attempt: TrackedAttempt): Sighting | null {
+    const { taskIndex } = attempt;
     const slurmJobId = taskSlurmJobId(row.baseId, taskIndex, attempt.taskCount);
     // The same name under another id is a second submission, which the start guard keeps from running.
     if (attempt.slurmJobId !== null && attempt.slurmJobId !== slurmJobId) return null;
@@ -279,4 +282,9 @@ function precision({ taskIndexes }: JobRow): number {
 
 function keyOf({ token, taskIndex }: { token: string; taskIndex: number }): string {
   return `${token} ${taskIndex}`;
+}
+
+/** A requeue keeps the task, and is another run. */
+function runOf(attempt: TrackedAttempt): string {
+  return `${keyOf(attempt)} ${attempt.restart}`;
 }

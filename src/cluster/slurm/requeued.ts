@@ -24,6 +24,11 @@ export function mustBeRerun({ startedAt }: TrackedAttempt, seen: Sighting): bool
   return isWaiting(seen) || (seen.submittedAt !== null && seen.submittedAt.getTime() - startedAt.getTime() > CLOCK_DIFFERENCE_MS);
 }
 
+/** Whether accounting, which lags, tells of the end of a run before the one that is known: it has no row of that yet. */
+export function isOfEarlierRun({ restart, startedAt, submittedAt }: TrackedAttempt, { earlierRuns, finishedAt }: JobRow): boolean {
+  return earlierRuns.length < restart && finishedAt !== null && finishedAt < (startedAt ?? submittedAt);
+}
+
 function isWaiting({ state }: Sighting): boolean {
   return state === 'PENDING' || state === 'CONFIGURING';
 }

@@ -1,10 +1,12 @@
 /** A SLURM that answers oddly: accounting that fails, a login shell that greets. */
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import type { TrackedAttempt } from '../../../src/cluster/executor.ts';
 import { openSlurmExecutor } from '../../../src/cluster/slurm/executor.ts';
 import type { ExecResult, Transport } from '../../../src/cluster/transport.ts';
 
 const answer = (stdout: string, stderr = '', exitCode = 0): ExecResult => ({ exitCode, signal: null, stdout: Buffer.from(stdout), stderr: Buffer.from(stderr) });
+
+afterEach(() => { vi.useRealTimers(); });
 
 function executorWithSacct(sacct: ExecResult): ReturnType<typeof openSlurmExecutor> {
   const exec = (argv: string[]): Promise<ExecResult> => Promise.resolve(argv.includes('id') ? answer('me\n') : argv.includes('sacct') ? sacct : answer(''));
@@ -40,6 +42,33 @@ test('has seen a job that was put back into the queue, though accounting does no
     argv.includes('id') ? 'me\n' : argv.includes('squeue') ? '7|PENDING|BeginTime||N/A|2026-01-01T10:05:00|10:00|0:00|eg-abc\n' : ''));
   const { observations } = await openSlurmExecutor({ exec } as Transport).observe([{ ...attempt, slurmJobId: '7', startedAt: new Date('2026-01-01T10:00:00Z') }]);
   expect(observations).toMatchObject([{ slurmJobId: '7', state: 'COMPLETING', earlierRuns: [] }]);
+});
+
+test('waits for accounting anew after each requeue, however long ago the one before was', async () => {
+  vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-01-01T10:05:01Z') });
+  let squeue = '7|PENDING|BeginTime||N/A|2026-01-01T10:05:00|10:00|0:00|eg-abc\n';
+  let sacct = '';
+  const executor = openSlurmExecutor({ exec: (argv: string[]) => Promise.resolve(answer(argv.includes('id') ? 'me\n' : argv.includes('squeue') ? squeue : sacct)) } as Transport);
+  const first = { ...attempt, slurmJobId: '7', startedAt: new Date('2026-01-01T10:00:00Z') };
+  await executor.observe([first]);
+  sacct = '7|eg-abc|NODE_FAIL|0:0|0:0|None|n1|2026-01-01T10:00:00|2026-01-01T10:04:00|240||2026-01-01T09:59:00\n';
+  expect((await executor.observe([first])).observations).toMatchObject([{ state: 'PENDING', earlierRuns: [{ state: 'NODE_FAIL' }] }]);
+
+  const second = { ...first, attemptNumber: 2, restart: 1, startedAt: new Date('2026-01-01T11:00:00Z') };
+  squeue = '7|PENDING|BeginTime||N/A|2026-01-01T11:30:00|10:00|0:00|eg-abc\n';
+  vi.setSystemTime(new Date('2026-01-01T11:30:01Z'));
+  expect((await executor.observe([second])).observations).toMatchObject([{ state: 'COMPLETING', earlierRuns: [] }]);
+  squeue = '7|FAILED|NonZeroExitCode|n1|2026-01-01T11:00:00|2026-01-01T10:05:00|10:00|30:00|eg-abc\n';
+  expect((await executor.observe([second])).observations).toMatchObject([{ state: 'COMPLETING' }]);
+});
+
+test('does not take the end of an earlier run for that of the present one, of which accounting has no row yet', async () => {
+  const earlier = '7|eg-abc|NODE_FAIL|0:0|0:0|None|n1|2026-01-01T10:00:00|2026-01-01T10:04:00|240||2026-01-01T09:59:00\n';
+  const second = { ...attempt, slurmJobId: '7', attemptNumber: 2, restart: 1, submittedAt: new Date('2026-01-01T10:05:00Z'), startedAt: new Date('2026-01-01T10:06:00Z') };
+  expect((await executorWithSacct(answer(earlier)).observe([second])).observations).toEqual([]);
+  expect((await executorWithSacct(answer(earlier)).observe([{ ...second, startedAt: null }])).observations).toEqual([]);
+  const own = '7|eg-abc|COMPLETED|0:0|0:0|None|n2|2026-01-01T10:06:00|2026-01-01T10:07:00|60||2026-01-01T10:04:30\n';
+  expect((await executorWithSacct(answer(earlier + own)).observe([second])).observations).toMatchObject([{ state: 'COMPLETED', earlierRuns: [{ state: 'NODE_FAIL' }] }]);
 });
 
 test('has a whole answer when sacct knows of nothing', async () => {
