@@ -121,6 +121,20 @@ describe('Arrow', () => {
     expect(rows.map(({ ms }) => Math.round(ms))).toEqual([1_760_000_000_000, 1_760_000_000_001, 1_760_000_000_002]);
   });
 
+  test('leaves out a row whose time is none, and takes the others', async () => {
+    const job = freshJob();
+    const times = [1_760_000_000_000_000_000n, 1_760_000_000_000n, -100_000_000_000_000n];
+    const rows = new Table({
+      job_id: vectorFromArray(times.map(() => job)), key: vectorFromArray(times.map(() => 'loss')), step: vectorFromArray(times.map((_, index) => BigInt(index)), new Int64()),
+      value: vectorFromArray(times.map(() => 1), new Float64()), time: vectorFromArray(times, new Int64()),
+    });
+    const message = 'has a time that is no moment: time must be a timestamp, or unix milliseconds';
+    expect(await send(tableToIPC(rows, 'stream'), ARROW)).toEqual({
+      status: 200, json: { pointCount: 1, rejectedCount: 2, rejected: [{ line: 1, message }, { line: 3, message }] },
+    });
+    expect(await stored(job)).toEqual([{ key: 'loss', step: 1, value: 1, attempt: 1 }]);
+  });
+
   test('says what a stream lacks, and that garbage is none', async () => {
     const { status, json } = await send(tableToIPC(tableFromArrays({ job_id: ['x'], step: [1] }), 'stream'), ARROW);
     expect([status, json.errors]).toEqual([400, [{ message: 'the Arrow stream lacks key, value; it needs job_id, key, step, value, and may have time and attempt', extensions: { code: 'BAD_USER_INPUT' } }]]);

@@ -42,10 +42,11 @@ async function addRows(batch: RecordBatch, rowsBefore: number, now: Date, points
     const [jobId, key, value] = [jobIds?.get(row), keys?.get(row), values?.get(row)] as unknown[];
     const step = asNumber(steps?.get(row));
     const attempt = asNumber(attempts?.get(row));
-    const time = asNumber(times?.get(row));
-    const problem = rowProblem(jobId, key, step, value);
+    const milliseconds = asNumber(times?.get(row));
+    const time = milliseconds === null ? now : new Date(milliseconds);
+    const problem = rowProblem(jobId, key, step, value) ?? timeProblem(time);
     if (problem !== null) points.reject({ line: rowsBefore + row + 1, message: problem });
-    else points.addPoint(jobId as string, attempt, key as string, step as number, value as number, time === null ? now : new Date(time));
+    else points.addPoint(jobId as string, attempt, key as string, step as number, value as number, time);
     await points.makeRoom();
   }
   return rowsBefore + batch.numRows;
@@ -57,6 +58,11 @@ function rowProblem(jobId: unknown, key: unknown, step: number | null, value: un
   if (typeof value !== 'number') return 'has no value: value must be a floating-point number';
   const problem = metricKeyProblem(key) ?? stepProblem(step);
   return problem === null ? null : `has ${problem}`;
+}
+
+/** A column of plain numbers may be in any unit; what is no moment in milliseconds cannot be stored. */
+function timeProblem(time: Date): string | null {
+  return Number.isNaN(time.getTime()) || time.getUTCFullYear() < 1 ? 'has a time that is no moment: time must be a timestamp, or unix milliseconds' : null;
 }
 
 function asNumber(value: unknown): number | null {
