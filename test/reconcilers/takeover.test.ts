@@ -4,6 +4,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import type { BatchSpec } from '../../src/domain/batch.ts';
 import { beginTerm, databaseOfTerm } from '../../src/db/cluster-term.ts';
+import { recordJobsAhead } from '../../src/db/write/attempts.ts';
+import { endOrphanWish, storeOrphanOrigin } from '../../src/db/write/orphans.ts';
 import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
 import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { heldCluster } from '../../src/reconcilers/held-cluster.ts';
@@ -76,4 +78,13 @@ test('leaves what it has sent to the other one, and sends no more', async () => 
   await expect(dispatch()).rejects.toThrow('another process reconciles cluster greene by now');
   expect(submitted).toHaveLength(1);
   expect(await statesOf()).toEqual(['SUBMITTING']);
+});
+
+test('writes down nothing of what it was told about the cluster and its orphans', async () => {
+  const database = databaseOfTerm(at.db.database, await takeOver());
+  await takeOver();
+  const orphan = { id: '00000000-0000-4000-8000-000000000000', wish: 'CANCEL' as const };
+  for (const write of [
+    () => recordJobsAhead(database, 'greene', new Map()), () => storeOrphanOrigin(database, orphan.id, { originProblem: 'none' }), () => endOrphanWish(database, orphan, null),
+  ]) await expect(write()).rejects.toThrow('another process reconciles cluster greene by now; nothing was written');
 });

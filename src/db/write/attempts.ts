@@ -4,6 +4,7 @@ import type { AttemptChange } from '../../domain/attempt-change.ts';
 import type { NewEvent } from '../../domain/events.ts';
 import { announcedPath, isTerminalAttemptState, jobStateOf, type AttemptState, type JobState } from '../../domain/states.ts';
 import type { Database, Transaction } from '../database.ts';
+import { transact } from '../transaction.ts';
 
 export interface ChangedAttempt {
   jobId: string;
@@ -92,12 +93,12 @@ export async function storeAttemptTexts(transaction: Transaction, texts: Attempt
 
 /** Writes down how many jobs are before each waiting attempt, by its id on the cluster; of all others of the cluster it is not known. */
 export async function recordJobsAhead(database: Database, cluster: string, jobsAhead: ReadonlyMap<string, number>): Promise<void> {
-  await database.execute(sql`
+  await transact(database, (transaction) => transaction.execute(sql`
     update attempts a set jobs_ahead = said.count
     from attempts waiting
     left join unnest(${sql.param([...jobsAhead.keys()])}::text[], ${sql.param([...jobsAhead.values()])}::int[]) as said(id, count) on said.id = waiting.slurm_job_id
     where waiting.cluster = ${cluster} and waiting.state = 'PENDING' and a.job_id = waiting.job_id and a.number = waiting.number
-      and a.jobs_ahead is distinct from said.count`);
+      and a.jobs_ahead is distinct from said.count`));
 }
 
 /** Notes that the cluster took a hold or a release. */

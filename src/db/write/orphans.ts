@@ -6,6 +6,7 @@ import { newId } from '../ids.ts';
 import { uuidIn } from '../read/job-filter.ts';
 import type { OrphanRow } from '../read/orphans.ts';
 import { orphans } from '../tables/index.ts';
+import { transact } from '../transaction.ts';
 
 /** An orphan as the reconciler sees it. */
 export type SeenOrphan = Pick<OrphanRow,
@@ -29,12 +30,13 @@ export async function deleteOrphans(transaction: Transaction, ids: readonly stri
 export type OrphanOrigin = { project: string; experiment: string } | { originProblem: string };
 
 export async function storeOrphanOrigin(database: Database, id: string, origin: OrphanOrigin): Promise<void> {
-  await database.update(orphans).set(origin).where(eq(orphans.id, id));
+  await transact(database, (transaction) => transaction.update(orphans).set(origin).where(eq(orphans.id, id)));
 }
 
 /** The wish is done with; `problem` says why it came to nothing, if it did. A wish made since then stays. */
 export async function endOrphanWish(database: Database, { id, wish }: Pick<OrphanRow, 'id' | 'wish'>, problem: string | null): Promise<void> {
-  if (wish !== null) await database.update(orphans).set({ wish: null, wishProblem: problem }).where(and(eq(orphans.id, id), eq(orphans.wish, wish)));
+  if (wish === null) return;
+  await transact(database, (transaction) => transaction.update(orphans).set({ wish: null, wishProblem: problem }).where(and(eq(orphans.id, id), eq(orphans.wish, wish))));
 }
 
 /** The wish takes the place of one that was not carried out yet. */
