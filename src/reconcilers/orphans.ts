@@ -5,6 +5,7 @@
  */
 import type { Logger } from 'pino';
 import type { Cluster, Stranger } from '../cluster/executor.ts';
+import { NotTriedError, TransportError } from '../cluster/transport.ts';
 import type { Database } from '../db/database.ts';
 import { readKnownTokens, readOrphansOfCluster, readWishedOrphans, type OrphanRow } from '../db/read/orphans.ts';
 import { transact } from '../db/transaction.ts';
@@ -159,9 +160,16 @@ export class OrphanKeeper {
     for (const [id, at] of this.#cancelledAt) if (time - at > CANCEL_AGAIN_AFTER_MS) this.#cancelledAt.delete(id);
     const isThere = this.#strangers.some(({ token, slurmJobId }) => token === row.token && slurmJobId === row.slurmJobId);
     if (!isThere || row.slurmJobId === null || this.#cancelledAt.has(row.id)) return;
-    await cluster.executor.cancel([row.slurmJobId]);
+    const about = { batch: row.token, slurmJobId: row.slurmJobId, by: row.wishedBy };
+    try {
+      await cluster.executor.cancel([row.slurmJobId]);
+      logger.info(about, 'orphan cancelled');
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      if (error instanceof NotTriedError) return;
+      logger.warn({ ...about, reason: error.message }, 'orphan not cancelled');
+    }
     this.#cancelledAt.set(row.id, time);
-    logger.info({ batch: row.token, slurmJobId: row.slurmJobId, by: row.wishedBy }, 'orphan cancelled');
   }
 
   async #markLost(row: OrphanRow): Promise<void> {
