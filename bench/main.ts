@@ -1,7 +1,9 @@
 /** `npm run bench -- NAME`: prints figures and, last, one line of JSON. Exit code 1 when the goal was missed. */
 import { benchCancel } from './cancel.ts';
 import { benchChaos } from './chaos.ts';
+import { benchChart } from './chart.ts';
 import { benchGraphql } from './graphql.ts';
+import { benchIngest } from './ingest.ts';
 import { benchLatency } from './latency.ts';
 import { benchPoll } from './poll.ts';
 import type { BenchResult } from './result.ts';
@@ -9,13 +11,13 @@ import { benchStartup } from './startup.ts';
 import { benchSubmit } from './submit.ts';
 
 const BENCHES: Record<string, () => Promise<BenchResult>> = {
-  cancel: benchCancel, chaos: benchChaos, graphql: benchGraphql, latency: benchLatency, poll: benchPoll, startup: benchStartup, submit: benchSubmit,
+  cancel: benchCancel, chaos: benchChaos, chart: benchChart, graphql: benchGraphql, ingest: benchIngest, latency: benchLatency, poll: benchPoll, startup: benchStartup, submit: benchSubmit,
 };
 
 const name = process.argv[2] ?? '';
 const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;
 if (bench === undefined) {
-  console.error(`usage: npm run bench -- NAME [--jobs N]\nNAME is one of ${Object.keys(BENCHES).join(', ')}`);
+  console.error(`usage: npm run bench -- NAME [--jobs N | --points N]\nNAME is one of ${Object.keys(BENCHES).join(', ')}`);
   process.exitCode = 2;
 } else {
   const result = await bench();
