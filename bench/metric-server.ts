@@ -1,6 +1,6 @@
 /** A built server on a PostgreSQL that the bench reaches, too, with jobs that wait for ever and so only hold metrics. */
 import { once } from 'node:events';
-import { chmod } from 'node:fs/promises';
+import { chmod, mkdir } from 'node:fs/promises';
 import { request, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -26,7 +26,9 @@ export async function withMetricServer<Answer>(use: (server: MetricServer) => Pr
     const pool = new pg.Pool({ connectionString: postgres.url, max: 2 });
     try {
       await chmod(folder, 0o755);
-      const server = await startBuiltServer(join(folder, 'data'), { DATABASE_URL: postgres.url });
+      const dataDirectory = join(folder, 'data');
+      await mkdir(dataDirectory);
+      const server = await startBuiltServer(dataDirectory, { DATABASE_URL: postgres.url.replace('@/', '@localhost/') });
       const client = openGraphqlClient(server.url, server.token);
       try {
         return await use({ folder, client, pool, ingest: (body, contentType) => ingest(server.url, server.token, body, contentType) });

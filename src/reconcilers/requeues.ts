@@ -4,13 +4,14 @@
  */
 import type { Logger } from 'pino';
 import type { EarlierRun, Observation } from '../cluster/executor.ts';
+import { REQUEUED_REASON } from '../cluster/slurm/parse.ts';
 import type { Database } from '../db/database.ts';
 import type { TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
 import { applyAttemptChanges } from '../db/write/attempts.ts';
 import { appendEvents } from '../db/write/events.ts';
 import { openNextRun } from '../db/write/requeues.ts';
 import { transact } from '../db/transaction.ts';
-import { confirmEnd, decideAttemptChange } from '../domain/attempt-change.ts';
+import { confirmEnd, decideAttemptChange, type AttemptChange } from '../domain/attempt-change.ts';
 import { isTerminalAttemptState } from '../domain/states.ts';
 import { keyOf } from './open-batches.ts';
 
@@ -28,11 +29,18 @@ export async function followRequeues(
   return followed;
 }
 
+/**
+ * How a run ended that was put back into the queue, the scheduler knows better than its exit record. But where it tells no more than that it was put
+ * back, as of a run that had ended before somebody requeued it, the record stands.
+ */
+function confirmRequeued(row: TrackedAttemptRow, { state, reason }: EarlierRun, seen: Parameters<typeof confirmEnd>[1]): AttemptChange | null {
+  return state === 'CANCELLED' && reason === REQUEUED_REASON ? null : confirmEnd(row, seen, null);
+}
+
 /** Null when there is a newer attempt already, or one is to be made: the job was tried again meanwhile. */
 async function closeAndOpen(database: Database, row: TrackedAttemptRow, ended: EarlierRun): Promise<TrackedAttemptRow | null> {
   const seen = { ...ended, slurmJobId: row.slurmJobId ?? '', estimatedStartAt: null };
-  // How a run ended that was put back into the queue, the scheduler knows better than its exit record.
-  const change = isTerminalAttemptState(row.state) ? confirmEnd(row, seen, null) : decideAttemptChange(row, seen, null, 0);
+  const change = isTerminalAttemptState(row.state) ? confirmRequeued(row, ended, seen) : decideAttemptChange(row, seen, null, 0);
   const reason = `requeued: ${change?.reason ?? 'put back into the queue'}`;
   const isOpen = await transact(database, async (transaction) => {
     const opened = await openNextRun(transaction, row, reason);
