@@ -108,7 +108,9 @@ class SlurmExecutor implements Executor {
       const row = rows.find(({ baseId, jobName, taskIndexes }) => jobName === seen.token && seen.slurmJobId.split('_')[0] === baseId && (taskIndexes === null || taskIndexes.includes(seen.taskIndex)));
       const earlierRuns = row === undefined ? [] : runsBefore(seen, row);
       if (earlierRuns.length > attempt.restart) return { ...seen, earlierRuns };
-      if (!mustBeRerun(attempt, seen)) return seen;
+      // Where accounting knows of the run in the queue, it knows of those before it, too: then a clock of a node is wrong.
+      const isToldWhole = row?.submittedAt?.getTime() === seen.submittedAt?.getTime();
+      if (isToldWhole || !mustBeRerun(attempt, seen)) return seen;
       const since = this.#endSeenAt.get(runOf(attempt)) ?? now;
       this.#endSeenAt.set(runOf(attempt), since);
       if (!this.#hasAccounting() || now - since >= ACCOUNTING_WAIT_MS) return { ...seen, earlierRuns: untoldRuns(attempt) };

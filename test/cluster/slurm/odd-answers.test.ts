@@ -44,6 +44,14 @@ test('has seen a job that was put back into the queue, though accounting does no
   expect(observations).toMatchObject([{ slurmJobId: '7', state: 'COMPLETING', earlierRuns: [] }]);
 });
 
+test('does not take a job for requeued because the clock of its node is behind, where accounting knows of one run', async () => {
+  const known = { ...attempt, slurmJobId: '7', startedAt: new Date('2026-01-01T10:00:00Z') };
+  const exec = (argv: string[]): Promise<ExecResult> => Promise.resolve(answer(
+    argv.includes('id') ? 'me\n' : argv.includes('squeue') ? '7|RUNNING|None|n1|2026-01-01T10:04:02|2026-01-01T10:04:00|10:00|0:05|eg-abc\n'
+      : '7|eg-abc|RUNNING|0:0|0:0|None|n1|2026-01-01T10:04:02|Unknown|5||2026-01-01T10:04:00\n'));
+  expect((await openSlurmExecutor({ exec } as Transport).observe([known])).observations).toMatchObject([{ state: 'RUNNING', earlierRuns: [] }]);
+});
+
 test('waits for accounting anew after each requeue, however long ago the one before was', async () => {
   vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-01-01T10:05:01Z') });
   let squeue = '7|PENDING|BeginTime||N/A|2026-01-01T10:05:00|10:00|0:00|eg-abc\n';
