@@ -20,6 +20,14 @@ describe('without a rule for the class', () => {
   });
 });
 
+test('a rule that says no more than its class tries twice: at once where something is changed, after a minute where the same is tried again', () => {
+  const rules = completeRetryPolicy(RETRYABLE_CLASSES.map((failureClass) => ({ failureClass })));
+  expect(new Set(rules.map(({ maxRetries, priorityBoost }) => `${maxRetries} ${priorityBoost}`))).toEqual(new Set(['2 50']));
+  const changing = rules.filter(({ memoryFactor, timeLimitFactor, configChanges }) => memoryFactor !== null || timeLimitFactor !== null || configChanges.length > 0);
+  expect(changing.map(({ failureClass }) => failureClass).sort()).toEqual(['CUDA_OUT_OF_MEMORY', 'HOST_OUT_OF_MEMORY', 'NAN_LOSS', 'TIME_LIMIT']);
+  for (const rule of rules) expect(rule.backoffSeconds).toBe(changing.includes(rule) ? 0 : 60);
+});
+
 describe('a configuration that failed is changed, which makes a new job', () => {
   test('CUDA_OUT_OF_MEMORY halves the batch and doubles the accumulation', () => {
     const config: JsonObject = { batch_size: 65, gradient_accumulation: 2, optim: { lr: 0.1 } };
@@ -94,6 +102,10 @@ describe('the failed node is excluded', () => {
     expect(excluded(null)).toBeUndefined();
     expect(excluded('n1', undefined, { ...noLimits, canExcludeNodes: false })).toBeUndefined();
   });
+
+  test('nor where the rule does not ask for it', () => {
+    expect(decide(failed(), 'PREEMPTED')).toMatchObject({ kind: 'NEW_ATTEMPT', resources: { sbatchOptions: expect.not.objectContaining({ exclude: expect.anything() }) } });
+  });
 });
 
 test('the wait doubles with each retry of the class, with jitter on top', () => {
@@ -102,6 +114,10 @@ test('the wait doubles with each retry of the class, with jitter on top', () => 
     return decision.kind === 'NONE' ? null : (decision.notBefore.getTime() - now.getTime()) / 1000;
   });
   expect(waits).toEqual([12.5, 25, 50]);
+});
+
+test('the wait is a day at the most, however often it has doubled', () => {
+  expect(decide(failed({ retryCounts: { PREEMPTED: 19 } }), 'PREEMPTED', { maxRetries: 20 })).toMatchObject({ notBefore: new Date(now.getTime() + MAX_BACKOFF_SECONDS * 1000) });
 });
 
 test('the name of the new job tells what is different, also after several retries', () => {

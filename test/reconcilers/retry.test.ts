@@ -60,14 +60,14 @@ const site = (...rules: RetryRuleInput[]) => ({ retryPolicy: completeRetryPolicy
 
 describe('a failure whose policy changes the configuration', () => {
   test('becomes a new job that is linked to the old one, in the same sweep and experiment', async () => {
-    const old = await submit(policy({ failureClass: 'CUDA_OUT_OF_MEMORY', backoffSeconds: 60 }));
+    const old = await submit({ ...policy({ failureClass: 'CUDA_OUT_OF_MEMORY', backoffSeconds: 60, memoryFactor: 1.5 }), resources: { memoryMiB: 1000 } });
     await fail(old, { stderr: CUDA });
     expect(await retry()).toBe(1);
     const [made, ...others] = await retriesOf(old);
     expect(others).toEqual([]);
     expect(made).toMatchObject({
       name: 'big > batch_size=32', config: { batch_size: 32, seed: 1 }, state: 'QUEUED', tags: ['retry', 'CUDA_OUT_OF_MEMORY'], priority: 150, attempt_count: 0,
-      command: ['train', '{overrides}'], retry_counts: { CUDA_OUT_OF_MEMORY: 1 }, not_before: new Date('2030-01-01T00:01:00Z'), submitted_by: 'tester',
+      command: ['train', '{overrides}'], resources: { memoryMiB: 1500 }, retry_counts: { CUDA_OUT_OF_MEMORY: 1 }, not_before: new Date('2030-01-01T00:01:00Z'), submitted_by: 'tester',
       state_reason: `made from ${old} after CUDA_OUT_OF_MEMORY, retry 1 of 2`, storage_path: expect.stringContaining(`/scratch/greene/vision/oom/${made!['id']}`),
     });
     const before = await jobRow(old);
