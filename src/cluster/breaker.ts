@@ -6,7 +6,7 @@
  *                                     ^------------------(it fails: a longer pause)---|
  */
 import type { BreakerState, BreakerStatus } from '../domain/breaker-status.ts';
-import { NotTriedError, TransportError } from './transport.ts';
+import { NoChannelError, NotTriedError, TransportError } from './transport.ts';
 
 /** What a call needs: the machine alone, or SLURM's controller behind it. */
 export type CallScope = 'machine' | 'scheduler';
@@ -163,7 +163,7 @@ export class Breaker {
 
 /** Null for what says nothing about whether the machine can be reached. */
 function faultOf(error: unknown): Fault | null {
-  if (!(error instanceof TransportError) || error.failure === 'output-limit') return null;
+  if (!(error instanceof TransportError) || error instanceof NoChannelError || error.failure === 'output-limit') return null;
   const isLogin = error.failure === 'authentication' || error.failure === 'host-key';
   return { kind: isLogin ? 'login' : 'unreachable', words: error.message };
 }

@@ -86,7 +86,7 @@ export interface Transport {
   exec(argv: string[], options?: ExecOptions): Promise<ExecResult>;
   /**
    * Starts a long-running command under the same rules as `exec`, of which one runs at a time: RangeError while another does. It takes one
-   * of the channels for as long as it lasts and never the last one: where there is no second, this rejects with TransportError `unreachable`,
+   * of the channels for as long as it lasts and never the last one: where there is no second, this rejects with NoChannelError,
    * and a stream that turns out to hold the only channel that the machine opens is ended (`lost` says so).
    */
   stream(argv: string[]): Promise<CommandStream>;
@@ -122,6 +122,14 @@ export class NotTriedError extends TransportError {
   constructor(message: string) {
     super('unreachable', message);
     this.name = 'NotTriedError';
+  }
+}
+
+/** There is a connection, but no channel of it for a stream beside those of commands. Says nothing about whether the machine can be reached. */
+export class NoChannelError extends TransportError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('unreachable', message, options);
+    this.name = 'NoChannelError';
   }
 }
 

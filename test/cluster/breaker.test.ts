@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Breaker, type CallScope } from '../../src/cluster/breaker.ts';
-import { NotTriedError, TransportError, type TransportFailure } from '../../src/cluster/transport.ts';
+import { NoChannelError, NotTriedError, TransportError, type TransportFailure } from '../../src/cluster/transport.ts';
 
 beforeEach(() => { vi.useFakeTimers({ now: new Date('2030-01-01T00:00:00Z') }); });
 afterEach(() => { vi.useRealTimers(); });
@@ -119,4 +119,15 @@ test('that the machine is known to be reached closes it at once', async () => {
   await times(5, () => fail(breaker));
   breaker.noteReached();
   expect(breaker.status()).toEqual({ state: 'CLOSED', reason: null, failureCount: 0, openedAt: null, nextTryAt: null });
+});
+
+test('a machine that has no channel for a stream is no machine that cannot be reached: nobody is told of faults that come and go', async () => {
+  const breaker = new Breaker(noJitter);
+  let told = 0;
+  breaker.onChange(() => { told += 1; });
+  await times(6, async () => {
+    await expect(breaker.run('machine', async () => { throw new NoChannelError('maxChannels is 1'); }, () => null)).rejects.toThrow('maxChannels is 1');
+    await ok(breaker);
+  });
+  expect([told, breaker.status()]).toMatchObject([0, { state: 'CLOSED', failureCount: 0 }]);
 });

@@ -49,6 +49,6 @@ describe.skipIf(sshdUnavailableReason() !== null)('a stream of the ssh transport
     const words = ['one', 'two', 'three'];
     expect(await Promise.all(words.map(async (word) => (await transport.exec(['echo', word])).stdout.toString()))).toEqual(words.map((word) => `${word}\n`));
     expect((await stream.ended).lost).toContain('one channel only');
-    await expect(open(single, 1).stream(['cat'])).rejects.toMatchObject({ failure: 'unreachable', message: expect.stringContaining('maxChannels') });
+    await expect(open(single, 1).stream(['cat'])).rejects.toMatchObject({ name: 'NoChannelError', failure: 'unreachable', message: expect.stringContaining('maxChannels') });
   });
 });

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { SshSettings } from '../../domain/cluster-settings.ts';
-import { DEFAULT_TIMEOUT_MS, TransportError } from '../transport.ts';
+import { DEFAULT_TIMEOUT_MS, NoChannelError, TransportError } from '../transport.ts';
 import type { CommandStream, ExecOptions, ExecResult, Transport } from '../transport.ts';
 import { ChannelLine } from './channel-line.ts';
 import { commandLine } from './command.ts';
@@ -40,8 +40,7 @@ export function openSshTransport(settings: SshSettings, logger?: TransportLogger
     channelsOfLink.set(link, channels);
     return channels;
   };
-  const notTaken = (error: ChannelRefusedError): TransportError => (
-    new TransportError('unreachable', `${hopName(settings)} did not take the command: ${error.message}`, { cause: error }));
+  const notTaken = ({ message }: ChannelRefusedError): string => `${hopName(settings)} did not take the command: ${message}`;
 
   async function exec(argv: string[], options: ExecOptions = {}): Promise<ExecResult> {
     const command = commandLine(argv);
@@ -55,13 +54,14 @@ export function openSshTransport(settings: SshSettings, logger?: TransportLogger
         if (!(error instanceof ChannelRefusedError)) throw error;
         leave();
         if (link.lost.aborted && reconnectCount < MAX_RECONNECTS) continue;
-        throw notTaken(error);
+        throw new TransportError('unreachable', notTaken(error), { cause: error });
       }
     }
   }
 
   async function startStream(command: string): Promise<CommandStream> {
     const link = await connection.link();
+    if (settings.maxChannels < 2) throw new NoChannelError('maxChannels is 1: the only channel is left to commands');
     const channels = channelsOf(link);
     const leave = await channels.line.enter();
     try {
@@ -74,14 +74,13 @@ export function openSshTransport(settings: SshSettings, logger?: TransportLogger
     } catch (error) {
       if (!(error instanceof ChannelRefusedError)) throw error;
       leave();
-      throw notTaken(error);
+      throw link.lost.aborted ? new TransportError('unreachable', notTaken(error), { cause: error }) : new NoChannelError(notTaken(error), { cause: error });
     }
   }
 
   async function stream(argv: string[]): Promise<CommandStream> {
     const command = commandLine(argv);
     if (isStreaming) throw new RangeError('a stream is open already');
-    if (settings.maxChannels < 2) throw new TransportError('unreachable', 'maxChannels is 1: the only channel is left to commands');
     isStreaming = true;
     try {
       const started = await startStream(command);
