@@ -12,7 +12,7 @@ import {
 } from './commands.ts';
 import { taskSlurmJobId } from './job-ids.ts';
 import { parseAccounting, parseQueue, type JobRow, type Listing } from './parse.ts';
-import { endOf, isOfEarlierRun, mayBeRerun, mustBeRerun, runsBefore, untoldRuns, type Sighting } from './requeued.ts';
+import { endOf, isOfEarlierRun, isWaiting, laterStarts, mayBeRerun, mustBeRerun, runsBefore, untoldRuns, withUnseenReruns, type Sighting } from './requeued.ts';
 import { SlurmSite, textOf } from './site.ts';
 import { strangersIn } from './strangers.ts';
 import { readSubmitAnswer } from './submit-answer.ts';
@@ -76,12 +76,15 @@ class SlurmExecutor implements Executor {
     const seen = new Set(inQueue.map(keyOf));
     const asked = new Map(attempts.map((attempt) => [keyOf(attempt), attempt]));
     const { active, problems } = await this.#tellReruns(inQueue, asked);
-    const accounting = await this.#accounting(attempts.filter((attempt) => !seen.has(keyOf(attempt))), new Set(listed.map(keyOf)), queue.rows);
+    const over = attempts.filter((attempt) => !seen.has(keyOf(attempt)));
+    const accounting = await this.#accounting(over, new Set(listed.map(keyOf)), queue.rows);
     const endedInQueue = new Map(listed.map((observation) => [keyOf(observation), observation]));
     const accounted = new Set(accounting.observations.map(keyOf));
     const ended = listed.filter((observation) => !seen.has(keyOf(observation)) && !accounted.has(keyOf(observation)));
+    const told = this.#awaitAccounting(ended, asked);
+    const toldByQueue = this.#hasAccounting() ? told : await withUnseenReruns(this.#transport, over, told);
     return {
-      observations: [...active, ...accounting.observations.map((seenThere) => withQueueReason(seenThere, endedInQueue.get(keyOf(seenThere)))), ...this.#awaitAccounting(ended, asked)],
+      observations: [...active, ...accounting.observations.map((seenThere) => withQueueReason(seenThere, endedInQueue.get(keyOf(seenThere)))), ...toldByQueue],
       strangers: strangersIn(queue.rows, listed),
       queueCounts: queue.counts,
       problems: [...queue.problems, ...problems, ...accounting.problems],
@@ -101,6 +104,7 @@ class SlurmExecutor implements Executor {
     if (suspects.length === 0) return { active: inQueue, problems: [] };
     const tracked = new TrackedTasks(suspects.map(attemptOf));
     const { rows, problems } = await this.#list(accountingByIdCommands(suspects.map(({ slurmJobId }) => slurmJobId)), tracked);
+    const starts = this.#hasAccounting() ? new Map<TrackedAttempt, number>() : await laterStarts(this.#transport, suspects.map(attemptOf));
     const now = Date.now();
     const active = inQueue.map((seen): Sighting => {
       if (!suspects.includes(seen)) return seen;
@@ -108,12 +112,13 @@ class SlurmExecutor implements Executor {
       const row = rows.find(({ baseId, jobName, taskIndexes }) => jobName === seen.token && seen.slurmJobId.split('_')[0] === baseId && (taskIndexes === null || taskIndexes.includes(seen.taskIndex)));
       const earlierRuns = row === undefined ? [] : runsBefore(seen, row);
       if (earlierRuns.length > attempt.restart) return { ...seen, earlierRuns };
+      const started = starts.get(attempt) ?? 0;
       // Where accounting knows of the run in the queue, it knows of those before it, too: then a clock of a node is wrong.
       const isToldWhole = row?.submittedAt?.getTime() === seen.submittedAt?.getTime();
-      if (isToldWhole || !mustBeRerun(attempt, seen)) return seen;
+      if (started === 0 && (isToldWhole || !mustBeRerun(attempt, seen))) return seen;
       const since = this.#endSeenAt.get(runOf(attempt)) ?? now;
       this.#endSeenAt.set(runOf(attempt), since);
-      if (!this.#hasAccounting() || now - since >= ACCOUNTING_WAIT_MS) return { ...seen, earlierRuns: untoldRuns(attempt) };
+      if (!this.#hasAccounting() || now - since >= ACCOUNTING_WAIT_MS) return { ...seen, earlierRuns: untoldRuns(attempt, Math.max(1, isWaiting(seen) ? started + 1 : started)) };
       // Seen, though as which run is not known: a run that broke off must not be judged by its exit record as if nobody had seen it.
       return { ...seen, state: 'COMPLETING', reason: null, estimatedStartAt: null, startedAt: null };
     });
