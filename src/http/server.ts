@@ -22,6 +22,7 @@ import type { Authenticator, Caller } from './authentication.ts';
 import { HOW_TO_SEND_A_TOKEN } from './answers.ts';
 import { createEventStreams } from './event-stream.ts';
 import { parseExactJson } from './exact-json.ts';
+import { serveExport } from './export/serve-export.ts';
 import { answerFailures } from './failures.ts';
 import { sendPage, serveGraphiqlFiles, wantsPage } from './graphiql.ts';
 import { serveHealth } from './health.ts';
@@ -172,6 +173,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   await serveGraphiqlFiles(server);
   serveHealth(server, options.readinessChecks, options.registry);
   await serveIngest(server, options);
+  serveExport(server, options);
   const { apollo, connections, webSockets } = await serveGraphql(server, options, metrics, authenticator);
 
   return {

@@ -1,0 +1,101 @@
+/**
+ * `GET /export/{experiment|sweep|job}/{id}/{table}.{format}`: whole tables as a stream, in constant memory. What goes wrong before the first
+ * byte is answered in words; what goes wrong later breaks the connection, so that a short file is never taken for a whole one.
+ */
+import { Readable } from 'node:stream';
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { GraphQLSchema } from 'graphql';
+import type { Logger } from 'pino';
+import type { Database } from '../../db/database.ts';
+import { experimentsById, sweepsById } from '../../db/read/experiments.ts';
+import { jobsToExport, type ExportScope } from '../../db/read/export-jobs.ts';
+import { jobsById } from '../../db/read/jobs.ts';
+import { UserError } from '../../domain/errors.ts';
+import { slug } from '../../domain/slug.ts';
+import { errorBody } from '../answers.ts';
+import type { Caller } from '../authentication.ts';
+import { readAsked, type AskedExport } from './asked.ts';
+import { metricsTable } from './metrics-table.ts';
+import type { Batch, ExportTable, FormatWriter } from './table.ts';
+
+/** Each holds some megabytes, and one connection to the database at a time. */
+const MAX_EXPORTS_AT_ONCE = 8;
+/** A reader that takes nothing for so long has gone without a word. */
+const STALLED_MS = 5 * 60_000;
+/** Written ahead of the reader. */
+const BUFFER_BYTES = 256 * 1024;
+
+/** What the handler needs of the server. */
+export interface ExportOptions {
+  database: Database;
+  schema: GraphQLSchema;
+  logger: Logger;
+}
+
+interface Request {
+  Params: { parent: string; id: string; file: string };
+  Querystring: Record<string, unknown>;
+}
+
+/** Serves the endpoint. */
+export function serveExport(server: FastifyInstance, { database, schema, logger }: ExportOptions): void {
+  let openCount = 0;
+  server.get<Request>('/export/:parent/:id/:file', { exposeHeadRoute: false }, async (request, reply) => {
+    const { tokenName, scopes } = request.caller as Caller;
+    if (!scopes.includes('read')) throw UserError.of('FORBIDDEN', `the token "${tokenName}" may not read`);
+    const asked = readAsked(request.params, request.query, schema);
+    const name = await nameOf(database, asked.scope);
+    if (openCount >= MAX_EXPORTS_AT_ONCE) return refuse(reply);
+    openCount += 1;
+    const body = await openBody(database, asked, logger).catch((error: unknown) => { openCount -= 1; throw error; });
+    body.once('close', () => { openCount -= 1; });
+    reply.raw.setTimeout(STALLED_MS, () => reply.raw.destroy());
+    return reply.headers({
+      'content-type': asked.format.contentType, 'cache-control': 'no-store', 'content-disposition': `attachment; filename="${slug(name)}-${asked.fileName}"`,
+    }).send(body);
+  });
+}
+
+function refuse(reply: FastifyReply): FastifyReply {
+  return reply.code(503).header('retry-after', '5').send(errorBody('LIMIT_EXCEEDED', `${MAX_EXPORTS_AT_ONCE} exports are under way; try again when one has ended`));
+}
+
+/** The name of what is exported. Throws UserError NOT_FOUND when there is none. */
+async function nameOf(database: Database, { parent, id }: ExportScope): Promise<string> {
+  const read = { EXPERIMENT: experimentsById, SWEEP: sweepsById, JOB: jobsById }[parent];
+  const [found] = await read(database, [id]);
+  if (!found) throw UserError.of('NOT_FOUND', `there is no ${parent.toLowerCase()} ${id}`);
+  return found.name;
+}
+
+async function openTable(database: Database, { scope, selection, after }: AskedExport): Promise<ExportTable> {
+  return metricsTable(database, await jobsToExport(database, scope, false), selection, after);
+}
+
+/** The file as a stream; its first rows are read already. */
+async function openBody(database: Database, asked: AskedExport, logger: Logger): Promise<Readable> {
+  const table = await openTable(database, asked);
+  const writer = await asked.format.open(table.columns);
+  const first = await table.batches.next();
+  return Readable.from(piecesOf(table.batches, first, writer, logger), { objectMode: false, highWaterMark: BUFFER_BYTES });
+}
+
+/** While one batch goes out, the next one is read. */
+async function* piecesOf(batches: AsyncGenerator<Batch>, first: IteratorResult<Batch>, writer: FormatWriter, logger: Logger): AsyncGenerator<Uint8Array | string> {
+  try {
+    yield* writer.begin();
+    for (let current = first; !current.done;) {
+      const next = batches.next();
+      // Awaited after the rows have gone; until then a failure is nobody's.
+      next.catch(() => undefined);
+      yield* writer.rows(current.value);
+      current = await next;
+    }
+    yield* writer.end();
+  } catch (error) {
+    logger.error({ err: error }, 'an export failed half way; its connection is broken off');
+    throw error;
+  } finally {
+    await batches.return(undefined);
+  }
+}
