@@ -10,7 +10,9 @@
  * two arrive makes no difference to how a job ends.
  */
 import { describeReason } from './attempt-reason.ts';
+import { parseMetricTime } from './metric-time.ts';
 import { advanceAttempt, isTerminalAttemptState, type AttemptState } from './states.ts';
+import { parseStorableObject } from './storable-json.ts';
 
 /** What the database knows of an attempt. */
 export interface KnownAttempt {
@@ -86,34 +88,25 @@ export const LOST_AFTER_SECONDS = 600;
 /** By how much a forecast of the start must move to count as news. */
 const ESTIMATE_TOLERANCE_MS = 10 * 60 * 1000;
 
+/** Exit codes and signals are far below it; a job may have written anything in the place of its record, and what cannot be stored would keep back others. */
+const MAX_CODE = 65_535;
+
 /** Reads an exit record; null when the text is not one (half written, another program's file). */
 export function parseExitRecord(text: string): ExitRecord | null {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return null;
-  }
-  if (typeof value !== 'object' || value === null) return null;
-  const record = value as Record<string, unknown>;
-  if (typeof record['attempt'] !== 'number') return null;
-  const whole = (field: unknown): number | null => (typeof field === 'number' && Number.isInteger(field) ? field : null);
+  const record = parseStorableObject(text);
+  if (record === null || typeof record['attempt'] !== 'number') return null;
+  const code = (field: unknown): number | null => (typeof field === 'number' && Number.isInteger(field) && field >= 0 && field <= MAX_CODE ? field : null);
+  const moment = (field: unknown): Date | null => (typeof field === 'string' ? parseMetricTime(field) : null);
   return {
     attempt: record['attempt'],
-    exitCode: whole(record['exitCode']),
-    signal: whole(record['signal']),
+    exitCode: code(record['exitCode']),
+    signal: code(record['signal']),
     terminated: record['terminated'] === true,
     warned: record['warned'] === true,
-    startedAt: parseMoment(record['startedAt']),
-    finishedAt: parseMoment(record['finishedAt']),
+    startedAt: moment(record['startedAt']),
+    finishedAt: moment(record['finishedAt']),
     host: typeof record['host'] === 'string' ? record['host'] : null,
   };
-}
-
-function parseMoment(value: unknown): Date | null {
-  if (typeof value !== 'string') return null;
-  const moment = new Date(value);
-  return Number.isNaN(moment.getTime()) ? null : moment;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Reads from a job's files that its script has begun to run. */
 import type { StartRecord } from '../domain/attempt-change.ts';
 import type { JsonObject } from '../domain/job-spec.ts';
+import { parseMetricTime } from '../domain/metric-time.ts';
 import { parseGuardOwner, type GuardOwner } from '../domain/start-guard.ts';
 
 export interface FoundStart extends StartRecord {
@@ -19,10 +20,9 @@ export function readStart(
   const owner = parseGuardOwner(ownerText);
   if (owner === null || ownerWrittenAt === null) return null;
   const note = notes.findLast((line) => line['event'] === 'started' && line['attempt'] === attemptNumber);
-  const notedAt = new Date(typeof note?.['time'] === 'string' ? note['time'] : NaN);
   return {
     owner,
-    startedAt: Number.isNaN(notedAt.getTime()) ? ownerWrittenAt : notedAt,
+    startedAt: parseMetricTime(note?.['time']) ?? ownerWrittenAt,
     host: typeof note?.['host'] === 'string' ? note['host'] : null,
   };
 }

@@ -3,7 +3,7 @@ import { retryJobs } from '../../src/actions/retry-jobs.ts';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { SubmitError } from '../../src/cluster/executor.ts';
 import { TransportError } from '../../src/cluster/transport.ts';
-import { eventsPath, metricsPath, resultPath } from '../../src/domain/layout.ts';
+import { eventsPath, exitRecordPath, metricsPath, resultPath } from '../../src/domain/layout.ts';
 import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
 import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
@@ -181,6 +181,19 @@ describe('what a job wrote that the database cannot hold', () => {
       const after = await jobRows();
       expect(after.map((row) => [row.state, row.dropped_line_count])).toEqual([['COMPLETED', 1], ['COMPLETED', 0]]);
     });
+
+  test.each([
+    ['an exit code', '{"attempt":1,"exitCode":1000000000000,"signal":null}'], ['a time', '{"attempt":1,"exitCode":1,"startedAt":"-100000-01-01T00:00:00Z"}'],
+    ['a host', String.raw`{"attempt":1,"exitCode":1,"host":"n\u0000"}`],
+  ])('an exit record with %s that no database takes keeps no other job from its end', async (_, exitRecord) => {
+    await submitJobs(2);
+    await dispatch();
+    for (const index of [0, 1]) fake.says.set(index, { state: 'FAILED', exitCode: 1, finishedAt: new Date() });
+    const [{ storage_path: directory }] = await jobRows() as [JobRow];
+    await putFile(exitRecordPath(directory, 1), exitRecord);
+    await fake.observe(database(), 1);
+    expect(await statesOf()).toEqual(['FAILED', 'FAILED']);
+  });
 
   test('a great many notes are taken in over several rounds, all of them', async () => {
     await submitJobs(1);
