@@ -221,7 +221,7 @@ describe.skipIf(skipReason !== null)(`the ends of jobs on SLURM${skipReason === 
     const cancelled = await submit(mode, 'dependency, cancelled', 'true', option({ dependency: `afterok:${before}`, 'kill-on-invalid-dep': 'yes' }));
     const waits = await submit(mode, 'dependency, waits', 'true', option({ dependency: `afterok:${before}`, 'kill-on-invalid-dep': 'no' }));
     await untilJob(waits, { state: 'PENDING', pending: { reason: 'DependencyNeverSatisfied', willStartByItself: false, explanation: expect.stringContaining('rules out') } }, 200_000);
-    await untilJob(cancelled, { state: 'CANCELLED', attempts: [{ state: 'CANCELLED', reason: expect.stringMatching(/^cancelled/) }] }, 200_000);
+    await untilJob(cancelled, { state: 'CANCELLED', attempts: [{ state: 'CANCELLED', reason: expect.stringMatching(/^cancelled by SLURM: the job it depends on/) }] }, 200_000);
   });
 
   test.concurrent('a job that the prolog keeps from starting waits, held by SLURM', async () => {

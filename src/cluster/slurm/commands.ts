@@ -27,6 +27,11 @@ export function queueCommand(user: string): string[] {
   return [...ENVIRONMENT, 'squeue', '-h', '-r', '-t', 'all', '-u', user, '-o', QUEUE_FORMAT];
 }
 
+/** What jobs depend on, and what became of that, also of those that have ended: `7|afterok:6(failed)`. */
+export function dependencyCommands(slurmJobIds: string[]): string[][] {
+  return inChunks(slurmJobIds).map((ids) => [...ENVIRONMENT, 'squeue', '-h', '-r', '-t', 'all', '-j', ids.join(','), '-o', '%i|%E']);
+}
+
 export const ACCOUNTING_FIELDS = 'JobID,JobName,State,ExitCode,DerivedExitCode,Reason,NodeList,Start,End,ElapsedRaw,MaxRSS,Submit';
 const ACCOUNTING = [...ENVIRONMENT, 'sacct', '-n', '-P', '--duplicates', `--format=${ACCOUNTING_FIELDS}`];
 

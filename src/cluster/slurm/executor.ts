@@ -6,7 +6,7 @@ import type { AccountingLimits } from '../../domain/submit-limits.ts';
 import { SubmitError, type ClusterDescription, type Executor, type Observation, type ObservationReport, type Submitted, type TrackedAttempt } from '../executor.ts';
 import { TransportError, type ExecResult, type Transport } from '../transport.ts';
 import { complaintOf, failed } from './complaint.ts';
-import { BY_DEPENDENCY, VanishedTasks, withQueueReason } from './cancellations.ts';
+import { BY_DEPENDENCY, VanishedTasks, withDependencies, withQueueReason } from './cancellations.ts';
 import {
   accountingByIdCommands, accountingByNameCommands, accountingOfArrayCommands, cancelCommands, holdCommands, queueCommand, scriptCommand, submitCommand,
 } from './commands.ts';
@@ -83,8 +83,9 @@ class SlurmExecutor implements Executor {
     const ended = listed.filter((observation) => !seen.has(keyOf(observation)) && !accounted.has(keyOf(observation)));
     const told = this.#awaitAccounting(ended, asked);
     const toldByQueue = this.#hasAccounting() ? told : await withUnseenReruns(this.#transport, over, told);
+    const ofAccounting = accounting.observations.map((seenThere) => withQueueReason(seenThere, endedInQueue.get(keyOf(seenThere))));
     return {
-      observations: [...active, ...accounting.observations.map((seenThere) => withQueueReason(seenThere, endedInQueue.get(keyOf(seenThere)))), ...toldByQueue],
+      observations: [...active, ...await withDependencies(this.#transport, [...ofAccounting, ...toldByQueue])],
       strangers: strangersIn(queue.rows, listed),
       queueCounts: queue.counts,
       problems: [...queue.problems, ...problems, ...accounting.problems],

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Observation, TrackedAttempt } from '../../../src/cluster/executor.ts';
-import { VanishedTasks, withQueueReason } from '../../../src/cluster/slurm/cancellations.ts';
+import { BY_DEPENDENCY, VanishedTasks, withDependencies, withQueueReason } from '../../../src/cluster/slurm/cancellations.ts';
 import { parseQueue, type JobRow } from '../../../src/cluster/slurm/parse.ts';
 
 const task = (taskIndex: number, change: Partial<TrackedAttempt> = {}): TrackedAttempt => ({
@@ -42,4 +42,33 @@ test('a job that nobody cancelled was cancelled for its dependency, if the queue
   expect(withQueueReason(seen(null), seen('DependencyNeverSatisfied')).reason).toBe('DependencyNeverSatisfied');
   expect(withQueueReason(seen('by user id 1000'), seen('DependencyNeverSatisfied')).reason).toBe('by user id 1000');
   expect(withQueueReason(seen(null), seen('BeginTime')).reason).toBeNull();
+});
+
+describe('a job that was cancelled before its start, by nobody', () => {
+  const cancelled = (slurmJobId: string, change: Partial<Observation> = {}): Observation => ({
+    token: `eg-${slurmJobId}`, taskIndex: 0, slurmJobId, state: 'CANCELLED', reason: null, nodeList: null, exitCode: null, signal: null, estimatedStartAt: null, startedAt: null,
+    finishedAt: null, elapsedSeconds: null, maxRssBytes: null, earlierRuns: [], ...change,
+  });
+  const squeue = (stdout: string) => {
+    const asked: string[][] = [];
+    const exec = async (argv: string[]) => {
+      asked.push(argv);
+      return { exitCode: 0, signal: null, stdout: Buffer.from(stdout), stderr: Buffer.alloc(0) };
+    };
+    return { asked, exec };
+  };
+
+  test('has the reason if its dependency failed, whatever the queue says it waited for', async () => {
+    const transport = squeue('7|afterok:6(failed)\n8|(null)\n9|afterok:6(unfulfilled)\n');
+    const seen = await withDependencies(transport, ['7', '8', '9'].map((id) => cancelled(id)));
+    expect(seen.map(({ reason }) => reason)).toEqual([BY_DEPENDENCY, null, null]);
+    expect(transport.asked).toHaveLength(1);
+  });
+
+  test('is asked about only where the reason is not known', async () => {
+    const transport = squeue('');
+    const known = [cancelled('7', { reason: 'by user id 1000' }), cancelled('8', { startedAt: new Date(0) }), cancelled('9', { state: 'COMPLETED' })];
+    expect(await withDependencies(transport, known)).toEqual(known);
+    expect(transport.asked).toEqual([]);
+  });
 });
