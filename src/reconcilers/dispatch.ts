@@ -18,6 +18,8 @@ import { crashPoint } from './crash-point.ts';
 export interface DispatchDependencies extends ClaimDependencies {
   /** Whether nothing more is to be sent: the process ends, or another one may be the cluster's reconciler now. */
   isStopping: () => boolean;
+  /** Told of each batch that was handed over: its jobs may start before the next one is. */
+  onTaken?: () => void;
   logger: Logger;
 }
 
@@ -90,6 +92,7 @@ async function submitOne(dependencies: DispatchDependencies, batch: RecordedBatc
     logger.info({ ...about, slurmJobId: submitted.slurmJobId }, 'batch submitted');
     there.push({ partition, account, qos, count: spec.tasks.length });
     room.noteTaken(laneKey(spec.resources), there);
+    dependencies.onTaken?.();
     return { kind: 'taken' };
   } catch (error) {
     const failure = failureOf(error);

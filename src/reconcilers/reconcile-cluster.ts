@@ -58,11 +58,12 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
       if (await contact.describe()) dispatch.wake();
     }),
   });
-  const dispatch = startDispatch({ database, cluster, room, inFlight, maxArraySize: () => contact.maxArraySize(), isStopping: () => isStopping, logger }, {
+  const dispatch = startDispatch({
+    database, cluster, room, inFlight, maxArraySize: () => contact.maxArraySize(), isStopping: () => isStopping, onTaken: () => promptRounds(), logger,
+  }, {
     onFailed: () => promptRounds(),
     mayGo: () => contact.isReachable() && breaker.status().state === 'CLOSED' && (settings.kind === 'LOCAL' || room.isKnown()),
-    async onDone({ count, waits }) {
-      if (count > 0) promptRounds();
+    async onDone({ waits }) {
       await status.waits(waits);
       if (contact.wantsLimits()) describe.wake();
     },

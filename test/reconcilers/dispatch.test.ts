@@ -42,6 +42,24 @@ test('when the database fails in the middle of a queue, every batch of it is loo
   expect([...inFlight]).toEqual([]);
 });
 
+test('each batch that was handed over is told of before the next one is sent, with its jobs written down', async () => {
+  await submitJobs(4);
+  const { submit } = fake.cluster.executor;
+  const log: string[] = [];
+  const told: Promise<number>[] = [];
+  fake.override({ submit: async (batch, script) => {
+    await Promise.all(told);
+    log.push('sent');
+    return submit(batch, script);
+  } });
+  await dispatchQueue(dependencies({ onTaken: () => {
+    log.push('told');
+    told.push(statesOf().then((states) => states.filter((state) => state === 'PENDING').length));
+  } }));
+  expect(log).toEqual(['sent', 'told', 'sent', 'told']);
+  expect(await Promise.all(told)).toEqual([2, 4]);
+});
+
 test('a claim whose commit is not known to have happened is looked for afterwards', async () => {
   await submitJobs(1);
   const inFlight = new Set<string>();
