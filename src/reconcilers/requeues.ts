@@ -31,10 +31,10 @@ export async function followRequeues(
 
 /**
  * How a run ended that was put back into the queue, the scheduler knows better than its exit record. But where it tells no more than that it was put
- * back, as of a run that had ended before somebody requeued it, the record stands.
+ * back, as of a run that had ended before somebody requeued it, a success stands: any other end may be the requeue's own doing.
  */
 function confirmRequeued(row: TrackedAttemptRow, { state, reason }: EarlierRun, seen: Parameters<typeof confirmEnd>[1]): AttemptChange | null {
-  return state === 'CANCELLED' && reason === REQUEUED_REASON ? null : confirmEnd(row, seen, null);
+  return row.state === 'COMPLETED' && state === 'CANCELLED' && reason === REQUEUED_REASON ? null : confirmEnd(row, seen, null);
 }
 
 /** Null when there is a newer attempt already, or one is to be made: the job was tried again meanwhile. */
