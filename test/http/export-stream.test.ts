@@ -108,7 +108,7 @@ describe('what cannot be had is said', () => {
     expect(await refusal(`${job}/metrics.csv`, { from_step: '-1' })).toEqual([400, 'BAD_USER_INPUT', 'from_step: must be a whole number from 0 to 9007199254740991']);
     expect(await refusal(`${job}/metrics.csv`, { attempts: ['all', 'all'] })).toEqual([400, 'BAD_USER_INPUT', 'attempts: may be given once']);
     expect(await refusal(`${job}/metrics.csv`, { attempts: 'both' })).toEqual([400, 'BAD_USER_INPUT', 'attempts: cannot be "both"; it is one of effective, all']);
-    expect((await refusal(`${job}/metrics.csv`, { after: '{"job_id": "x"}' }))[2]).toMatch(/^after: must be the last row that arrived, as JSON/);
+    expect((await refusal(`${job}/metrics.csv`, { after: '{"job_id": "x"}' }))[2]).toBe('after: must be the last row that arrived, as a JSON object; its "job_id" is missing or cannot be right');
     expect((await refusal(`${job}/metrics.csv`, { after: '{' }))[2]).toMatch(/^after: is not valid JSON/);
   });
 

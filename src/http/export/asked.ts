@@ -4,6 +4,7 @@ import type { ExportScope } from '../../db/read/export-jobs.ts';
 import type { PointPosition, PointSelection } from '../../db/read/export-metrics.ts';
 import { isUuid } from '../../db/read/uuid.ts';
 import { UserError } from '../../domain/errors.ts';
+import type { AskedObjective } from '../../graphql/best-checkpoint.ts';
 import { jobFilterOfJson } from '../../graphql/filter-json.ts';
 import { parseExactJson } from '../exact-json.ts';
 import { arrowFormat } from './arrow.ts';
@@ -14,18 +15,26 @@ import type { ExportFormat } from './table.ts';
 const PARENTS: Record<string, ExportScope['parent']> = { experiment: 'EXPERIMENT', sweep: 'SWEEP', job: 'JOB' };
 const FORMATS: Record<string, ExportFormat> = { arrow: arrowFormat, csv: csvFormat, jsonl: jsonlFormat };
 /** The parameters of each table. */
-const TABLES = { metrics: ['keys', 'filter', 'from_step', 'to_step', 'attempts', 'after'] } as const;
+const TABLES = {
+  metrics: ['keys', 'filter', 'from_step', 'to_step', 'attempts', 'after'],
+  results: ['filter', 'metric', 'goal', 'after'],
+  checkpoints: ['filter', 'after'],
+} as const;
 const MAX_INT32 = 2 ** 31 - 1;
 
 export interface AskedExport {
   scope: ExportScope;
-  table: keyof typeof TABLES;
   format: ExportFormat;
   /** `metrics.csv` */
   fileName: string;
-  selection: PointSelection;
-  after: PointPosition | null;
+  table: AskedTable;
 }
+
+/** The table with what is asked of it; `after` is the row after which it goes on. */
+export type AskedTable =
+  | { name: 'metrics'; selection: PointSelection; after: PointPosition | null }
+  | { name: 'results'; objective: AskedObjective; after: { jobId: string } | null }
+  | { name: 'checkpoints'; after: { jobId: string; path: string } | null };
 
 /** Throws UserError, with the values that would be right. */
 export function readAsked(params: { parent: string; id: string; file: string }, query: Record<string, unknown>, schema: GraphQLSchema): AskedExport {
@@ -33,15 +42,23 @@ export function readAsked(params: { parent: string; id: string; file: string }, 
   const [table, format] = splitName(params.file);
   const given = new Parameters(query, table);
   const filter = given.json('filter');
-  return {
-    scope: { parent, id: params.id, filter: filter === null ? {} : jobFilterOfJson(schema, filter) },
-    table, format, fileName: params.file,
-    selection: {
-      keys: given.list('keys'), fromStep: given.step('from_step'), toStep: given.step('to_step'),
-      allAttempts: given.oneOf('attempts', { effective: false, all: true }) ?? false,
-    },
-    after: pointPosition(given.json('after')),
-  };
+  return { scope: { parent, id: params.id, filter: filter === null ? {} : jobFilterOfJson(schema, filter) }, format, fileName: params.file, table: tableOf(table, given) };
+}
+
+function tableOf(name: keyof typeof TABLES, given: Parameters): AskedTable {
+  const after = given.json('after');
+  const last = new LastRow(after);
+  switch (name) {
+    case 'metrics': return {
+      name, after: after === null ? null : { jobId: last.jobId(), key: last.text('key'), step: last.whole('step', Number.MAX_SAFE_INTEGER), attempt: last.whole('attempt', MAX_INT32) },
+      selection: {
+        keys: given.list('keys'), fromStep: given.step('from_step'), toStep: given.step('to_step'),
+        allAttempts: given.oneOf('attempts', { effective: false, all: true }) ?? false,
+      },
+    };
+    case 'results': return { name, after: after === null ? null : { jobId: last.jobId() }, objective: { metric: given.text('metric'), goal: given.oneOf('goal', { min: 'MIN', max: 'MAX' } as const) } };
+    case 'checkpoints': return { name, after: after === null ? null : { jobId: last.jobId(), path: last.text('path') } };
+  }
 }
 
 function splitName(file: string): [table: keyof typeof TABLES, format: ExportFormat] {
@@ -96,14 +113,32 @@ class Parameters {
   }
 }
 
-function pointPosition(after: unknown): PointPosition | null {
-  if (after === null) return null;
-  const { job_id: jobId, key, step, attempt } = Object(after) as Record<string, unknown>;
-  const isWhole = (value: unknown, max: number): boolean => Number.isInteger(value) && (value as number) >= 0 && (value as number) <= max;
-  if (typeof jobId === 'string' && isUuid(jobId) && typeof key === 'string' && isWhole(step, Number.MAX_SAFE_INTEGER) && isWhole(attempt, MAX_INT32)) {
-    return { jobId, key, step: step as number, attempt: attempt as number };
+/** The last row that somebody has, of which only what says its place is read. */
+class LastRow {
+  readonly #row: Record<string, unknown>;
+
+  constructor(row: unknown) {
+    this.#row = Object(row) as Record<string, unknown>;
   }
-  throw badInput('must be the last row that arrived, as JSON: {"job_id": ..., "key": ..., "step": ..., "attempt": ...}; other names in it are passed over', 'after');
+
+  jobId(): string {
+    const id = this.text('job_id');
+    return isUuid(id) ? id : this.#refuse('job_id');
+  }
+
+  text(name: string): string {
+    const value = this.#row[name];
+    return typeof value === 'string' ? value : this.#refuse(name);
+  }
+
+  whole(name: string, max: number): number {
+    const value = this.#row[name];
+    return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= max ? value : this.#refuse(name);
+  }
+
+  #refuse(name: string): never {
+    throw badInput(`must be the last row that arrived, as a JSON object; its "${name}" is missing or cannot be right`, 'after');
+  }
 }
 
 function oneOf<Value>(values: Record<string, Value>, name: string, what: string, field: string[] = []): Value {

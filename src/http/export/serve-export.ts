@@ -12,10 +12,13 @@ import { jobsToExport, type ExportScope } from '../../db/read/export-jobs.ts';
 import { jobsById } from '../../db/read/jobs.ts';
 import { UserError } from '../../domain/errors.ts';
 import { slug } from '../../domain/slug.ts';
+import { objectiveOf } from '../../graphql/leaderboard.ts';
 import { errorBody } from '../answers.ts';
 import type { Caller } from '../authentication.ts';
 import { readAsked, type AskedExport } from './asked.ts';
+import { checkpointsTable } from './checkpoints-table.ts';
 import { metricsTable } from './metrics-table.ts';
+import { resultsTable } from './results-table.ts';
 import type { Batch, ExportTable, FormatWriter } from './table.ts';
 
 /** Each holds some megabytes, and one connection to the database at a time. */
@@ -44,10 +47,10 @@ export function serveExport(server: FastifyInstance, { database, schema, logger 
     const { tokenName, scopes } = request.caller as Caller;
     if (!scopes.includes('read')) throw UserError.of('FORBIDDEN', `the token "${tokenName}" may not read`);
     const asked = readAsked(request.params, request.query, schema);
-    const name = await nameOf(database, asked.scope);
+    const { name, experimentId } = await parentOf(database, asked.scope);
     if (openCount >= MAX_EXPORTS_AT_ONCE) return refuse(reply);
     openCount += 1;
-    const body = await openBody(database, asked, logger).catch((error: unknown) => { openCount -= 1; throw error; });
+    const body = await openBody(database, asked, experimentId, logger).catch((error: unknown) => { openCount -= 1; throw error; });
     body.once('close', () => { openCount -= 1; });
     reply.raw.setTimeout(STALLED_MS, () => reply.raw.destroy());
     return reply.headers({
@@ -60,21 +63,29 @@ function refuse(reply: FastifyReply): FastifyReply {
   return reply.code(503).header('retry-after', '5').send(errorBody('LIMIT_EXCEEDED', `${MAX_EXPORTS_AT_ONCE} exports are under way; try again when one has ended`));
 }
 
-/** The name of what is exported. Throws UserError NOT_FOUND when there is none. */
-async function nameOf(database: Database, { parent, id }: ExportScope): Promise<string> {
+/** The name of what is exported, and its experiment. Throws UserError NOT_FOUND when there is none. */
+async function parentOf(database: Database, { parent, id }: ExportScope): Promise<{ name: string; experimentId: string }> {
   const read = { EXPERIMENT: experimentsById, SWEEP: sweepsById, JOB: jobsById }[parent];
   const [found] = await read(database, [id]);
   if (!found) throw UserError.of('NOT_FOUND', `there is no ${parent.toLowerCase()} ${id}`);
-  return found.name;
+  return { name: found.name, experimentId: 'experimentId' in found ? found.experimentId : found.id };
 }
 
-async function openTable(database: Database, { scope, selection, after }: AskedExport): Promise<ExportTable> {
-  return metricsTable(database, await jobsToExport(database, scope, false), selection, after);
+async function openTable(database: Database, { scope, table }: AskedExport, experimentId: string): Promise<ExportTable> {
+  const jobIds = await jobsToExport(database, scope, table.name === 'results');
+  switch (table.name) {
+    case 'metrics': return metricsTable(database, jobIds, table.selection, table.after);
+    case 'checkpoints': return checkpointsTable(database, jobIds, table.after);
+    case 'results': {
+      const [experiment] = await experimentsById(database, [experimentId]);
+      return resultsTable(database, scope, table.after === null ? jobIds : jobIds.from(table.after.jobId, false), objectiveOf(experiment ?? null, table.objective));
+    }
+  }
 }
 
 /** The file as a stream; its first rows are read already. */
-async function openBody(database: Database, asked: AskedExport, logger: Logger): Promise<Readable> {
-  const table = await openTable(database, asked);
+async function openBody(database: Database, asked: AskedExport, experimentId: string, logger: Logger): Promise<Readable> {
+  const table = await openTable(database, asked, experimentId);
   const writer = await asked.format.open(table.columns);
   const first = await table.batches.next();
   return Readable.from(piecesOf(table.batches, first, writer, logger), { objectMode: false, highWaterMark: BUFFER_BYTES });

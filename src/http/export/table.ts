@@ -49,3 +49,8 @@ export interface FormatWriter {
 export function isWords(values: ColumnValues): values is Words {
   return 'codes' in values;
 }
+
+/** Rows as columns; each row has a cell for each column. */
+export function batchOfRows(rows: readonly (readonly Cell[])[]): Batch {
+  return { rowCount: rows.length, columns: (rows[0] ?? []).map((_, column) => rows.map((row) => row[column]!)) };
+}

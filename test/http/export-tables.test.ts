@@ -1,0 +1,77 @@
+import { tableFromIPC } from 'apache-arrow';
+import { sql } from 'drizzle-orm';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { v7 } from 'uuid';
+import { checkpoints, results } from '../../src/db/tables/index.ts';
+import type { JsonObject } from '../../src/domain/job-spec.ts';
+import { exportTest, lines, type ExportTest } from './export-support.ts';
+
+const FINISHED = new Date('2026-03-01T12:00:00.000Z');
+let fixture: ExportTest;
+let jobIds: string[];
+
+beforeAll(async () => {
+  fixture = await exportTest();
+  ({ jobIds } = fixture);
+  const { database } = fixture.http;
+  await database.execute(sql`update experiments set objective_metric = 'loss', objective_goal = 'MIN'`);
+  await database.execute(sql`update jobs set tags = '{a,"b, c"}', state = 'COMPLETED', config = config || ${JSON.stringify({ mixed: 1, odd: { 'a,b': '"x"\n' }, on: true, sizes: [1, 2] })}::jsonb where id = ${jobIds[0]}`);
+  await database.execute(sql`update jobs set state = 'COMPLETED', config = config || '{"mixed": "one", "half": 0.5, "nothing": null}' where id = ${jobIds[1]}`);
+  const metrics: JsonObject[] = [{ loss: 0.25, 'val/acc': 1 }, { loss: 1, note: 'good' }, {}];
+  await database.insert(results).values(metrics.map((each, index) => ({ jobId: jobIds[index]!, metrics: each, artifacts: [], finishedAt: FINISHED })));
+  await database.insert(checkpoints).values([['a.pt', 0], ['b "2".pt', 1], ['c.pt', null]].map(([name, step]) => ({
+    jobId: jobIds[0]!, path: `/scratch/${name}`, id: v7(), attemptNumber: 2, state: name === 'c.pt' ? 'WRITING' as const : 'COMPLETE' as const, layout: 'PLAIN' as const,
+    step: step as number | null, epoch: 0.5, sizeBytes: 2 ** 40, fileCount: 1, aliases: ['last'], writtenAt: FINISHED,
+  })));
+});
+afterAll(() => fixture.http.stop());
+
+test('results hold a row for each job that has one, with a column for each value of any of them', async () => {
+  const rows = lines(await fixture.read(`experiment/${fixture.experimentId}/results.jsonl`));
+  expect(rows.map(({ job_id }) => job_id)).toEqual(jobIds.slice(0, 3));
+  expect(rows[0]).toEqual({
+    job_id: jobIds[0], name: expect.any(String), state: 'COMPLETED', tags: ['a', 'b, c'], 'config.half': null, 'config.mixed': 1, 'config.nothing': null, 'config.odd.a,b': '"x"\n', 'config.on': true,
+    'config.optim.lr': 0.1, 'config.optim.name': 'adam', 'config.seed': expect.any(Number), 'config.sizes': [1, 2], 'metrics.loss': 0.25, 'metrics.note': null, 'metrics.val/acc': 1,
+    'checkpoint.path': '/scratch/a.pt', 'checkpoint.step': 0, 'checkpoint.epoch': 0.5, started_at: null, finished_at: FINISHED.toISOString(), sweep_id: fixture.sweepId, directory: expect.stringContaining(jobIds[0]!),
+  });
+  expect(rows[1]).toMatchObject({ 'config.mixed': 'one', 'config.half': 0.5, 'config.on': null, 'metrics.note': 'good', 'checkpoint.path': null });
+});
+
+test('in Arrow each column of results has the type of its values', async () => {
+  const table = tableFromIPC(await fixture.read(`sweep/${fixture.sweepId}/results.arrow`));
+  expect(Object.fromEntries(table.schema.fields.map(({ name, type }) => [name, String(type)]))).toMatchObject({
+    job_id: 'Utf8', tags: 'List<Utf8>', 'config.half': 'Float64', 'config.mixed': 'Utf8', 'config.on': 'Bool', 'config.seed': 'Int64', 'config.sizes': 'Utf8', 'config.optim.name': 'Utf8',
+    'metrics.loss': 'Float64', 'metrics.val/acc': 'Int64', 'checkpoint.step': 'Int64', finished_at: 'Timestamp<MILLISECOND, UTC>',
+  });
+  const column = (name: string): unknown[] => [...table.getChild(name)!];
+  expect(column('config.mixed')).toEqual(['1', '"one"', null]);
+  expect(column('config.on')).toEqual([true, null, null]);
+  expect(column('metrics.loss')).toEqual([0.25, 1, null]);
+  expect(column('checkpoint.step')).toEqual([0n, null, null]);
+  expect(column('finished_at')).toEqual([FINISHED, FINISHED, FINISHED].map((moment) => moment.getTime()));
+  expect([...(column('tags')[0] as Iterable<string>)]).toEqual(['a', 'b, c']);
+});
+
+test('results are filtered, go on after a row, and name the checkpoint that is asked for', async () => {
+  const path = `experiment/${fixture.experimentId}/results.jsonl`;
+  const whole = (await fixture.read(path)).toString().split('\n').slice(0, -1);
+  expect((await fixture.read(path, { after: whole[0]! })).toString()).toBe(`${whole[1]}\n${whole[2]}\n`);
+  expect(lines(await fixture.read(path, { filter: JSON.stringify({ config: [{ key: 'half', gt: 0 }] }) })).map(({ job_id }) => job_id)).toEqual([jobIds[1]]);
+  expect(lines(await fixture.read(path, { metric: 'loss', goal: 'max' }))[0]).toMatchObject({ 'checkpoint.path': '/scratch/a.pt' });
+  const refused = await fixture.get(path, { goal: 'least' });
+  expect([refused.status, await refused.json()]).toMatchObject([400, { errors: [{ message: 'goal: cannot be "least"; it is one of min, max' }] }]);
+});
+
+test('checkpoints come in whatever state, by job and path, and go on after a row', async () => {
+  const rows = lines(await fixture.read(`job/${jobIds[0]}/checkpoints.jsonl`));
+  expect(rows.map(({ path, step, state }) => [path, step, state])).toEqual([['/scratch/a.pt', 0, 'COMPLETE'], ['/scratch/b "2".pt', 1, 'COMPLETE'], ['/scratch/c.pt', null, 'WRITING']]);
+  expect(rows[0]).toEqual({
+    job_id: jobIds[0], path: '/scratch/a.pt', id: expect.any(String), attempt: 2, state: 'COMPLETE', layout: 'PLAIN', step: 0, epoch: 0.5, aliases: ['last'],
+    size_bytes: 2 ** 40, file_count: 1, written_at: FINISHED.toISOString(), logged_metrics: null,
+  });
+  expect((await fixture.read(`experiment/${fixture.experimentId}/checkpoints.csv`, { after: JSON.stringify(rows[0]) })).toString().split('\r\n')[1])
+    .toBe(`${jobIds[0]},"/scratch/b ""2"".pt",${rows[1].id},2,COMPLETE,PLAIN,1,0.5,"[""last""]",1099511627776,1,${FINISHED.toISOString()},`);
+  const table = tableFromIPC(await fixture.read(`sweep/${fixture.sweepId}/checkpoints.arrow`));
+  expect([...table.getChild('size_bytes')!]).toEqual([2n ** 40n, 2n ** 40n, 2n ** 40n]);
+  expect([...table.getChild('attempt')!]).toEqual([2, 2, 2]);
+});
