@@ -58,9 +58,8 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
       if (await contact.describe()) dispatch.wake();
     }),
   });
-  const dispatch = startDispatch({
-    database, cluster, room, inFlight, maxArraySize: () => contact.maxArraySize(), isStopping: () => isStopping, onTaken: () => promptRounds(), logger,
-  }, {
+  const queue = { database, cluster, room, inFlight, maxArraySize: () => contact.maxArraySize(), isStopping: () => isStopping, onTaken: () => promptRounds(), logger };
+  const dispatch = startDispatch(queue, {
     onFailed: () => promptRounds(),
     mayGo: () => contact.isReachable() && breaker.status().state === 'CLOSED' && (settings.kind === 'LOCAL' || room.isKnown()),
     async onDone({ waits }) {
