@@ -2,6 +2,7 @@
 import { benchCancel } from './cancel.ts';
 import { benchChaos } from './chaos.ts';
 import { benchChart } from './chart.ts';
+import { benchExport } from './export.ts';
 import { benchGraphql } from './graphql.ts';
 import { benchIngest } from './ingest.ts';
 import { benchLatency } from './latency.ts';
@@ -11,7 +12,7 @@ import { benchStartup } from './startup.ts';
 import { benchSubmit } from './submit.ts';
 
 const BENCHES: Record<string, () => Promise<BenchResult>> = {
-  cancel: benchCancel, chaos: benchChaos, chart: benchChart, graphql: benchGraphql, ingest: benchIngest, latency: benchLatency, poll: benchPoll, startup: benchStartup, submit: benchSubmit,
+  cancel: benchCancel, chaos: benchChaos, chart: benchChart, export: benchExport, graphql: benchGraphql, ingest: benchIngest, latency: benchLatency, poll: benchPoll, startup: benchStartup, submit: benchSubmit,
 };
 
 const name = process.argv[2] ?? '';

@@ -16,6 +16,10 @@ export interface MetricServer {
   folder: string;
   client: GraphqlClient;
   pool: pg.Pool;
+  /** Without a path. */
+  url: string;
+  token: string;
+  pid: number;
   /** Sends a body to the bulk endpoint, as it is made; answers how many points were taken. */
   ingest(body: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, contentType: string): Promise<number>;
 }
@@ -31,7 +35,7 @@ export async function withMetricServer<Answer>(use: (server: MetricServer) => Pr
       const server = await startBuiltServer(dataDirectory, { DATABASE_URL: postgres.url.replace('@/', '@localhost/') });
       const client = openGraphqlClient(server.url, server.token);
       try {
-        return await use({ folder, client, pool, ingest: (body, contentType) => ingest(server.url, server.token, body, contentType) });
+        return await use({ folder, client, pool, url: server.url.replace(/\/graphql$/, ''), token: server.token, pid: server.pid, ingest: (body, contentType) => ingest(server.url, server.token, body, contentType) });
       } finally {
         await client.close();
         await server.stop();
