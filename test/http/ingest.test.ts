@@ -5,6 +5,7 @@ import { Float64, Int64, Table, tableFromArrays, tableToIPC, TimestampMillisecon
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
+import { CollectedPoints } from '../../src/http/ingest/collected-points.ts';
 import { clusterSettings, smallSweep } from '../support/actions.ts';
 import { startHttp, type TestHttp } from './support.ts';
 
@@ -150,4 +151,14 @@ test('only a token that may write is let in, and only with a body that can be re
   expect(await send('', NDJSON, 'eg_wrong')).toMatchObject({ status: 401 });
   expect(await send('{}', 'application/json')).toMatchObject({ status: 400, json: { errors: [{ message: expect.stringContaining('application/x-ndjson') }] } });
   expect(await send('', NDJSON)).toEqual({ status: 200, json: { pointCount: 0, rejectedCount: 0, rejected: [] } });
+});
+
+test('a job that is refused again counts once, as long as no more are remembered than memory is to hold, whatever ids are made up', async () => {
+  const points = new CollectedPoints(async (parts) => ({ pointCount: 0, refused: parts.map(({ jobId, attempt }) => ({ jobId, attempt, message: 'there is no such job' })) }));
+  for (let time = 0; time < 2; time += 1) {
+    for (let job = 0; job < 10_050; job += 1) points.addPoint(`made-up-${job}`, null, 'loss', 1, 1, new Date());
+    await points.finish();
+  }
+  expect(points.summary).toMatchObject({ pointCount: 0, rejectedCount: 10_050 + 50 });
+  expect(points.summary.rejected).toHaveLength(20);
 });

@@ -6,6 +6,9 @@ const POINTS_PER_TRANSACTION = 50_000;
 /** Reasons are shown for the first ones; the rest is counted. */
 const MAX_REASONS = 20;
 
+/** A job that is refused again is counted once, as long as no more than these are remembered: ids may be made up without end. */
+const MAX_REMEMBERED_JOBS = 10_000;
+
 /** What came of a request. */
 export interface IngestSummary {
   /** Points that are now in the database, those among them that were there before included. */
@@ -89,13 +92,15 @@ export class CollectedPoints {
     // Awaited by the next call; until then a failure is nobody's.
     this.#writing.catch(() => undefined);
   }
+
   async #writeOut(parts: IngestedPoints[]): Promise<void> {
     const { pointCount, refused } = await this.#write(parts);
     this.summary.pointCount += pointCount;
     for (const { jobId, attempt, message } of refused) {
       const place = `${jobId} ${attempt}`;
-      if (!this.#refusedJobs.has(place)) this.reject({ jobId, message });
-      this.#refusedJobs.add(place);
+      if (this.#refusedJobs.has(place)) continue;
+      this.reject({ jobId, message });
+      if (this.#refusedJobs.size < MAX_REMEMBERED_JOBS) this.#refusedJobs.add(place);
     }
   }
 }
