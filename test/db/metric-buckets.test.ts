@@ -1,25 +1,17 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { BUCKET_LEVELS, LEVEL_SHIFT } from '../../src/db/metric-bucket-levels.ts';
 import { pointsOfSeries } from '../../src/db/read/metrics.ts';
 import { writePoints } from '../../src/db/write/metrics.ts';
-import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
+import { actionTest, freshJobs, type ActionTest } from '../support/actions.ts';
 
 let at: ActionTest;
-let jobIds: string[];
+let freshJob: () => string;
 beforeAll(async () => {
   at = await actionTest();
-  const { jobs } = await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: Array.from({ length: 40 }, (_, index) => index) }] } }));
-  jobIds = jobs.map((job) => job.jobId ?? '');
+  freshJob = await freshJobs(at, 40);
 });
 afterAll(() => at.db.drop());
-
-function freshJob(): string {
-  const id = jobIds.pop();
-  if (id === undefined) throw new Error('no job is left');
-  return id;
-}
 
 const timeMsOf = (step: number, attempt: number): number => 1_760_000_000_000 + step * 10 + attempt;
 const valueOf = (step: number, attempt: number): number => (step % 97 === 13 ? Number.NaN : step % 101 === 7 ? Infinity : Math.round(1000 * Math.sin(step / 50 + attempt)));

@@ -1,24 +1,16 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { recordMetrics } from '../../src/actions/record-metrics.ts';
-import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { writePoints, type WrittenSeries } from '../../src/db/write/metrics.ts';
-import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
+import { actionTest, freshJobs, type ActionTest } from '../support/actions.ts';
 
 let at: ActionTest;
-let jobIds: string[];
+let freshJob: () => string;
 beforeAll(async () => {
   at = await actionTest();
-  const { jobs } = await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: Array.from({ length: 200 }, (_, index) => index) }] } }));
-  jobIds = jobs.map((job) => job.jobId ?? '');
+  freshJob = await freshJobs(at, 200);
 });
 afterAll(() => at.db.drop());
-
-function freshJob(): string {
-  const id = jobIds.pop();
-  if (id === undefined) throw new Error('no job is left');
-  return id;
-}
 
 interface Write {
   attempt: number;

@@ -8,8 +8,6 @@ import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import type { EarlierRun, Observation } from '../../src/cluster/executor.ts';
 import { exitRecordPath, ownerPath } from '../../src/domain/layout.ts';
 import { isTerminalAttemptState, type AttemptState } from '../../src/domain/states.ts';
-import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
-import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { observeChanged } from '../../src/reconcilers/observe-changed.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
 import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
@@ -57,7 +55,7 @@ async function submitJob(): Promise<{ jobId: string; directory: string; slurmJob
   // Those before are over and read to the end.
   await at.db.pool.query('update jobs set harvested_at = now()');
   await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: [(submitted += 1)] }] } }));
-  await dispatchQueue({ database: at.db.database, cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
+  await fake.dispatch(at.db.database);
   const { rows: [row] } = await at.db.pool.query<{ id: string; storage_path: string; slurm_job_id: string }>(
     'select j.id, j.storage_path, a.slurm_job_id from jobs j join attempts a on a.job_id = j.id order by j.id desc limit 1');
   return { jobId: row!.id, directory: row!.storage_path, slurmJobId: row!.slurm_job_id };

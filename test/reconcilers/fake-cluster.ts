@@ -9,11 +9,15 @@ import type { Cluster, Executor, Observation } from '../../src/cluster/executor.
 import { openLocalTransport } from '../../src/cluster/transport/local.ts';
 import type { Database } from '../../src/db/database.ts';
 import { readTrackedAttempts } from '../../src/db/read/tracked-attempts.ts';
+import { dispatchQueue, type Dispatched } from '../../src/reconcilers/dispatch.ts';
 import { newRoundMemory, observeCluster, type Observed } from '../../src/reconcilers/observe.ts';
+import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { Turns } from '../../src/reconcilers/turns.ts';
 import { clusterSettings } from '../support/actions.ts';
 
 export const silent = pino({ level: 'silent' });
+/** SLURM's default. */
+const MAX_ARRAY_SIZE = 1001;
 
 export interface FakeCluster {
   cluster: Cluster;
@@ -21,6 +25,8 @@ export interface FakeCluster {
   says: Map<number, Partial<Observation>>;
   /** Replaces a method of the executor. */
   override(methods: Partial<Executor>): void;
+  /** Hands over what is queued. */
+  dispatch(database: Database): Promise<Dispatched>;
   /** One round as the watch loop runs it, some seconds after the first. */
   observe(database: Database, atSeconds: number): Promise<Observed>;
   close(): Promise<void>;
@@ -47,7 +53,7 @@ export async function fakeCluster(name: string): Promise<FakeCluster> {
     cancelWaiting: async () => undefined,
     setHeld: async () => undefined,
     readScript: async () => ({ problem: 'there is none' }),
-    describe: async () => ({ partitions: [], pendingJobCount: 0, runningJobCount: 0, maxArraySize: 1001, maxJobCount: null, schedulerVersion: null, hasAccounting: true, jobsAhead: new Map() }),
+    describe: async () => ({ partitions: [], pendingJobCount: 0, runningJobCount: 0, maxArraySize: MAX_ARRAY_SIZE, maxJobCount: null, schedulerVersion: null, hasAccounting: true, jobsAhead: new Map() }),
     limits: async () => null,
   };
   const cluster: Cluster = {
@@ -59,6 +65,9 @@ export async function fakeCluster(name: string): Promise<FakeCluster> {
   return {
     cluster, says,
     override: (methods) => { Object.assign(executor, methods); },
+    dispatch: (database) => dispatchQueue({
+      database, cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => MAX_ARRAY_SIZE, isStopping: () => false, logger: silent,
+    }),
     observe: async (database, atSeconds) => {
       const now = () => new Date(start + atSeconds * 1000);
       return observeCluster(

@@ -3,12 +3,10 @@ import { cp, mkdir, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
-import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
-import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { RECORDED_RUNS } from '../domain/readers/job-folder.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
 import { fillWithFiles } from '../support/many-files.ts';
-import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
+import { fakeCluster, putFile, type FakeCluster } from './fake-cluster.ts';
 
 let at: ActionTest;
 let fake: FakeCluster;
@@ -18,7 +16,7 @@ beforeEach(async () => {
   fake = await fakeCluster('greene');
   at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
   await submitSweep(at.context, smallSweep({ space: { list: [{}] } }));
-  await dispatchQueue({ database: at.db.database, cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
+  await fake.dispatch(at.db.database);
   fake.says.set(0, { state: 'RUNNING', startedAt: new Date() });
   directory = (await at.db.pool.query('select storage_path from jobs')).rows[0].storage_path;
 });

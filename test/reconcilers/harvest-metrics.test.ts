@@ -4,11 +4,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { retryJobs } from '../../src/actions/retry-jobs.ts';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
-import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
-import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { RECORDED_RUNS } from '../domain/readers/job-folder.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
+import { fakeCluster, putFile, type FakeCluster } from './fake-cluster.ts';
 
 let at: ActionTest;
 let fake: FakeCluster;
@@ -27,7 +25,7 @@ afterEach(async () => {
   await at.db.drop();
 });
 
-const dispatch = () => dispatchQueue({ database: at.db.database, cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
+const dispatch = () => fake.dispatch(at.db.database);
 const observe = (seconds: number) => fake.observe(at.db.database, seconds);
 const putRun = (name: string) => cp(join(RECORDED_RUNS, name), job.storage_path, { recursive: true });
 const path = (...parts: string[]) => join(job.storage_path, ...parts);

@@ -3,8 +3,6 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import type { ChangeKind } from '../../src/cluster/watch/program.ts';
 import { eventsPath, exitRecordPath, ownerPath, resultPath } from '../../src/domain/layout.ts';
-import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
-import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { observeChanged } from '../../src/reconcilers/observe-changed.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
 import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
@@ -24,7 +22,7 @@ beforeEach(async () => {
   fake = await fakeCluster('greene');
   at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
   await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: [1] }] } }));
-  await dispatchQueue({ database: at.db.database, cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
+  await fake.dispatch(at.db.database);
   const { rows } = await at.db.pool.query<{ id: string; storage_path: string }>('select id, storage_path from jobs');
   ({ id: jobId, storage_path: directory } = rows[0]!);
   const { observe } = fake.cluster.executor;

@@ -4,10 +4,8 @@ import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { SubmitError } from '../../src/cluster/executor.ts';
 import { TransportError } from '../../src/cluster/transport.ts';
 import { eventsPath, exitRecordPath, metricsPath, resultPath } from '../../src/domain/layout.ts';
-import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
-import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
+import { fakeCluster, putFile, type FakeCluster } from './fake-cluster.ts';
 
 let at: ActionTest;
 let fake: FakeCluster;
@@ -22,7 +20,7 @@ afterEach(async () => {
 });
 
 const database = () => at.db.database;
-const dispatch = () => dispatchQueue({ database: database(), cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
+const dispatch = () => fake.dispatch(database());
 
 interface JobRow { state: string; storage_path: string; dropped_line_count: number }
 async function jobRows(): Promise<JobRow[]> {

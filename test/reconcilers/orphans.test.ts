@@ -6,8 +6,6 @@ import type { Stranger } from '../../src/cluster/executor.ts';
 import type { OrphanFilter } from '../../src/db/read/orphans.ts';
 import type { OrphanAction } from '../../src/domain/orphan.ts';
 import { exitRecordPath, ownerPath } from '../../src/domain/layout.ts';
-import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
-import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { OrphanKeeper } from '../../src/reconcilers/orphans.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
 import { statementsOf } from '../support/statements.ts';
@@ -53,7 +51,7 @@ async function look(afterSeconds = 1): Promise<boolean> {
 /** Submits two jobs as one array, and answers what the cluster then has: the script and the array. */
 async function submitted(): Promise<{ script: string; token: string; ids: string[] }> {
   const { jobs: made } = await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: [0, 1] }] }, tags: ['kept'], priority: 7 }));
-  await dispatchQueue({ database: at.db.database, cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
+  await fake.dispatch(at.db.database);
   const [{ script, token }] = await query('select script, token from batches');
   return { script, token, ids: made.map(({ jobId }) => jobId ?? '') };
 }

@@ -4,9 +4,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { submitJob } from '../../src/actions/submit-job.ts';
 import type { CheckpointState } from '../../src/domain/checkpoint-scan.ts';
 import type { RetryRuleInput } from '../../src/domain/retry-policy.ts';
-import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
 import { retryFailedJobs } from '../../src/reconcilers/retry.ts';
-import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { actionTest, type ActionTest } from '../support/actions.ts';
 import { fakeCluster, silent, type FakeCluster } from './fake-cluster.ts';
 
@@ -29,9 +27,7 @@ afterEach(async () => {
   await at.db.drop();
 });
 
-const dispatch = () => dispatchQueue({
-  database: at.db.database, cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent,
-});
+const dispatch = () => fake.dispatch(at.db.database);
 const retry = () => retryFailedJobs({
   database: at.db.database, settings: fake.cluster.settings, policies: { failureRules: [], retryPolicy: [] }, now: () => new Date(), random: () => 0, logger: silent,
 });

@@ -3,8 +3,6 @@ import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { SubmitError, type ObservationReport } from '../../src/cluster/executor.ts';
 import type { Watch } from '../../src/cluster/watch/open-watch.ts';
 import { eventsPath, ownerPath } from '../../src/domain/layout.ts';
-import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
-import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { ClusterRounds } from '../../src/reconcilers/rounds.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
 import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
@@ -24,7 +22,7 @@ beforeEach(async () => {
   const { cluster } = fake;
   at.context = { ...at.context, clusters: new Map([['greene', cluster.settings]]) };
   await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: [1] }] } }));
-  await dispatchQueue({ database, cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
+  await fake.dispatch(database);
   const { rows } = await at.db.pool.query<{ storage_path: string; slurm_job_id: string }>('select storage_path, slurm_job_id from jobs join attempts on job_id = jobs.id');
   directory = rows[0]!.storage_path;
   slurmJobId = rows[0]!.slurm_job_id;
@@ -87,7 +85,7 @@ describe('a submission whose answer was lost, while changes are pushed', () => {
     vi.setSystemTime(startedAt + 5_000);
     await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: [2] }] } }));
     const { database } = at.db;
-    await expect(dispatchQueue({ database, cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent })).rejects.toThrow('Socket timed out');
+    await expect(fake.dispatch(database)).rejects.toThrow('Socket timed out');
     rounds.prompt();
   });
 

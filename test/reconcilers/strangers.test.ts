@@ -3,10 +3,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { SubmitError, type Stranger } from '../../src/cluster/executor.ts';
 import { exitRecordPath, ownerPath } from '../../src/domain/layout.ts';
-import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
-import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
+import { fakeCluster, putFile, type FakeCluster } from './fake-cluster.ts';
 
 let at: ActionTest;
 let fake: FakeCluster;
@@ -30,7 +28,7 @@ afterEach(async () => {
   await at.db.drop();
 });
 
-const dispatch = () => dispatchQueue({ database: at.db.database, cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
+const dispatch = () => fake.dispatch(at.db.database);
 const look = (atSeconds: number) => fake.observe(at.db.database, atSeconds);
 const stranger = (token: string, slurmJobId: string, change: Partial<Stranger> = {}): Stranger => ({ token, slurmJobId, taskIndexes: null, state: 'PENDING', submittedAt: null, nodeList: null, ...change });
 const tokens = async (): Promise<string[]> => (await at.db.pool.query<{ token: string }>('select token from batches order by submitted_at')).rows.map(({ token }) => token);

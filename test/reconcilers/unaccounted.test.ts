@@ -7,10 +7,9 @@ import type { ExecResult } from '../../src/cluster/transport.ts';
 import { LOST_AFTER_SECONDS } from '../../src/domain/attempt-change.ts';
 import { exitRecordPath, ownerPath } from '../../src/domain/layout.ts';
 import { ClusterContact } from '../../src/reconcilers/cluster-contact.ts';
-import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
 import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
+import { fakeCluster, putFile, type FakeCluster } from './fake-cluster.ts';
 
 let at: ActionTest;
 let fake: FakeCluster;
@@ -27,7 +26,7 @@ beforeEach(async () => {
   fake = await fakeCluster('greene');
   at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
   await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: [1] }] } }));
-  await dispatchQueue({ database: at.db.database, cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1001, isStopping: () => false, logger: silent });
+  await fake.dispatch(at.db.database);
   const { rows: [row] } = await at.db.pool.query<{ storage_path: string; token: string }>('select storage_path, token from jobs, batches');
   ({ storage_path: directory, token } = row!);
   const answer = (stdout: string, stderr = '', exitCode = 0): ExecResult => ({ exitCode, signal: null, stdout: Buffer.from(stdout), stderr: Buffer.from(stderr) });

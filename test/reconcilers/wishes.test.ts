@@ -4,8 +4,6 @@ import { cancelJobs } from '../../src/actions/cancel-jobs.ts';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { TransportError } from '../../src/cluster/transport.ts';
 import { readTrackedAttempts } from '../../src/db/read/tracked-attempts.ts';
-import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
-import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { carryOutWishes } from '../../src/reconcilers/wishes.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
 import { fakeCluster, silent, type FakeCluster } from './fake-cluster.ts';
@@ -26,7 +24,7 @@ test('a cancel and a hold that the cluster refuses do not end the round, and are
   const { jobs } = await submitSweep(at.context, smallSweep());
   const ids = jobs.map((job) => job.jobId ?? '');
   const { database } = at.db;
-  await dispatchQueue({ database, cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1000, isStopping: () => false, logger: silent });
+  await fake.dispatch(database);
   await cancelJobs(at.context, { ids: ids.slice(0, 1) });
   await holdJobs(at.context, { ids: ids.slice(1, 2) });
   const asked: string[] = [];
@@ -46,7 +44,7 @@ test('an array of which everything is to end is named as a whole, one of which s
   const { jobs } = await submitSweep(at.context, smallSweep());
   const ids = jobs.map((job) => job.jobId ?? '');
   const { database } = at.db;
-  await dispatchQueue({ database, cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set(), maxArraySize: () => 1000, isStopping: () => false, logger: silent });
+  await fake.dispatch(database);
   const told: string[][] = [];
   fake.override({ cancel: (slurmJobIds) => { told.push(slurmJobIds); return Promise.resolve(); } });
   const cancelledAt = new Map<string, number>();

@@ -1,6 +1,7 @@
 /** What a test of actions works with: a database of its own and two clusters that nobody contacts. */
 import type { ActionContext } from '../../src/actions/action-context.ts';
 import type { SubmitSweepInput } from '../../src/actions/submission.ts';
+import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import type { Database } from '../../src/db/database.ts';
 import type { ClusterSettings } from '../../src/domain/cluster-settings.ts';
 import { testDatabase, type TestDatabase } from './database.ts';
@@ -35,5 +36,16 @@ export function smallSweep(changes: Partial<SubmitSweepInput> = {}): SubmitSweep
   return {
     project: 'vision', experiment: 'baseline', name: 'coarse', command: ['python', 'train.py', '{overrides}'],
     space: { base: { model: { depth: 4 } }, grid: [{ key: 'optim.lr', values: [0.1, 0.01, 0.001] }], seeds: { values: [1, 2] } }, ...changes,
+  };
+}
+
+/** Submits a sweep of that many jobs, and answers a function that gives one after the other. */
+export async function freshJobs({ context }: ActionTest, count: number): Promise<() => string> {
+  const { jobs } = await submitSweep(context, smallSweep({ space: { grid: [{ key: 'n', values: Array.from({ length: count }, (_, index) => index) }] } }));
+  const jobIds = jobs.map((job) => job.jobId ?? '');
+  return () => {
+    const id = jobIds.pop();
+    if (id === undefined) throw new Error('no job is left');
+    return id;
   };
 }
