@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => at.db.drop());
 
-const timeMsOf = (step: number, attempt: number): number => 1_760_000_000_000 + step * 10 + attempt;
+const timeMsOf = (step: number, attempt: number): number => 1_760_000_000_000 + (step % 1_000_000) * 10 + attempt;
 const valueOf = (step: number, attempt: number): number => (step % 97 === 13 ? Number.NaN : step % 101 === 7 ? Infinity : Math.round(1000 * Math.sin(step / 50 + attempt)));
 
 async function log(jobId: string, attempt: number, steps: number[]): Promise<void> {
@@ -104,6 +104,19 @@ describe('the buckets of a long series', () => {
     const { below } = await summary(jobId);
     expect(12_000 - below).toBeLessThan(2_000);
   });
+
+  test('take a jump of the steps, as from a counter to the time of day, and are exact on both sides of it', async () => {
+    const jobId = freshJob();
+    const newest = new Map<number, number>();
+    for (const from of [0, 1_760_000_000_000, 9_007_199_254_740_000]) {
+      const steps = range(from, Math.min(from + 5_000, Number.MAX_SAFE_INTEGER));
+      await log(jobId, 1, steps);
+      for (const step of steps) newest.set(step, 1);
+      await expectExact(jobId, newest);
+    }
+    const [chart] = await pointsOfSeries(at.db.database, [{ jobId, seriesNumber: 1 }], 200);
+    expect([chart!.steps[0], chart!.steps.at(-1)]).toEqual([0, Number.MAX_SAFE_INTEGER - 1]);
+  }, 20_000);
 
   test('a chart drawn from them shows the extremes and the ends that the points have, and no more points than asked for', async () => {
     const jobId = freshJob();

@@ -116,13 +116,14 @@ async function fillLowestLevel(transaction: Transaction, jobId: string, ranges: 
     ) as effective group by series_number, bucket`);
 }
 
-/** Each bucket above the ranges is made from all of those below it. */
+/** Each bucket above the ranges is made from all of those below it. Only those that exist are looked at: steps may jump by any number. */
 async function fillLevel(transaction: Transaction, jobId: string, level: number, ranges: BucketRange[]): Promise<void> {
-  const shift = level * LEVEL_SHIFT;
+  const shiftBelow = (level - 1) * LEVEL_SHIFT;
   await replaceBuckets(transaction, jobId, level, sql`
     select parent.series_number, parent.bucket, below.* from (
-      select distinct made.series_number, bucket from ${rangesTable(ranges)}
-      cross join lateral generate_series(made.first_bucket >> ${shift}::int, (made.end_bucket - 1) >> ${shift}::int) as bucket
+      select distinct made.series_number, changed.bucket >> ${LEVEL_SHIFT}::int as bucket from ${rangesTable(ranges)}
+      join metric_buckets changed on changed.job_id = ${jobId} and changed.series_number = made.series_number and changed.level = ${level - 1}
+        and changed.bucket >= made.first_bucket >> ${shiftBelow}::int and changed.bucket <= (made.end_bucket - 1) >> ${shiftBelow}::int
     ) as parent
     cross join lateral (
       select sum(point_count) as point_count, sum(finite_count) as finite_count, sum(value_sum) as value_sum, min(least) as least,
