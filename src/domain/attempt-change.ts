@@ -4,7 +4,8 @@
  * attempt LOST after a stated time, which later evidence overrules.
  *
  * An exit record is there before the scheduler knows of the end. Exit code 0 of a command that nobody told to end is COMPLETED at
- * once. Any other end waits for the scheduler, which alone can say TIMEOUT, CANCELLED, OUT_OF_MEMORY or PREEMPTED. While an ended job
+ * once. Any other end waits for the scheduler, which alone can say TIMEOUT, CANCELLED, OUT_OF_MEMORY or PREEMPTED: while it lists the
+ * job, and for a stated time after (src/reconcilers/verdicts.ts), because accounting lags. While an ended job
  * settles, the scheduler is asked once more: its word fills in what the record lacks and, where the two differ (memory ran out in
  * a child of a command that ended well; the node failed before the job was over), it stands. So the order in which the
  * two arrive makes no difference to how a job ends.
@@ -145,7 +146,8 @@ function isWaiting(state: AttemptState): boolean {
   return state === 'PENDING' || state === 'CONFIGURING';
 }
 
-function isPlainSuccess({ cancelRequested }: KnownAttempt, record: ExitRecord): boolean {
+/** Whether the record tells the end by itself: a command ended well that nobody told to end. */
+export function isPlainSuccess({ cancelRequested }: Pick<KnownAttempt, 'cancelRequested'>, record: ExitRecord): boolean {
   return record.exitCode === 0 && !record.terminated && !cancelRequested;
 }
 

@@ -9,34 +9,28 @@ import type { Database } from '../db/database.ts';
 import { readNewestAttempts, readSettlingAttempts, type TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
 import { withdrawResults } from '../db/write/harvest.ts';
 import { transact } from '../db/transaction.ts';
-import { confirmEnd, decideAttemptChange, type AttemptChange } from '../domain/attempt-change.ts';
-import { REFUSED_EXIT_CODE } from '../domain/start-guard.ts';
 import { isTerminalAttemptState } from '../domain/states.ts';
 import { commitFindings } from './findings.ts';
 import { followGuards } from './guards.ts';
-import { ownStart, type FoundStart } from './harvest-start.ts';
-import { gatherHarvest, type Harvest, type HarvestTarget } from './harvest.ts';
+import { gatherHarvest, type HarvestTarget } from './harvest.ts';
 import { keyOf, resolveOpenBatches } from './open-batches.ts';
 import { followRequeues } from './requeues.ts';
 import { noteCheckpoints } from './resume.ts';
 import { settleStrangers, type StrangerMemory } from './strangers.ts';
 import type { Turns } from './turns.ts';
+import { CONFIRM_SECONDS, judge, runOf, type SilenceMemory } from './verdicts.ts';
 
 /** For how long the files of an ended job are looked at again: a shared file system may show the last lines late. */
 const SETTLE_SECONDS = 30;
 /** For how long a job that has ended and was seen in the queue again is asked about. */
 const REVIVED_SECONDS = 60;
-/** For how long the scheduler's own word on an end is waited for, where an exit record told of it first. */
-const CONFIRM_SECONDS = 120;
 /** How often the queue of a cluster on which nothing is tracked is looked at, for what goes there by a token of ours. */
 const IDLE_LOOK_SECONDS = 30;
 /** Jobs whose files are read and committed in one turn while changes are pushed, which wait for it. */
 const JOBS_PER_TURN = 50;
 
 /** What this process remembers from round to round. A process that takes over starts without, and asks once more. */
-export interface RoundMemory extends StrangerMemory {
-  /** When the scheduler last mentioned an attempt, or was first asked about it, by attempt. */
-  lastSeen: Map<string, number>;
+export interface RoundMemory extends StrangerMemory, SilenceMemory {
   /** Attempts whose end the scheduler has told, by job and number. */
   confirmed: Set<string>;
   /** When the cluster was last asked, in milliseconds; -Infinity before the first time. */
@@ -44,7 +38,7 @@ export interface RoundMemory extends StrangerMemory {
 }
 
 export function newRoundMemory(): RoundMemory {
-  return { lastSeen: new Map(), confirmed: new Set(), askedAt: -Infinity, revived: new Map(), cancelledAt: new Map() };
+  return { lastSeen: new Map(), untoldSince: new Map(), confirmed: new Set(), askedAt: -Infinity, revived: new Map(), cancelledAt: new Map() };
 }
 
 /** @param ownTokens of the attempts that were asked about */
@@ -103,7 +97,7 @@ async function observeAttempts(dependencies: ObserveDependencies, active: Tracke
   const settling = (await readSettlingAttempts(database, cluster.settings.name)).filter(isNotIn(readIn));
   const { lost, ended: revived } = await readRevived(dependencies, [...readIn, ...settling]);
   const tracked = [...readIn, ...lost];
-  const { observations, strangers, isIncomplete } = await observe(dependencies, tracked, [...settling, ...revived]);
+  const { observations, strangers, isIncomplete, hasAccounting } = await observe(dependencies, tracked, [...settling, ...revived]);
   if (tracked.length + settling.length + revived.length === 0) return { newsCount: 0, ended: [], ending: [], strangers, absent: [], isUnsettled: false };
   const resolved = await resolveOpenBatches({ ...dependencies, lastSeen: memory.lastSeen }, tracked, observations);
   const { known, settled: ended } = await turns.take(() => followAll(dependencies, resolved, [...settling, ...revived], observations));
@@ -111,13 +105,13 @@ async function observeAttempts(dependencies: ObserveDependencies, active: Tracke
   const targets = targetsOf(dependencies, { known, settled, observations }, scope);
   const targetIds = new Set(targets.map(idOf));
   const others = known.filter((row) => !targetIds.has(row.jobId));
-  const found = new Findings();
+  const found = new Findings(hasAccounting);
   await found.add(dependencies, others, [], observations);
   const atOnce = scope === 'all' ? targets.length : JOBS_PER_TURN;
   for (let start = 0; start < targets.length; start += atOnce) {
     await turns.take(() => found.add(dependencies, [], targets.slice(start, start + atOnce), observations));
   }
-  const isEnding = (row: TrackedAttemptRow): boolean => found.decided.has(row.jobId) || row.cancelRequested || observations.get(keyOf(row))?.state === 'COMPLETING';
+  const isEnding = (row: TrackedAttemptRow): boolean => found.decided.has(row.jobId) || found.untold.has(row.jobId) || row.cancelRequested || observations.get(keyOf(row))?.state === 'COMPLETING';
   return {
     newsCount: found.newsCount, ended: [...found.ended], ending: known.filter((row) => row.state !== 'LOST' && isEnding(row) && !found.ended.has(row.jobId)).map(idOf),
     strangers, absent: isIncomplete ? null : found.absent, isUnsettled: false,
@@ -157,14 +151,21 @@ class Findings {
   readonly decided = new Set<string>();
   /** Those of them of which all is read. */
   readonly ended = new Set<string>();
-
+  /** Jobs that have failed, and of which accounting has yet to tell how. */
+  readonly untold = new Set<string>();
   readonly absent: AbsentAttempt[] = [];
+  readonly #hasAccounting: boolean;
+
+  constructor(hasAccounting: boolean) {
+    this.#hasAccounting = hasAccounting;
+  }
 
   /** @param others attempts whose files are not looked at */
   async add(
-    { database, cluster, files, memory: { lastSeen, confirmed }, logger, now }: ObserveDependencies, others: TrackedAttemptRow[], targets: HarvestTarget[],
+    { database, cluster, files, memory, logger, now }: ObserveDependencies, others: TrackedAttemptRow[], targets: HarvestTarget[],
     observations: Map<string, Observation>,
   ): Promise<void> {
+    const { lastSeen, confirmed } = memory;
     const harvests = await gatherHarvest({ database, cluster, files, now: now() }, targets);
     const current = await followGuards({ database, cluster, logger }, targets, harvests);
     const overtaken = targets.filter((target, index) => target.slurmJobId !== current[index]!.slurmJobId);
@@ -175,15 +176,16 @@ class Findings {
     }
     const wasAsked = isNotIn(overtaken);
     const rows = [...others, ...current];
-    const verdicts = judge(lastSeen, now(), rows, observations, harvests, wasAsked);
-    this.newsCount += await commitFindings({ database, now: now() }, rows, harvests, verdicts);
+    const { changes, untold } = judge(memory, now(), rows, { observations, harvests, hasAccounting: this.#hasAccounting, wasAsked });
+    for (const jobId of untold) this.untold.add(jobId);
+    this.newsCount += await commitFindings({ database, now: now() }, rows, harvests, changes);
     for (const row of current) {
       const isMissing = isOpen(row) && wasAsked(row) && !observations.has(keyOf(row)) && harvests.get(row.jobId)?.exitRecord === null;
       if (isMissing) this.absent.push({ row, since: lastSeen.get(keyOf(row)) ?? now().getTime() });
     }
     for (const row of rows) if (tellsEnd(observations.get(keyOf(row)), row)) confirmed.add(runOf(row));
     for (const { jobId, state } of rows) {
-      if (isTerminalAttemptState(state) || !isTerminalAttemptState(verdicts.get(jobId)?.state ?? 'RUNNING')) continue;
+      if (isTerminalAttemptState(state) || !isTerminalAttemptState(changes.get(jobId)?.state ?? 'RUNNING')) continue;
       this.decided.add(jobId);
       if (harvests.get(jobId)?.hasMore !== true) this.ended.add(jobId);
     }
@@ -196,7 +198,6 @@ function isOpen({ state }: TrackedAttemptRow): boolean {
 }
 
 const idOf = ({ jobId }: TrackedAttemptRow): string => jobId;
-const runOf = ({ jobId, attemptNumber }: TrackedAttemptRow): string => `${jobId} ${attemptNumber}`;
 
 function isNotIn(rows: TrackedAttemptRow[]): (row: TrackedAttemptRow) => boolean {
   const jobIds = new Set(rows.map(idOf));
@@ -241,17 +242,18 @@ function mayHaveFiles(row: TrackedAttemptRow, seen: Observation | undefined): bo
 
 async function observe(
   { cluster, memory, onQueue, logger, now }: ObserveDependencies, tracked: TrackedAttemptRow[], settling: TrackedAttemptRow[],
-): Promise<{ observations: Map<string, Observation>; strangers: Stranger[] | null; isIncomplete: boolean }> {
-  const { lastSeen, confirmed, revived } = memory;
+): Promise<{ observations: Map<string, Observation>; strangers: Stranger[] | null; isIncomplete: boolean; hasAccounting: boolean }> {
+  const { lastSeen, untoldSince, confirmed, revived } = memory;
   const unconfirmed = settling.filter((row) => row.slurmJobId !== null && (!confirmed.has(runOf(row)) || revived.has(row.jobId)))
     // What has ended cannot wait again, unless it was put back: also where it never started.
     .map((row) => ({ ...row, startedAt: row.startedAt ?? row.submittedAt }));
   const isIdle = tracked.length === 0 && unconfirmed.length === 0;
-  if (isIdle && (cluster.settings.kind === 'LOCAL' || now().getTime() - memory.askedAt < IDLE_LOOK_SECONDS * 1000)) return { observations: new Map(), strangers: null, isIncomplete: false };
+  if (isIdle && (cluster.settings.kind === 'LOCAL' || now().getTime() - memory.askedAt < IDLE_LOOK_SECONDS * 1000)) return { observations: new Map(), strangers: null, isIncomplete: false, hasAccounting: false };
   memory.askedAt = now().getTime();
   const report = await cluster.executor.observe([...tracked, ...unconfirmed]).catch((error: unknown) => {
     // Nobody was asked for a while: how long an attempt has been absent is counted anew.
     lastSeen.clear();
+    untoldSince.clear();
     throw error;
   });
   if (report.queueCounts !== null) onQueue(report.queueCounts, new Set([...tracked, ...unconfirmed].map(({ token }) => token)));
@@ -263,32 +265,6 @@ async function observe(
   for (const key of tracing) if (observations.has(key) || !lastSeen.has(key) || report.isIncomplete === true) lastSeen.set(key, time);
   const present = new Set([...tracked, ...settling].map(runOf));
   for (const run of confirmed) if (!present.has(run)) confirmed.delete(run);
-  return { observations, strangers: report.strangers, isIncomplete: report.isIncomplete === true };
-}
-
-/**
- * What the evidence of a round changes, by job.
- * @param wasAsked whether the scheduler was asked about it: its silence means nothing otherwise
- */
-function judge(
-  lastSeen: ReadonlyMap<string, number>, now: Date, rows: TrackedAttemptRow[], observations: ReadonlyMap<string, Observation>, harvests: ReadonlyMap<string, Harvest>,
-  wasAsked: (row: TrackedAttemptRow) => boolean,
-): Map<string, AttemptChange> {
-  const verdicts = new Map<string, AttemptChange>();
-  for (const row of rows) {
-    const seen = observations.get(keyOf(row)) ?? null;
-    const { exitRecord = null, start = null } = harvests.get(row.jobId) ?? {};
-    if (isUntoldRefusal(seen, start, now)) continue;
-    const absentSeconds = wasAsked(row) ? (now.getTime() - (lastSeen.get(keyOf(row)) ?? now.getTime())) / 1000 : null;
-    const hasEnded = row.state !== 'LOST' && isTerminalAttemptState(row.state);
-    const change = hasEnded ? seen && confirmEnd(row, seen, exitRecord) : decideAttemptChange(row, seen, exitRecord, absentSeconds, ownStart(row, start));
-    if (change !== null) verdicts.set(row.jobId, change);
-  }
-  return verdicts;
-}
-
-/** An execution that ran nothing, as its exit code says, while a shared file system does not show yet who runs in its place. */
-function isUntoldRefusal(seen: Observation | null, start: FoundStart | null, now: Date): boolean {
-  if (seen?.state !== 'FAILED' || seen.exitCode !== REFUSED_EXIT_CODE || start !== null || seen.finishedAt === null) return false;
-  return now.getTime() - seen.finishedAt.getTime() < CONFIRM_SECONDS * 1000;
+  for (const run of untoldSince.keys()) if (!present.has(run)) untoldSince.delete(run);
+  return { observations, strangers: report.strangers, isIncomplete: report.isIncomplete === true, hasAccounting: report.hasAccounting === true };
 }

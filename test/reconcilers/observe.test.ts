@@ -3,7 +3,7 @@ import { retryJobs } from '../../src/actions/retry-jobs.ts';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { SubmitError } from '../../src/cluster/executor.ts';
 import { TransportError } from '../../src/cluster/transport.ts';
-import { eventsPath, exitRecordPath, metricsPath, resultPath } from '../../src/domain/layout.ts';
+import { eventsPath, exitRecordPath, metricsPath, ownerPath, resultPath } from '../../src/domain/layout.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
 import { fakeCluster, putFile, type FakeCluster } from './fake-cluster.ts';
 
@@ -85,6 +85,79 @@ describe('an attempt that the scheduler does not mention', () => {
     await fake.observe(database(), 1000);
     await fake.observe(database(), 2000);
     expect(await statesOf()).toEqual(['RUNNING']);
+  });
+});
+
+describe('a job that has left the queue, and of which accounting says nothing', () => {
+  const failure = JSON.stringify({ attempt: 1, exitCode: 143, signal: 15, terminated: true });
+  /** As the executor of a site with or without accounting answers. */
+  function withAccounting(hasAccounting: boolean, isIncomplete = false): void {
+    const { observe } = fake.cluster.executor;
+    fake.override({ observe: async (attempts) => ({ ...await observe(attempts), hasAccounting, isIncomplete }) });
+  }
+  async function leaves(exitRecord: string): Promise<void> {
+    const [job] = await jobRows();
+    await putFile(exitRecordPath(job!.storage_path, 1), exitRecord);
+    fake.says.clear();
+  }
+  const attempts = async (): Promise<unknown> => (await at.db.pool.query('select state, reason from attempts')).rows;
+  const announced = async (): Promise<unknown[]> => (await at.db.pool.query<{ to: string }>("select payload->>'to' as to from events where kind = 'JOB_STATE_CHANGED' order by seq")).rows.map((row) => row.to);
+
+  beforeEach(async () => {
+    await submitJobs(1);
+    await dispatch();
+    fake.says.set(0, { state: 'RUNNING', startedAt: new Date() });
+  });
+
+  test('has not FAILED by its exit record alone while accounting may still tell how it ended: it ends once, as accounting says', async () => {
+    withAccounting(true);
+    await fake.observe(database(), 1);
+    await leaves(failure);
+    for (const seconds of [5, 20, 34]) expect((await fake.observe(database(), seconds)).ending).toHaveLength(1);
+    expect(await statesOf()).toEqual(['RUNNING']);
+    fake.says.set(0, { state: 'TIMEOUT' });
+    await fake.observe(database(), 34.5);
+    expect(await attempts()).toEqual([{ state: 'TIMEOUT', reason: 'the time limit was reached' }]);
+    expect(await announced()).toEqual(['QUEUED', 'SUBMITTING', 'PENDING', 'RUNNING', 'FAILED']);
+  });
+
+  test.each([false, true])('ends by its exit record after the time that accounting is given, whether or not that answers (%s: it does not)', async (isIncomplete) => {
+    withAccounting(true, isIncomplete);
+    await fake.observe(database(), 1);
+    await leaves(failure);
+    // The record may have been there for as long as a server was away: what counts is how long accounting was asked in vain.
+    await fake.observe(database(), 400);
+    expect(await statesOf()).toEqual(['RUNNING']);
+    await fake.observe(database(), 431);
+    expect(await statesOf()).toEqual(['FAILED']);
+  });
+
+  test('is seen to have run while accounting is waited for, though it waited when it was last seen', async () => {
+    withAccounting(true);
+    fake.says.set(0, { state: 'PENDING' });
+    await fake.observe(database(), 1);
+    const { rows: [row] } = await at.db.pool.query<{ slurm_job_id: string }>('select slurm_job_id from attempts');
+    const [job] = await jobRows();
+    await putFile(ownerPath(job!.storage_path, 1), `slurm ${row!.slurm_job_id}\n`);
+    await leaves(failure);
+    await fake.observe(database(), 5);
+    expect(await statesOf()).toEqual(['RUNNING']);
+  });
+
+  test('has COMPLETED at once when its command ended well', async () => {
+    withAccounting(true);
+    await fake.observe(database(), 1);
+    await leaves(JSON.stringify({ attempt: 1, exitCode: 0, signal: null, terminated: false }));
+    await fake.observe(database(), 2);
+    expect(await statesOf()).toEqual(['COMPLETED']);
+  });
+
+  test('has FAILED at once where there is no accounting to wait for', async () => {
+    withAccounting(false);
+    await fake.observe(database(), 1);
+    await leaves(failure);
+    await fake.observe(database(), 2);
+    expect(await statesOf()).toEqual(['FAILED']);
   });
 });
 
