@@ -15,6 +15,7 @@ import { LookPace } from './look-pace.ts';
 import { newRoundMemory, observeCluster, type HarvestScope, type Observed, type QueueListener } from './observe.ts';
 import { observeChanged } from './observe-changed.ts';
 import { Turns } from './turns.ts';
+import { inWatchOrder } from './watch-order.ts';
 import { carryOutWishes } from './wishes.ts';
 
 /** By how much the time between two polls grows while nothing changes. */
@@ -159,7 +160,7 @@ export class ClusterRounds {
       // Without an id on the cluster a start cannot be told from that of a second submission: such wait for their id.
       const watched = tracked.filter((row) => row.slurmJobId !== null && row.state !== 'SUBMITTING');
       this.#jobIdOf = new Map(watched.map((row) => [row.jobDirectory, row.jobId]));
-      watch?.setJobs(watched);
+      watch?.setJobs(inWatchOrder(watched));
       return tracked;
     } catch (error) {
       this.#isRefreshDue = true;

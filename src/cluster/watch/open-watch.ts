@@ -33,7 +33,7 @@ export interface JobChange {
 }
 
 export interface Watch {
-  /** The jobs to watch from now on, instead of those before. What a job that is new to the watch already has is told as changed. */
+  /** The jobs to watch from now on, instead of those before: the first ones, where there are too many. What a job that is new to the watch already has is told as changed. */
   setJobs(jobs: readonly WatchedJob[]): void;
   onChange(listener: (changes: JobChange[]) => void): void;
   onStatus(listener: (status: WatchStatus) => void): void;
