@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { ensureRig, rigUnavailableReason, type Rig } from '../rig/rig.ts';
+import { ensureRig, rigUnavailableReason, startRequeued, type Rig } from '../rig/rig.ts';
 import { openRigSite, type RigSite } from './rig-site.ts';
 
 describe.skipIf(rigUnavailableReason() !== null)('a requeued job', () => {
@@ -26,12 +26,7 @@ describe.skipIf(rigUnavailableReason() !== null)('a requeued job', () => {
 
   async function requeueAndRelease(slurmJobId: string): Promise<void> {
     await site.slurm('scontrol', 'requeue', slurmJobId);
-    // A node does not launch a job again within the second in which it ended it ("already killed, do not launch").
-    await vi.waitFor(async () => {
-      const [, at] = /^PENDING BeginTime (\S+)/.exec(await site.slurm('squeue', '-h', '-r', '-j', slurmJobId, '-o', '%T %r %V')) ?? [];
-      expect(Date.now() - Date.parse(`${at ?? ''}Z`)).toBeGreaterThan(3_000);
-    }, { timeout: 30_000, interval: 200 });
-    await site.slurm('scontrol', 'update', `jobid=${slurmJobId}`, 'StartTime=now');
+    await startRequeued(site.slurm, slurmJobId);
   }
 
   test('while the server watches: the first attempt is closed as requeued, the second ends the job', async () => {
@@ -44,7 +39,7 @@ describe.skipIf(rigUnavailableReason() !== null)('a requeued job', () => {
     expect(await site.attemptsOf(jobId)).toMatchObject([
       { number: 1, state: 'CANCELLED', reason: 'requeued', slurmJobId }, { number: 2, restart: 1, state: 'PENDING', slurmJobId },
     ]);
-    await site.slurm('scontrol', 'update', `jobid=${slurmJobId}`, 'StartTime=now');
+    await startRequeued(site.slurm, slurmJobId);
     await untilJob(jobId, 'RUNNING', 2);
     await site.slurm('sh', '-c', `touch ${site.root}/go`);
     await site.untilEnded();

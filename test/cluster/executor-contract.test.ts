@@ -1,9 +1,19 @@
 /** What every executor promises, over each of them. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Cluster } from '../../src/cluster/executor.ts';
+import type { TaskSpec } from '../../src/domain/batch.ts';
 import { attemptLogPaths, exitRecordPath } from '../../src/domain/layout.ts';
 import { executors, readText, shellBatch, submit, trackedAttempts, untilStates, untilText, type TestCluster } from './executors.ts';
 
 const WAIT = 'touch "$EXPGRAPH_JOB_DIR/ready"; while :; do sleep 0.1; done';
+const UNTIL_GO = 'while ! [ -e "$EXPGRAPH_JOB_DIR/go" ]; do sleep 0.1; done';
+
+/** Ends what runs {@link UNTIL_GO}. SLURM calls a job running before its script has made the job directory. */
+async function letGo({ transport }: Cluster, tasks: TaskSpec[]): Promise<void> {
+  const directories = tasks.map(({ jobDirectory }) => jobDirectory);
+  expect((await transport.exec(['mkdir', '-p', ...directories])).exitCode).toBe(0);
+  expect((await transport.exec(['touch', ...directories.map((directory) => `${directory}/go`)])).exitCode).toBe(0);
+}
 
 for (const { name, unavailableReason, open } of executors) {
   describe.skipIf(unavailableReason !== null)(`the ${name} executor`, () => {
@@ -69,12 +79,12 @@ for (const { name, unavailableReason, open } of executors) {
     }, 60_000);
 
     it('cancels some tasks of a batch and leaves the others alone', async () => {
-      const batch = shellBatch(test, [WAIT, WAIT, 'while ! [ -e "$EXPGRAPH_JOB_DIR/go" ]; do sleep 0.1; done']);
+      const batch = shellBatch(test, [WAIT, WAIT, UNTIL_GO]);
       const { submitted, tracked } = await submit(test, batch);
       await untilStates(test.cluster, tracked, ['RUNNING', 'RUNNING', 'RUNNING']);
       await test.cluster.executor.cancel(submitted.taskSlurmJobIds.slice(0, 2));
       await untilStates(test.cluster, tracked, ['CANCELLED', 'CANCELLED', 'RUNNING']);
-      await test.cluster.transport.exec(['touch', `${batch.tasks[2]!.jobDirectory}/go`]);
+      await letGo(test.cluster, batch.tasks.slice(2));
       await untilStates(test.cluster, tracked, ['CANCELLED', 'CANCELLED', 'COMPLETED']);
     });
 
@@ -88,13 +98,13 @@ for (const { name, unavailableReason, open } of executors) {
     });
 
     it('finds a submission whose answer was lost, by another instance, running and ended', async () => {
-      const batch = shellBatch(test, ['while ! [ -e "$EXPGRAPH_JOB_DIR/go" ]; do sleep 0.1; done', 'while ! [ -e "$EXPGRAPH_JOB_DIR/go" ]; do sleep 0.1; done']);
+      const batch = shellBatch(test, [UNTIL_GO, UNTIL_GO]);
       const { submitted } = await submit(test, batch);
       const lost = trackedAttempts(batch, null);
       const other = test.reopen();
       const found = await untilStates(other, lost, ['RUNNING', 'RUNNING']);
       expect(found.map(({ slurmJobId }) => slurmJobId)).toEqual(submitted.taskSlurmJobIds);
-      await other.transport.exec(['touch', ...batch.tasks.map(({ jobDirectory }) => `${jobDirectory}/go`)]);
+      await letGo(other, batch.tasks);
       await untilStates(other, lost, ['COMPLETED', 'COMPLETED']);
     });
 

@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { endAll, identify, processesWithOpenFile, readRecord, until } from '../rig/processes.ts';
-import { ensureRig, killNode, rigCluster, rigUnavailableReason, slurm, takeDownRig, type Rig } from '../rig/rig.ts';
+import { ensureRig, killNode, rigCluster, rigUnavailableReason, slurm, startRequeued, takeDownRig, type Rig } from '../rig/rig.ts';
 import { ENDS_SHAPES } from '../rig/slurm-config.ts';
 import { collectUntil } from '../support/graphql-client.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
@@ -136,7 +136,7 @@ describe.skipIf(skipReason !== null)(`the ends of jobs on SLURM${skipReason === 
     }, { timeout: 40_000, interval: 250 });
     expect(held.attempts).toHaveLength(2);
     await onDelta('scontrol', 'release', slurmId);
-    await onDelta('scontrol', 'update', `jobid=${slurmId}`, 'StartTime=now');
+    await startRequeued(onDelta, slurmId);
     await untilJob(id, { state: 'COMPLETED', attempts: [{ state: 'CANCELLED' }, { state: 'COMPLETED' }] }, 200_000);
   });
 
@@ -202,7 +202,7 @@ describe.skipIf(skipReason !== null)(`the ends of jobs on SLURM${skipReason === 
     ].join('\n'), option({ signal: 'B:USR1@55' }, { timeLimitMinutes: 1 }));
     const { attempts } = await untilJob(id, { state: 'PENDING', attempts: [{ state: 'CANCELLED', reason: 'requeued' }, { number: 2 }] }, 200_000);
     await until('the note of the checkpoint', 20_000, async () => (await readFile(`${(await untilJob(id, {})).storagePath}/attempts/2/resume`, 'utf8').catch(() => '')) !== '');
-    await onDelta('scontrol', 'update', `jobid=${attempts[1]!.slurmJobId}`, 'StartTime=now');
+    await startRequeued(onDelta, attempts[1]!.slurmJobId);
     const { storagePath } = await untilJob(id, { state: 'COMPLETED' });
     expect(await readFile(`${storagePath}/resumed-from`, 'utf8')).toBe(`${storagePath}/checkpoints/step=2.ckpt`);
   });
@@ -266,7 +266,7 @@ describe.skipIf(skipReason !== null)(`the ends of jobs on SLURM${skipReason === 
       const slurmId = idOf(await untilJob(id, running));
       await onGamma('scontrol', 'requeue', slurmId);
       await untilJob(id, { state: 'PENDING', attempts: [{ state: 'CANCELLED', reason: 'requeued' }, { number: 2 }] });
-      await onGamma('scontrol', 'update', `jobid=${slurmId}`, 'StartTime=now');
+      await startRequeued(onGamma, slurmId);
       await untilJob(id, { state: 'COMPLETED', attempts: [{ state: 'CANCELLED' }, { state: 'COMPLETED', exitCode: 0 }] }, 200_000);
     }, 400_000);
   });

@@ -12,7 +12,7 @@ import { promisify } from 'node:util';
 import { buildRig, removeRig, type Report, type Rig, type RigCluster } from './build.ts';
 import { withLock } from './lock.ts';
 import { installPackages, rigUnavailableReason, unixUser } from './packages.ts';
-import { endAll, isAlive, readRecord, readRecords, recordDeliberateStop, startDaemon } from './processes.ts';
+import { endAll, isAlive, readRecord, readRecords, recordDeliberateStop, startDaemon, until } from './processes.ts';
 import { crashNode, startNodeDaemon, untilNodesUp } from './slurm-cluster.ts';
 import { CLUSTER_SHAPES, type ClusterShape } from './slurm-config.ts';
 import { crashSshDaemon, startSshDaemon } from './sshd.ts';
@@ -159,4 +159,18 @@ export async function slurm(rig: Rig, cluster: string, argv: string[], options: 
   const { exitCode, stdout, stderr } = await slurmAnswer(rig, cluster, argv, options);
   if (exitCode !== 0) throw new Error(`${argv.join(' ')} on ${cluster} ended with ${exitCode}: ${stderr.trim()}`);
   return stdout;
+}
+
+/**
+ * Lets a job that was requeued start soon, and not only when SLURM would let it (after two minutes). `run` runs a SLURM command on its cluster.
+ * A node does not launch a job again within the second in which it ended it ("already killed, do not launch"), so that one is waited for.
+ */
+export async function startRequeued(run: (...argv: string[]) => Promise<string>, slurmJobId: string): Promise<void> {
+  let hasStarted = false;
+  await until(`${slurmJobId} to wait for its new start`, 60_000, async () => {
+    const [, state, reason, requeuedAt] = /^(\S+) (\S+) (\S+)/.exec(await run('squeue', '-h', '-r', '-t', 'all', '-j', slurmJobId, '-o', '%T %r %V')) ?? [];
+    hasStarted = state === 'RUNNING' || state === 'COMPLETED';
+    return hasStarted || (state === 'PENDING' && reason === 'BeginTime' && Date.now() - Date.parse(`${requeuedAt}Z`) > 3_000);
+  });
+  if (!hasStarted) await run('scontrol', 'update', `jobid=${slurmJobId}`, 'StartTime=now');
 }
