@@ -81,5 +81,5 @@ function nonFiniteFaults({ values, nonFinite }: RecordedSeriesInput, field: stri
 
 function toPoints({ key, steps, values, times, nonFinite }: RecordedSeriesInput, now: Date): SeriesPoints {
   const named = new Map((nonFinite ?? []).map(({ index, value }) => [index, NON_FINITE[value]]));
-  return { key, steps, values: values.map((value, index) => value ?? named.get(index) ?? Number.NaN), times: times ?? steps.map(() => now) };
+  return { key, steps, values: values.map((value, index) => value ?? named.get(index) ?? Number.NaN), times: times?.map((time) => time.getTime()) ?? steps.map(() => now.getTime()) };
 }

@@ -6,6 +6,7 @@ import type { Database } from './database.ts';
 import { asDatabaseError } from './errors.ts';
 import type { DatabaseLog } from './log.ts';
 import * as tables from './tables/index.ts';
+import { rememberClient } from './transaction-client.ts';
 
 /** No request is worth more of the server's time than this; migrations lift it for themselves. */
 const STATEMENT_TIMEOUT_MS = 60_000;
@@ -58,7 +59,10 @@ function openDatabase(pool: pg.Pool): Database {
     const client = await pool.connect();
     let isBroken = false;
     try {
-      return await drizzle(client, { schema: tables }).transaction(work, config);
+      return await drizzle(client, { schema: tables }).transaction((transaction) => {
+        rememberClient(transaction, client);
+        return work(transaction);
+      }, config);
     } catch (error) {
       isBroken = asDatabaseError(error)?.code === 'DATABASE_UNAVAILABLE';
       throw error;

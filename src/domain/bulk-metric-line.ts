@@ -5,7 +5,7 @@
 import { isJsonObject } from './config-values.ts';
 import type { Json, JsonObject } from './job-spec.ts';
 import { parseLenientJson, readMetricObject, toNumber, type DroppedLine } from './metric-line.ts';
-import { parseMetricTime } from './metric-time.ts';
+import { parseMetricTimeMs } from './metric-time.ts';
 import { metricKeyProblem, stepProblem } from './readers/reader.ts';
 
 /** Points of one metric, as columns of equal length. NaN and infinities are values. */
@@ -13,7 +13,8 @@ export interface MetricColumns {
   key: string;
   steps: number[];
   values: number[];
-  times: Date[];
+  /** Milliseconds since 1970. */
+  times: number[];
 }
 
 export interface BulkMetricLine {
@@ -46,7 +47,7 @@ function readRow(row: JsonObject, now: Date): MetricColumns[] | string {
   const read = readMetricObject(row, { nextStep: Number.NaN, now });
   if (!read.ok) return read.reason;
   if (Number.isNaN(read.step)) return 'names no step: "step" (or "epoch") must be a whole number';
-  return read.values.map(({ key, value }) => ({ key, steps: [read.step], values: [value], times: [read.time] }));
+  return read.values.map(({ key, value }) => ({ key, steps: [read.step], values: [value], times: [read.time.getTime()] }));
 }
 
 function readColumns({ key, steps, values, times }: JsonObject, now: Date): MetricColumns[] | string {
@@ -63,8 +64,8 @@ function readColumns({ key, steps, values, times }: JsonObject, now: Date): Metr
   const numbers = values.map(numberOf);
   const odd = numbers.indexOf(null);
   if (odd !== -1) return `has a value that is no number (number ${odd}); NaN and infinities are written "NaN", "Infinity", "-Infinity"`;
-  const moments = (Array.isArray(times) ? times : []).map((time) => parseMetricTime(time) ?? now);
-  return [{ key, steps: steps as number[], values: numbers as number[], times: moments.length > 0 ? moments : steps.map(() => now) }];
+  const moments = (Array.isArray(times) ? times : []).map((time) => parseMetricTimeMs(time) ?? now.getTime());
+  return [{ key, steps: steps as number[], values: numbers as number[], times: moments.length > 0 ? moments : steps.map(() => now.getTime()) }];
 }
 
 function numberOf(value: Json): number | null {

@@ -18,7 +18,7 @@ const valueOf = (step: number, attempt: number): number => (step % 97 === 13 ? N
 
 async function log(jobId: string, attempt: number, steps: number[]): Promise<void> {
   await at.db.database.transaction((transaction) => writePoints(transaction, [{ jobId, attemptNumber: attempt, series: [
-    { key: 'loss', steps, values: steps.map((step) => valueOf(step, attempt)), times: steps.map((step) => new Date(timeMsOf(step, attempt))) }] }]));
+    { key: 'loss', steps, values: steps.map((step) => valueOf(step, attempt)), times: steps.map((step) => timeMsOf(step, attempt)) }] }]));
 }
 
 const range = (from: number, to: number, stride = 1): number[] => Array.from({ length: Math.max(0, Math.ceil((to - from) / stride)) }, (_, index) => from + index * stride);

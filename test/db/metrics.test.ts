@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { recordMetrics } from '../../src/actions/record-metrics.ts';
+import { transact } from '../../src/db/transaction.ts';
 import { writePoints, type WrittenSeries } from '../../src/db/write/metrics.ts';
 import { actionTest, freshJobs, type ActionTest } from '../support/actions.ts';
 
@@ -22,7 +23,7 @@ const epoch = Date.UTC(2026, 0, 1);
 const timeOf = (write: number, step: number): Date => new Date(epoch + write * 1_000_000 + step * 1_000 + 123);
 
 async function apply(jobId: string, write: Write, index: number): Promise<WrittenSeries[]> {
-  const series = write.points.map(({ key, step, value }) => ({ key, steps: [step], values: [value], times: [timeOf(index, step)] }));
+  const series = write.points.map(({ key, step, value }) => ({ key, steps: [step], values: [value], times: [timeOf(index, step).getTime()] }));
   const [written = []] = await at.db.database.transaction((transaction) => writePoints(transaction, [{ jobId, attemptNumber: write.attempt, series }]));
   return written;
 }
@@ -85,6 +86,34 @@ describe('writePoints', () => {
     expect((await at.db.pool.query('select value from metric_points where job_id = $1 order by series_number, step', [jobId])).rows).toEqual([{ value: 3 }, { value: 2 }, { value: Number.NaN }]);
   });
 
+  test('keeps every step, value and time to the last bit, of new points and of points that come again', async () => {
+    const jobId = freshJob();
+    const steps = [0, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 40 + 12_345, Number.MAX_SAFE_INTEGER];
+    const values = [1 / 3, 5e-324, Number.MAX_VALUE, Number.NaN, Infinity, -Infinity];
+    const times = ['0001-01-01T00:00:00.001Z', '1969-12-31T23:59:59.999Z', '1999-12-31T23:59:59.999Z', '2000-01-01T00:00:00.000Z', '2026-03-04T05:06:07.089Z', '9999-12-31T23:59:59.999Z'].map((time) => Date.parse(time));
+    for (let time = 0; time < 2; time += 1) {
+      await at.db.database.transaction((transaction) => writePoints(transaction, [{ jobId, attemptNumber: 2 ** 31 - 1, series: [{ key: 'loss', steps, values, times }] }]));
+      const { rows } = await at.db.pool.query(`select step::text, encode(float8send(value), 'hex') as value, (extract(epoch from time) * 1000)::text as ms, attempt_number as attempt
+        from metric_points where job_id = $1 order by metric_points.step`, [jobId]);
+      expect(rows.map(({ step, value, ms, attempt }) => ({ step: Number(step), value: Buffer.from(value, 'hex').readDoubleBE(), ms: Number(ms), attempt })))
+        .toEqual(steps.map((step, index) => ({ step, value: values[index], ms: times[index], attempt: 2 ** 31 - 1 })));
+    }
+  });
+
+  test('a connection that breaks while points are copied is said to the caller, and the same points again are exact', async () => {
+    const jobId = freshJob();
+    const steps = Array.from({ length: 300_000 }, (_, step) => step);
+    const series = [{ key: 'loss', steps, values: steps, times: steps.map((step) => epoch + step) }];
+    const write = (): Promise<unknown> => transact(at.db.database, (transaction) => writePoints(transaction, [{ jobId, attemptNumber: 1, series }]));
+    const failure = write().then(() => null, (error: unknown) => error);
+    const breakIt = `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and state = 'active' and query like 'copy metric_points%'`;
+    await expect.poll(async () => (await at.db.pool.query(breakIt)).rowCount, { timeout: 60_000, interval: 1 }).toBe(1);
+    expect(await failure).toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
+    expect(await storedSummaries(jobId)).toEqual(new Map());
+    await write();
+    expect((await storedSummaries(jobId)).get('loss')).toMatchObject({ count: 300_000, last_step: 299_999, min_value: 0, max_value: 299_999 });
+  }, 120_000);
+
   test('gives every series a number of its own when many writers bring new keys at once', async () => {
     const jobId = freshJob();
     await Promise.all(Array.from({ length: 12 }, (_, writer) => apply(jobId, { attempt: 1, points: [{ key: `k${writer}`, step: writer, value: writer }, { key: 'shared', step: writer, value: writer }] }, 0)));
@@ -96,7 +125,7 @@ describe('writePoints', () => {
   test('takes in 200,000 points in a few seconds', async () => {
     const jobId = freshJob();
     const steps = Array.from({ length: 100_000 }, (_, step) => step);
-    const column = { steps, values: steps.map((step) => Math.sin(step)), times: steps.map((step) => timeOf(0, step)) };
+    const column = { steps, values: steps.map((step) => Math.sin(step)), times: steps.map((step) => timeOf(0, step).getTime()) };
     const started = performance.now();
     await at.db.database.transaction((transaction) => writePoints(transaction, [{ jobId, attemptNumber: 1, series: [{ key: 'a', ...column }, { key: 'b', ...column }] }]));
     // Two to three seconds alone on two cores.

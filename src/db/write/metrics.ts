@@ -5,19 +5,18 @@
 import { sql } from 'drizzle-orm';
 import type { Transaction } from '../database.ts';
 import { TOP_LEVEL } from '../metric-bucket-levels.ts';
+import { copyPoints } from './copy-points.ts';
 import { numbers, updateBuckets, type WrittenSteps } from './metric-buckets.ts';
+import { finiteExtremes, orderedByStep, type PointColumns } from './point-columns.ts';
 
 /** First key of the two-key advisory lock that makes writers of one job's metrics take turns. */
 const METRICS_LOCK_CLASS = 73_055_113;
 /** Rows in one statement; more is not faster and needs larger parameters. */
 const ROWS_PER_STATEMENT = 20_000;
 
-/** Points of one key, as columns of equal length. NaN and infinities are values. */
-export interface SeriesPoints {
+/** Points of one key. */
+export interface SeriesPoints extends PointColumns {
   key: string;
-  steps: number[];
-  values: number[];
-  times: Date[];
 }
 
 /** What a write covered: the closed interval of its steps, and how many there were. */
@@ -35,12 +34,6 @@ export interface JobPoints {
   series: readonly SeriesPoints[];
 }
 
-interface Point {
-  step: number;
-  value: number;
-  timeMs: number;
-}
-
 /** A series in the database before the write. */
 interface StoredSeries {
   jobId: string;
@@ -56,7 +49,7 @@ interface StoredSeries {
 interface Batch extends StoredSeries {
   attemptNumber: number;
   /** By step, each once: the last one given wins. */
-  points: Point[];
+  points: PointColumns;
 }
 
 /**
@@ -72,11 +65,13 @@ export async function writePoints(transaction: Transaction, jobs: readonly JobPo
   const stored = await findOrCreateSeries(transaction, keys);
   const batches = stored.map((each): Batch => {
     const { attemptNumber, byKey } = pointsOf.get(each.jobId)!;
-    return { ...each, attemptNumber, points: byKey.get(each.key) ?? [] };
+    return { ...each, attemptNumber, points: byKey.get(each.key)! };
   });
-  await insertPoints(transaction, batches);
   const isAppending = (batch: Batch): boolean => batch.greatestStep === null || firstStep(batch) > batch.greatestStep;
-  await extendSummaries(transaction, batches.filter(isAppending));
+  const appending = batches.filter(isAppending);
+  await copyPoints(transaction, appending);
+  await upsertPoints(transaction, batches.filter((batch) => !isAppending(batch)));
+  await extendSummaries(transaction, appending);
   const batchesOf = new Map([...pointsOf.keys()].map((jobId): [string, Batch[]] => [jobId, []]));
   for (const batch of batches) batchesOf.get(batch.jobId)?.push(batch);
   for (const [jobId, own] of batchesOf) {
@@ -84,18 +79,22 @@ export async function writePoints(transaction: Transaction, jobs: readonly JobPo
     await recomputeSummaries(transaction, jobId, own.filter((batch) => !isAppending(batch)).map(({ seriesNumber }) => seriesNumber));
   }
   return jobs.map(({ jobId }) => (batchesOf.get(jobId) ?? []).map((batch) => ({
-    key: batch.key, firstStep: firstStep(batch), lastStep: batch.points.at(-1)?.step ?? 0, count: batch.points.length,
+    key: batch.key, firstStep: firstStep(batch), lastStep: lastStep(batch), count: batch.points.steps.length,
   })));
 }
 
 function firstStep(batch: Batch): number {
-  return batch.points[0]?.step ?? 0;
+  return batch.points.steps[0] ?? 0;
+}
+
+function lastStep(batch: Batch): number {
+  return batch.points.steps.at(-1) ?? 0;
 }
 
 function toWrittenSteps(batch: Batch): WrittenSteps {
   return {
-    ...batch, pointCountBound: batch.pointCount + batch.points.length, greatestStep: Math.max(batch.greatestStep ?? -Infinity, batch.points.at(-1)?.step ?? 0),
-    steps: batch.points.map(({ step }) => step),
+    ...batch, pointCountBound: batch.pointCount + batch.points.steps.length, greatestStep: Math.max(batch.greatestStep ?? -Infinity, lastStep(batch)),
+    steps: batch.points.steps,
   };
 }
 
@@ -104,18 +103,15 @@ async function lockJobs(transaction: Transaction, jobIds: string[]): Promise<voi
   await transaction.execute(sql`select pg_advisory_xact_lock(${METRICS_LOCK_CLASS}::int, hashtext(job_id)) from unnest(${sql.param(jobIds)}::text[]) as job_id`);
 }
 
-function collectPoints(series: readonly SeriesPoints[]): Map<string, Point[]> {
-  const byKey = new Map<string, Map<number, Point>>();
-  for (const { key, steps, values, times } of series) {
-    const points = byKey.get(key) ?? new Map<number, Point>();
-    for (const [index, step] of steps.entries()) {
-      const [value, time] = [values[index], times[index]];
-      if (value === undefined || time === undefined) throw new Error(`the columns of series ${key} differ in length`);
-      points.set(step, { step, value, timeMs: time.getTime() });
-    }
-    if (points.size > 0) byKey.set(key, points);
+function collectPoints(series: readonly SeriesPoints[]): Map<string, PointColumns> {
+  const byKey = new Map<string, PointColumns[]>();
+  for (const { key, ...points } of series) {
+    if (points.steps.length === 0) continue;
+    const parts = byKey.get(key);
+    if (parts === undefined) byKey.set(key, [points]);
+    else parts.push(points);
   }
-  return new Map([...byKey].map(([key, points]) => [key, [...points.values()].sort((a, b) => a.step - b.step)]));
+  return new Map([...byKey].map(([key, parts]) => [key, orderedByStep(parts)]));
 }
 
 async function findOrCreateSeries(transaction: Transaction, keys: { jobId: string; key: string }[]): Promise<StoredSeries[]> {
@@ -146,12 +142,13 @@ function whole(value: string | null): number | null {
   return value === null ? null : Number(value);
 }
 
-async function insertPoints(transaction: Transaction, batches: Batch[]): Promise<void> {
+/** For points of which some may be there already: what is given now wins. */
+async function upsertPoints(transaction: Transaction, batches: Batch[]): Promise<void> {
   const jobIds = [...new Set(batches.map(({ jobId }) => jobId))];
   const numberOfJob = new Map(jobIds.map((jobId, index) => [jobId, index + 1]));
-  const rows = batches.flatMap(({ jobId, seriesNumber, attemptNumber, points }) => {
+  const rows = batches.flatMap(({ jobId, seriesNumber, attemptNumber, points: { steps, values, times } }) => {
     const about = { jobNumber: numberOfJob.get(jobId)!, seriesNumber, attemptNumber };
-    return points.map((point) => ({ ...about, ...point }));
+    return steps.map((step, index) => ({ ...about, step, value: values[index]!, time: times[index]! }));
   });
   for (let start = 0; start < rows.length; start += ROWS_PER_STATEMENT) {
     const part = rows.slice(start, start + ROWS_PER_STATEMENT);
@@ -159,7 +156,7 @@ async function insertPoints(transaction: Transaction, batches: Batch[]): Promise
       insert into metric_points (job_id, series_number, step, attempt_number, value, time)
       select (${sql.param(jobIds)}::uuid[])[job_number], series_number, step, attempt_number, value, to_timestamp(time_ms / 1000)
       from unnest(${numbers(part.map((row) => row.jobNumber))}::int[], ${numbers(part.map((row) => row.seriesNumber))}::int[], ${numbers(part.map((row) => row.step))}::bigint[],
-        ${numbers(part.map((row) => row.attemptNumber))}::int[], ${numbers(part.map((row) => row.value))}::float8[], ${numbers(part.map((row) => row.timeMs))}::float8[])
+        ${numbers(part.map((row) => row.attemptNumber))}::int[], ${numbers(part.map((row) => row.value))}::float8[], ${numbers(part.map((row) => row.time))}::float8[])
         as t(job_number, series_number, step, attempt_number, value, time_ms)
       on conflict (job_id, series_number, step, attempt_number) do update set value = excluded.value, time = excluded.time`);
   }
@@ -169,16 +166,14 @@ async function insertPoints(transaction: Transaction, batches: Batch[]): Promise
 async function extendSummaries(transaction: Transaction, batches: Batch[]): Promise<void> {
   if (batches.length === 0) return;
   const rows = batches.map(({ jobId, seriesNumber, points }) => {
-    const finite = points.filter((point) => Number.isFinite(point.value));
-    const last = finite.at(-1);
-    // The earliest of equal values, as in recomputeSummaries.
-    const least = finite.reduce<Point | undefined>((best, point) => (best === undefined || point.value < best.value ? point : best), undefined);
-    const greatest = finite.reduce<Point | undefined>((best, point) => (best === undefined || point.value > best.value ? point : best), undefined);
+    const extremes = finiteExtremes(points);
+    const at = (index: number | undefined) => (index === undefined ? {} : { step: points.steps[index], value: points.values[index], ms: points.times[index] });
+    const [last, least, greatest] = [at(extremes?.last), at(extremes?.least), at(extremes?.greatest)];
     return {
-      job_id: jobId, series_number: seriesNumber, count: points.length,
-      last_step: last?.step, last_value: last?.value, last_ms: last?.timeMs,
-      min_step: least?.step, min_value: least?.value, min_ms: least?.timeMs,
-      max_step: greatest?.step, max_value: greatest?.value, max_ms: greatest?.timeMs,
+      job_id: jobId, series_number: seriesNumber, count: points.steps.length,
+      last_step: last.step, last_value: last.value, last_ms: last.ms,
+      min_step: least.step, min_value: least.value, min_ms: least.ms,
+      max_step: greatest.step, max_value: greatest.value, max_ms: greatest.ms,
     };
   });
   await transaction.execute(sql`

@@ -44,7 +44,8 @@ export interface PointColumns {
   key: string;
   steps: number[];
   values: number[];
-  times: Date[];
+  /** Milliseconds since 1970. */
+  times: number[];
 }
 
 /** Something that was left out, and why. */
@@ -137,7 +138,7 @@ export class PointCollector extends DropCounter {
     if (columns === undefined) this.#series.set(key, columns = { key, steps: [], values: [], times: [] });
     columns.steps.push(step);
     columns.values.push(value);
-    columns.times.push(time);
+    columns.times.push(time.getTime());
   }
 
   result(cursor: CursorPosition, hasMore = false): StreamRead {

@@ -22,7 +22,8 @@ export interface IngestSummary {
 interface Columns {
   steps: number[];
   values: number[];
-  times: Date[];
+  /** Milliseconds since 1970. */
+  times: number[];
 }
 
 export class CollectedPoints {
@@ -39,15 +40,15 @@ export class CollectedPoints {
 
   add(jobId: string, attempt: number | null, key: string, { steps, values, times }: Columns): void {
     const columns = this.#columnsOf(jobId, attempt, key);
-    for (const [index, step] of steps.entries()) {
-      columns.steps.push(step);
+    for (let index = 0; index < steps.length; index += 1) {
+      columns.steps.push(steps[index]!);
       columns.values.push(values[index]!);
       columns.times.push(times[index]!);
     }
     this.#count += steps.length;
   }
 
-  addPoint(jobId: string, attempt: number | null, key: string, step: number, value: number, time: Date): void {
+  addPoint(jobId: string, attempt: number | null, key: string, step: number, value: number, time: number): void {
     const columns = this.#columnsOf(jobId, attempt, key);
     columns.steps.push(step);
     columns.values.push(value);

@@ -3,6 +3,11 @@ import { UserError } from '../../domain/errors.ts';
 import { metricKeyProblem, stepProblem } from '../../domain/readers/reader.ts';
 import type { CollectedPoints } from './collected-points.ts';
 
+/** Year 1: the database has no year 0. */
+const EARLIEST_TIME_MS = Date.parse('0001-01-01T00:00:00Z');
+/** What a Date can tell. */
+const LATEST_TIME_MS = 8.64e15;
+
 const REQUIRED = ['job_id', 'key', 'step', 'value'] as const;
 
 /**
@@ -12,7 +17,7 @@ const REQUIRED = ['job_id', 'key', 'step', 'value'] as const;
 export async function readArrow(body: AsyncIterable<Buffer>, points: CollectedPoints): Promise<void> {
   // Loaded by the first one who sends Arrow: no start waits for it.
   const { RecordBatchReader } = await import('apache-arrow');
-  const now = new Date();
+  const now = Date.now();
   let rowNumber = 0;
   try {
     for await (const batch of await RecordBatchReader.from(body)) {
@@ -36,14 +41,13 @@ function requireColumns({ schema }: RecordBatch): void {
   if (missing.length > 0) throw UserError.of('BAD_USER_INPUT', `the Arrow stream lacks ${missing.join(', ')}; it needs ${REQUIRED.join(', ')}, and may have time and attempt`);
 }
 
-async function addRows(batch: RecordBatch, rowsBefore: number, now: Date, points: CollectedPoints): Promise<number> {
+async function addRows(batch: RecordBatch, rowsBefore: number, now: number, points: CollectedPoints): Promise<number> {
   const [jobIds, keys, steps, values, times, attempts] = [...REQUIRED, 'time', 'attempt'].map((name) => batch.getChild(name));
   for (let row = 0; row < batch.numRows; row += 1) {
     const [jobId, key, value] = [jobIds?.get(row), keys?.get(row), values?.get(row)] as unknown[];
     const step = asNumber(steps?.get(row));
     const attempt = asNumber(attempts?.get(row));
-    const milliseconds = asNumber(times?.get(row));
-    const time = milliseconds === null ? now : new Date(milliseconds);
+    const time = Math.trunc(asNumber(times?.get(row)) ?? now);
     const problem = rowProblem(jobId, key, step, value) ?? timeProblem(time);
     if (problem !== null) points.reject({ line: rowsBefore + row + 1, message: problem });
     else points.addPoint(jobId as string, attempt, key as string, step as number, value as number, time);
@@ -61,8 +65,8 @@ function rowProblem(jobId: unknown, key: unknown, step: number | null, value: un
 }
 
 /** A column of plain numbers may be in any unit; what is no moment in milliseconds cannot be stored. */
-function timeProblem(time: Date): string | null {
-  return Number.isNaN(time.getTime()) || time.getUTCFullYear() < 1 ? 'has a time that is no moment: time must be a timestamp, or unix milliseconds' : null;
+function timeProblem(time: number): string | null {
+  return time >= EARLIEST_TIME_MS && time <= LATEST_TIME_MS ? null : 'has a time that is no moment: time must be a timestamp, or unix milliseconds';
 }
 
 function asNumber(value: unknown): number | null {

@@ -65,7 +65,7 @@ export class JobFolder {
         this.cursors.set(plan.stream, cursor);
         for (const { key, steps, values, times } of series) {
           const byStep = this.points.get(key) ?? new Map<number, { value: number; time: Date }>();
-          for (const [index, step] of steps.entries()) byStep.set(step, { value: values[index]!, time: times[index]! });
+          for (const [index, step] of steps.entries()) byStep.set(step, { value: values[index]!, time: new Date(times[index]!) });
           this.points.set(key, byStep);
           this.valueCount += steps.length;
         }
