@@ -92,6 +92,14 @@ const ESTIMATE_TOLERANCE_MS = 10 * 60 * 1000;
 /** Exit codes and signals are far below it; a job may have written anything in the place of its record, and what cannot be stored would keep back others. */
 const MAX_CODE = 65_535;
 
+/** With these a job is ended by whoever ends it: TERM, and KILL for what does not obey. */
+const ENDING_SIGNALS: readonly (number | null)[] = [15, 9];
+
+/** Whether a command ended of its own accord, rather than because its job was ended or was about to be: by a requeue, too. */
+export function endedByItself({ terminated, warned, signal }: ExitRecord): boolean {
+  return !terminated && !warned && !ENDING_SIGNALS.includes(signal);
+}
+
 /** Reads an exit record; null when the text is not one (half written, another program's file). */
 export function parseExitRecord(text: string): ExitRecord | null {
   const record = parseStorableObject(text);

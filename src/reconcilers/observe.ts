@@ -218,13 +218,13 @@ async function readRevived(
 async function followAll(
   dependencies: ObserveDependencies, tracked: TrackedAttemptRow[], settling: TrackedAttemptRow[], observations: ReadonlyMap<string, Observation>,
 ): Promise<{ known: TrackedAttemptRow[]; settled: TrackedAttemptRow[] }> {
-  const { database, cluster, logger } = dependencies;
+  const { database, cluster } = dependencies;
   const isRequeued = (row: TrackedAttemptRow): boolean => (observations.get(keyOf(row))?.earlierRuns.length ?? 0) > row.restart;
   const requeued = [...tracked, ...settling].filter(isRequeued);
   if (requeued.length === 0) return { known: tracked, settled: settling };
   // As they are now: a push may have moved them while the scheduler was asked.
   const newest = await readNewestAttempts(database, cluster.settings.name, requeued.map(idOf));
-  const followed = await followRequeues({ database, logger }, newest, observations);
+  const followed = await followRequeues(dependencies, newest, observations);
   const again = followed.filter((row, index) => row !== newest[index] && isTerminalAttemptState(newest[index]!.state));
   if (again.length > 0) await transact(database, (transaction) => withdrawResults(transaction, again.map(idOf)));
   // A run that is still to come is told the last checkpoint of the one before.

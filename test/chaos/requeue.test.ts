@@ -19,7 +19,7 @@ describe.skipIf(rigUnavailableReason() !== null)('a requeued job', () => {
     await vi.waitFor(async () => {
       const { rows: [row] } = await site.db.pool.query('select state, attempt_count from jobs where id = $1', [jobId]);
       expect(row).toEqual({ state, attempt_count: attempt });
-    }, { timeout: 60_000, interval: 100 });
+    }, { timeout: 120_000, interval: 100 });
   }
 
   const executed = async (count: number): Promise<void> => { await vi.waitFor(async () => expect(await site.executions()).toHaveLength(count), { timeout: 60_000, interval: 100 }); };
@@ -50,6 +50,24 @@ describe.skipIf(rigUnavailableReason() !== null)('a requeued job', () => {
     const { rows: events } = await site.db.pool.query<{ from: string; to: string }>("select payload->>'from' as from, payload->>'to' as to from events where kind = 'JOB_STATE_CHANGED' and job_id = $1 order by seq", [jobId]);
     expect(events.map(({ to }) => to)).toEqual(['QUEUED', 'SUBMITTING', 'PENDING', 'RUNNING', 'PENDING', 'RUNNING', 'COMPLETED']);
   }, 150_000);
+
+  test('long after it failed by itself: that attempt stays FAILED with its exit code, and a new one runs', async () => {
+    const [jobId] = await site.submit('failed', `[ "$EXPGRAPH_ATTEMPT" = 2 ] || exit 3; ${UNTIL_GO(site.root)}`, 1) as [string];
+    site.start({ ...site.cluster, settings: { ...site.cluster.settings, watch: false } });
+    await untilJob(jobId, 'FAILED', 1);
+    const slurmJobId = (await site.attemptsOf(jobId))[0]!.slurmJobId!;
+    // As long after its end: nothing of it is asked about any more.
+    await site.db.pool.query('update jobs set harvested_at = now()');
+    await site.slurm('scontrol', 'requeue', slurmJobId);
+    await untilJob(jobId, 'PENDING', 2);
+    await site.slurm('scontrol', 'update', `jobid=${slurmJobId}`, 'StartTime=now');
+    await untilJob(jobId, 'RUNNING', 2);
+    expect(await site.attemptsOf(jobId)).toMatchObject([{ number: 1, state: 'FAILED', reason: 'exit code 3', exitCode: 3 }, { number: 2, restart: 1, state: 'RUNNING', slurmJobId }]);
+    await site.slurm('sh', '-c', `touch ${site.root}/go`);
+    await site.untilEnded();
+    expect(await site.attemptsOf(jobId)).toMatchObject([{ state: 'FAILED', exitCode: 3 }, { state: 'COMPLETED', exitCode: 0 }]);
+    expect(await site.executions()).toEqual([`${jobId} 1`, `${jobId} 2`]);
+  }, 400_000);
 
   test('while no server runs, twice, in an array: each run is an attempt of its own, told by accounting', async () => {
     const ids = await site.submit('requeued unseen', UNTIL_GO(site.root), 2);

@@ -16,6 +16,8 @@ import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.t
 interface RunEnd {
   state: AttemptState;
   exit: { exitCode: number; terminated: boolean } | null;
+  /** Somebody put it back after its end: then the scheduler says no more of it than that. */
+  wasOver?: true;
 }
 const end = (state: AttemptState, ...exits: RunEnd['exit'][]): RunEnd[] => exits.map((exit) => ({ state, exit }));
 const well = { exitCode: 0, terminated: false };
@@ -27,7 +29,9 @@ const LAST_ENDS = [
   ...end('CANCELLED', told, null), ...end('OUT_OF_MEMORY', well, killed, null), ...end('NODE_FAIL', well, killed, null),
 ];
 /** A run after which the scheduler put the job back into its queue. */
-const REQUEUED_ENDS = [...end('CANCELLED', told, null), ...end('NODE_FAIL', killed, well, null), ...end('PREEMPTED', told, null)];
+const REQUEUED_ENDS = [...end('CANCELLED', told, null), ...end('NODE_FAIL', killed, well, null), ...end('PREEMPTED', told, null),
+  ...[...end('FAILED', { exitCode: 1, terminated: false }), ...end('COMPLETED', well)].map((one): RunEnd => ({ ...one, wasOver: true })),
+];
 
 /** What happens in a run, in order. */
 const RUN_MOMENTS = ['WAITS', 'RUNS', 'HAS_EXITED'] as const;
@@ -82,8 +86,14 @@ class World {
   async advance(files: number, scheduler: number): Promise<void> {
     for (let moment = this.#filesShow + 1; moment <= Math.min(this.#lastMoment, this.#filesShow + files); moment += 1) await this.#write(moment);
     this.#filesShow = Math.min(this.#lastMoment, this.#filesShow + files);
-    this.#schedulerKnows = Math.min(this.#lastMoment, this.#schedulerKnows + scheduler);
+    this.#schedulerKnows = this.#upTo(this.#schedulerKnows + scheduler);
     this.#seconds += 1;
+  }
+
+  /** Nobody puts back what does not show yet that it is over. */
+  #upTo(moment: number): number {
+    const open = this.#runs.findIndex(({ wasOver }, index) => wasOver === true && !this.hasExitRecord.has(index + 1));
+    return Math.min(this.#lastMoment, moment, open === -1 ? this.#lastMoment : open * RUN_MOMENTS.length + RUN_MOMENTS.indexOf('HAS_EXITED'));
   }
 
   async #write(moment: number): Promise<void> {
@@ -99,7 +109,7 @@ class World {
 
   saysScheduler(): Partial<Observation> {
     const run = Math.min(this.#runs.length - 1, Math.floor(this.#schedulerKnows / RUN_MOMENTS.length));
-    const earlierRuns = this.#runs.slice(0, run).map(({ state }): EarlierRun => ({
+    const earlierRuns = this.#runs.slice(0, run).map(({ state: end, wasOver }) => (wasOver ? 'CANCELLED' : end)).map((state): EarlierRun => ({
       state, reason: state === 'CANCELLED' ? 'requeued' : null, nodeList: 'n1', exitCode: null, signal: null, startedAt: null, finishedAt: null, elapsedSeconds: 1, maxRssBytes: null,
     }));
     if (this.#schedulerKnows === this.#lastMoment) return { state: this.#runs[run]!.state, nodeList: 'n1', earlierRuns };

@@ -92,6 +92,36 @@ describe('a requeue that nobody saw is followed from the start guards', () => {
     expect(await attempts()).toEqual(['1 CANCELLED requeued', '2 RUNNING']);
   });
 
+  test.each([['waits again', '|n1|', '||'], ['runs again', 'PENDING', 'RUNNING']])('and what had failed by itself before it was put back stays FAILED (it %s)', async (_, from, to) => {
+    await ends(1, 3);
+    queue = '';
+    await fake.observe(at.db.database, 10);
+    expect(await attempts()).toEqual(['1 FAILED exit code 3']);
+    if (to === 'RUNNING') await runs(2);
+    queue = listed('PENDING', '2026-01-01T10:20:00', '2026-01-01T10:21:00').replace(from, to);
+    await fake.observe(at.db.database, 20);
+    expect(await attempts()).toEqual(['1 FAILED exit code 3', expect.stringContaining(`2 ${to === 'RUNNING' ? to : 'PENDING'}`)]);
+  });
+
+  test('and what had ended by itself ended so, though nobody had seen that when it was put back', async () => {
+    await ends(1, 3);
+    await runs(2);
+    await ends(2, 0);
+    await runs(3);
+    queue = listed('RUNNING', '2026-01-01T10:40:00', '2026-01-01T10:41:00');
+    await fake.observe(at.db.database, 10);
+    expect(await attempts()).toEqual(['1 FAILED exit code 3', '2 COMPLETED', '3 RUNNING']);
+  });
+
+  test.each([['TERM', { exitCode: 143, signal: 15, terminated: true }], ['KILL', { exitCode: 137, signal: 9 }], ['a warning that it answered', { exitCode: 1, warned: true }]])(
+    'and what was ended by it, with %s, reads requeued', async (_, change) => {
+      await putFile(exitRecordPath(directory, 1), JSON.stringify({ attempt: 1, signal: null, terminated: false, warned: false, host: 'n1', ...change }));
+      await runs(2);
+      queue = listed('RUNNING', '2026-01-01T10:20:00', '2026-01-01T10:21:00');
+      await fake.observe(at.db.database, 10);
+      expect(await attempts()).toEqual(['1 CANCELLED requeued', '2 RUNNING']);
+    });
+
   test('when it waits once more', async () => {
     await runs(2);
     queue = listed('PENDING', '2026-01-01T10:20:00').replace('|n1|', '||');
