@@ -2,6 +2,7 @@ import { finished } from 'node:stream/promises';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createToken } from '../../src/actions/create-token.ts';
+import { withCountedStatements } from '../support/statements.ts';
 import { exportTest, longSeries, type ExportTest, type QueryParameters } from './export-support.ts';
 
 let fixture: ExportTest;
@@ -14,17 +15,7 @@ beforeAll(async () => {
 afterAll(() => fixture.http.stop());
 
 describe('the stream', () => {
-  async function withCountedStatements<Answer>(use: (count: () => number) => Promise<Answer>): Promise<Answer> {
-    const { database } = fixture.http;
-    const execute = database.execute.bind(database);
-    let count = 0;
-    database.execute = ((query: Parameters<typeof execute>[0]) => { count += 1; return execute(query); }) as typeof database.execute;
-    try {
-      return await use(() => count);
-    } finally {
-      database.execute = execute;
-    }
-  }
+  const withCountedPages = <Answer>(use: (count: () => number) => Promise<Answer>): Promise<Answer> => withCountedStatements(fixture.http.database.$client, 'copy', use);
 
   const status = async (path: string): Promise<number> => {
     const response = await fixture.get(path);
@@ -41,8 +32,8 @@ describe('the stream', () => {
   }
 
   test('waits for a slow reader, and reads nothing more for one who has gone', async () => {
-    const needed = await withCountedStatements(async (count) => { await fixture.read(`experiment/${experimentId}/metrics.csv`); return count(); });
-    await withCountedStatements(async (count) => {
+    const needed = await withCountedPages(async (count) => { await fixture.read(`experiment/${experimentId}/metrics.csv`); return count(); });
+    await withCountedPages(async (count) => {
       const response = await fixture.begin(`experiment/${experimentId}/metrics.csv`);
       await settled(count);
       response.destroy();

@@ -3,10 +3,12 @@
  * is held open between two of them, and the points come as arrays of bytes, which neither the driver nor anybody else has to parse one by one.
  */
 import { and, sql } from 'drizzle-orm';
-import type { Reader } from '../database.ts';
+import { copyOut } from '../copy-out.ts';
+import type { Database, Reader } from '../database.ts';
 import { metricSeries } from '../tables/index.ts';
 import type { JobIds } from './export-jobs.ts';
 import { textIn, uuidIn } from './job-filter.ts';
+import { GrowingPage, type PointPage, type SentPoints } from './point-page.ts';
 
 /** Which points of the jobs are wanted. */
 export interface PointSelection {
@@ -25,18 +27,6 @@ export interface PointPosition {
   key: string;
   step: number;
   attempt: number;
-}
-
-/** Some consecutive points of one series. */
-export interface SeriesPart {
-  jobId: string;
-  key: string;
-  steps: BigInt64Array;
-  /** NaN and infinities as they were logged. */
-  values: Float64Array;
-  /** Milliseconds since 1970. */
-  times: BigInt64Array;
-  attempts: Int32Array;
 }
 
 /** Enough that a page is worth its statement, and few enough that several fit into memory. */
@@ -59,18 +49,35 @@ interface OpenSeries {
 }
 
 /** The pages of the points of the jobs that come after a position; null: all of them. */
-export async function* metricPages(reader: Reader, jobIds: JobIds, selection: PointSelection, after: PointPosition | null): AsyncGenerator<SeriesPart[]> {
-  for await (const looked of seriesLooks(reader, after === null ? jobIds : jobIds.from(after.jobId, true), selection.keys, after)) {
-    let rest = looked.map((series) => (series.jobId === after?.jobId && series.key === after.key ? { ...series, after: pointsAfter(after, selection) } : series));
-    while (rest.length > 0) {
-      const group = rest.slice(0, pageLength(rest));
-      const parts = await readParts(reader, group, selection);
-      const cut = parts.findIndex(({ isCut }) => isCut);
-      const given = (cut === -1 ? parts : parts.slice(0, cut + 1)).map(({ part }) => part).filter(({ steps }) => steps.length > 0);
-      if (given.length > 0) yield given;
-      rest = cut === -1 ? rest.slice(group.length) : [goingOn(group[cut]!, parts[cut]!.part, selection), ...rest.slice(cut + 1)];
+export async function* metricPages(database: Database, jobIds: JobIds, selection: PointSelection, after: PointPosition | null): AsyncGenerator<PointPage> {
+  for await (const looked of seriesLooks(database, after === null ? jobIds : jobIds.from(after.jobId, true), selection.keys, after)) {
+    const groups = groupsOf(looked.map((series) => (series.jobId === after?.jobId && series.key === after.key ? { ...series, after: pointsAfter(after, selection) } : series)));
+    let ahead: Promise<ReadPage> | null = null;
+    for (let group = groups.next(); !group.done;) {
+      const reading: Promise<ReadPage> = ahead ?? readPage(database, group.value, selection);
+      const following = groups.next();
+      ahead = following.done || !mayReadAhead(database) ? null : readPage(database, following.value, selection);
+      // Awaited when its turn comes; until then a failure is nobody's.
+      ahead?.catch(() => undefined);
+      yield* pagesOf(database, group.value, await reading, selection);
+      group = following;
     }
   }
+}
+
+/** What was read of some series, and then what is still to be read of them. */
+async function* pagesOf(database: Database, group: readonly OpenSeries[], first: ReadPage, selection: PointSelection): AsyncGenerator<PointPage> {
+  let rest = group;
+  for (let { page, cut } = first; ; { page, cut } = await readPage(database, rest, selection)) {
+    if (page.steps.length > 0) yield page;
+    if (cut === null) return;
+    rest = [cut.rest, ...rest.slice(cut.index + 1)];
+  }
+}
+
+/** A second page is read at the same time while most connections are idle: nobody waits for one because of it. */
+function mayReadAhead({ $client: pool }: Database): boolean {
+  return 2 * (pool.totalCount - pool.idleCount + pool.waitingCount) < pool.options.max;
 }
 
 /** The series of the jobs from the position on, a look after the other: an experiment may have more of them than fit into memory. */
@@ -94,17 +101,19 @@ async function* seriesLooks(reader: Reader, jobIds: JobIds, keys: readonly strin
   }
 }
 
-/** How many of the series make up a page. */
-function pageLength(series: readonly OpenSeries[]): number {
+/** The series of a page each. */
+function* groupsOf(series: readonly OpenSeries[]): Generator<OpenSeries[]> {
+  let group: OpenSeries[] = [];
   let points = 0;
-  const beyond = series.findIndex(({ pointCount }) => (points += pointCount) > POINTS_PER_PAGE);
-  return beyond === -1 ? series.length : Math.max(1, beyond);
-}
-
-function goingOn(series: OpenSeries, part: SeriesPart, selection: PointSelection): OpenSeries {
-  const last = part.steps.length - 1;
-  const after = last === -1 ? series.after : pointsAfter({ step: Number(part.steps[last]), attempt: part.attempts[last]! }, selection);
-  return { ...series, after, limit: POINTS_PER_PAGE };
+  for (const each of series) {
+    if (group.length > 0 && points + each.pointCount > POINTS_PER_PAGE) {
+      yield group;
+      [group, points] = [[], 0];
+    }
+    group.push(each);
+    points += each.pointCount;
+  }
+  if (group.length > 0) yield group;
 }
 
 /** Of a step that was given, no other attempt is wanted unless all are. */
@@ -112,72 +121,46 @@ function pointsAfter({ step, attempt }: { step: number; attempt: number }, { all
   return { step, attempt: allAttempts ? attempt : LAST_ATTEMPT };
 }
 
-interface PartRow extends Record<string, unknown> {
-  steps: Buffer | null;
-  values: Buffer | null;
-  times: Buffer | null;
-  attempts: Buffer | null;
+/** The points of some series. Where one of them goes on, `cut` says which, and what is still to be read of it; those after it are not in the page. */
+interface ReadPage {
+  page: PointPage;
+  cut: { index: number; rest: OpenSeries } | null;
 }
 
 /** One more point of each series is read than is wanted, to see whether it goes on. */
-async function readParts(reader: Reader, group: readonly OpenSeries[], selection: PointSelection): Promise<{ part: SeriesPart; isCut: boolean }[]> {
-  const { fromStep, toStep, allAttempts } = selection;
-  const { rows } = await reader.execute<PartRow>(sql`
+async function readPage(database: Database, group: readonly OpenSeries[], selection: PointSelection): Promise<ReadPage> {
+  const growing = new GrowingPage(group.reduce((count, { limit, pointCount }) => count + Math.min(limit, pointCount) + 1, 0));
+  let index = 0;
+  let cut: ReadPage['cut'] = null;
+  await copyOut(database, statementOf(group, selection), (row) => {
+    const series = group[index]!;
+    const before = growing.length;
+    if (cut === null && growing.add(series.jobId, series.key, row as SentPoints, series.limit, selection.allAttempts)) {
+      const after = growing.length === before ? series.after : pointsAfter(growing.last(), selection);
+      cut = { index, rest: { ...series, limit: POINTS_PER_PAGE, after } };
+    }
+    index += 1;
+  });
+  return { page: growing.page(), cut };
+}
+
+function statementOf(group: readonly OpenSeries[], { fromStep, toStep }: PointSelection): string {
+  // COPY takes no parameters. All of these are numbers, and ids that the database told.
+  const array = (values: readonly (number | string)[], type: string): string => `'{${values.join(',')}}'::${type}[]`;
+  return `
     select part.* from unnest(
-      ${sql.param(group.map((series) => series.jobId))}::uuid[], ${sql.param(group.map((series) => series.seriesNumber))}::integer[],
-      ${sql.param(group.map((series) => series.after.step))}::bigint[], ${sql.param(group.map((series) => series.after.attempt))}::integer[],
-      ${sql.param(group.map((series) => series.limit))}::integer[]
+      ${array(group.map((series) => series.jobId), 'uuid')}, ${array(group.map((series) => series.seriesNumber), 'integer')},
+      ${array(group.map((series) => series.after.step), 'bigint')}, ${array(group.map((series) => series.after.attempt), 'integer')},
+      ${array(group.map((series) => series.limit), 'integer')}
     ) with ordinality as wanted(job_id, series_number, after_step, after_attempt, most, number)
     cross join lateral (
-      select string_agg(int8send(step), ''::bytea) as steps, string_agg(float8send(value), ''::bytea) as values,
-        string_agg(int8send((date_part('epoch', time) * 1000)::bigint), ''::bytea) as times, string_agg(int4send(attempt_number), ''::bytea) as attempts
+      select string_agg(int8send(step), null) as steps, string_agg(float8send(value), null) as values,
+        string_agg(timestamptz_send(time), null) as times, string_agg(int4send(attempt_number), null) as attempts
       from (
         select step, attempt_number, value, time from metric_points
         where job_id = wanted.job_id and series_number = wanted.series_number and (step, attempt_number) > (wanted.after_step, wanted.after_attempt)
-          ${fromStep === null ? sql`` : sql`and step >= ${fromStep}::bigint`} ${toStep === null ? sql`` : sql`and step <= ${toStep}::bigint`}
+          ${fromStep === null ? '' : `and step >= ${fromStep}`} ${toStep === null ? '' : `and step <= ${toStep}`}
         order by step, attempt_number limit wanted.most + 1
       ) as points
-    ) as part order by wanted.number`);
-  return group.map((series, index) => decodePart(series, rows[index]!, allAttempts));
-}
-
-function decodePart({ jobId, key, limit }: OpenSeries, row: PartRow, allAttempts: boolean): { part: SeriesPart; isCut: boolean } {
-  const [steps, values, times] = [row.steps, row.values, row.times].map((bytes) => inOwnMemory(bytes).swap64()) as [Buffer, Buffer, Buffer];
-  const attempts = inOwnMemory(row.attempts).swap32();
-  const count = attempts.length / Int32Array.BYTES_PER_ELEMENT;
-  const part = {
-    jobId, key, steps: new BigInt64Array(steps.buffer, steps.byteOffset, count), values: new Float64Array(values.buffer, values.byteOffset, count),
-    times: new BigInt64Array(times.buffer, times.byteOffset, count), attempts: new Int32Array(attempts.buffer, attempts.byteOffset, count),
-  };
-  const isCut = count > limit;
-  return { part: keptOf(part, isCut ? limit : count, allAttempts), isCut };
-}
-
-/** Typed arrays need memory that begins at a multiple of eight. */
-function inOwnMemory(bytes: Buffer | null): Buffer {
-  if (bytes === null) return Buffer.alloc(0);
-  return bytes.byteOffset % BigInt64Array.BYTES_PER_ELEMENT === 0 ? bytes : Buffer.from(new Uint8Array(bytes).buffer);
-}
-
-/** The first `count` points, without those whose step a later attempt logged again, unless all are wanted. */
-function keptOf(part: SeriesPart, count: number, allAttempts: boolean): SeriesPart {
-  // Only another attempt can log a step again.
-  const isEachStepOnce = part.attempts.every((attempt) => attempt === part.attempts[0]);
-  let length = count;
-  if (!isEachStepOnce && !allAttempts) {
-    length = 0;
-    for (let index = 0; index < count; index += 1) {
-      // The point beyond `count` is looked at as well, so that no step is given twice where a page ends.
-      if (part.steps[index] === part.steps[index + 1]) continue;
-      part.steps[length] = part.steps[index]!;
-      part.values[length] = part.values[index]!;
-      part.times[length] = part.times[index]!;
-      part.attempts[length] = part.attempts[index]!;
-      length += 1;
-    }
-  }
-  return {
-    ...part, steps: part.steps.subarray(0, length), values: part.values.subarray(0, length),
-    times: part.times.subarray(0, length), attempts: part.attempts.subarray(0, length),
-  };
+    ) as part order by wanted.number`;
 }

@@ -6,6 +6,8 @@ import type { Batch, Cell, Column, ColumnType, ColumnValues, ExportFormat, Forma
 
 type Arrow = typeof ArrowLibrary;
 
+const LONG_BYTES = 16 * 1024;
+
 export const arrowFormat: ExportFormat = {
   contentType: 'application/vnd.apache.arrow.stream',
   // Loaded by the first one who wants Arrow: no start waits for it.
@@ -24,12 +26,27 @@ function openWriter(arrow: Arrow, columns: readonly Column[]): FormatWriter {
     }
   }
   const writer = new PieceWriter();
-  const written = (): Uint8Array[] => [Buffer.concat(pieces.splice(0))];
+  const written = (): Uint8Array[] => together(pieces.splice(0));
   return {
     begin: () => { writer.reset(undefined, schema); return written(); },
     rows: (batch) => { writer.write(recordBatch(arrow, schema, columns, batch)); return written(); },
     end: () => { writer.finish(); return written(); },
   };
+}
+
+/** Pieces as they are where they are long, and short ones that follow each other as one: each is a write of its own. */
+function together(pieces: readonly Uint8Array[]): Uint8Array[] {
+  const joined: Uint8Array[] = [];
+  let short: Uint8Array[] = [];
+  for (const piece of pieces) {
+    if (piece.length < LONG_BYTES) {
+      short.push(piece);
+      continue;
+    }
+    joined.push(Buffer.concat(short), piece);
+    short = [];
+  }
+  return [...joined, Buffer.concat(short)].filter(({ length }) => length > 0);
 }
 
 function typeOf(arrow: Arrow, type: ColumnType): DataType {
