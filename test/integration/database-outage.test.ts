@@ -3,7 +3,7 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { createClient } from 'graphql-sse';
+import { createClient, NetworkError } from 'graphql-sse';
 import type { FormattedExecutionResult, GraphQLError } from 'graphql';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { stringify } from 'yaml';
@@ -101,15 +101,16 @@ function follow(open: (after: string) => AsyncIterable<FormattedExecutionResult>
           story.events.push(event);
         }
       } catch (error) {
-        story.ends.push(codeOf(error));
+        story.ends.push(await codeOf(error));
       }
     }
   };
   return { story, ended: run() };
 }
 
-function codeOf(error: unknown): string {
-  const [first] = Array.isArray(error) ? error as GraphQLError[] : [];
+async function codeOf(error: unknown): Promise<string> {
+  const errors = error instanceof NetworkError ? (await (error.response as Response).json()).errors : error;
+  const [first] = Array.isArray(errors) ? errors as GraphQLError[] : [];
   if (first !== undefined) return String(first.extensions?.['code']);
   if (error instanceof Error) return error.message;
   return `closed with ${(error as { code?: number }).code}`;
