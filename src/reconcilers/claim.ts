@@ -57,8 +57,10 @@ async function claimIn(transaction: Transaction, { cluster, room, inFlight, maxA
   const present = await countActiveJobs(transaction, settings.name);
   const lanes = await readQueuedLanes(transaction, settings.name);
   const now = room.now(present, settings.maxActiveJobs);
-  const open = lanes.map((lane) => ({ lane, most: Math.min(CLAIM_LIMIT, now.of(lane)) })).filter(({ most }) => most > 0);
+  const open = lanes.map((lane) => ({ lane, most: Math.min(CLAIM_LIMIT, now.of(lane)), except: room.aside(lane) })).filter(({ most }) => most > 0);
   const next = await readNextQueued(transaction, settings.name, open);
+  const found = new Set(next.map(({ lane }) => lane));
+  for (const { lane } of open) if (!found.has(lane)) room.noteNoOther(lane);
   const chosen: string[] = [];
   for (const { jobId, lane } of next) if (chosen.length < CLAIM_LIMIT && now.take(lane)) chosen.push(jobId);
   const claim: Claim = { batches: [], present, waits: now.waits(lanes) };

@@ -91,7 +91,7 @@ async function submitOne(dependencies: DispatchDependencies, batch: RecordedBatc
     crashPoint('dispatch-after-commit');
     logger.info({ ...about, slurmJobId: submitted.slurmJobId }, 'batch submitted');
     there.push({ partition, account, qos, count: spec.tasks.length });
-    room.noteTaken(laneKey(spec.resources), there);
+    room.noteTaken(spec.resources, there);
     dependencies.onTaken?.();
     return { kind: 'taken' };
   } catch (error) {
@@ -110,7 +110,7 @@ async function settle(
   const lane = laneKey(spec.resources);
   const { message } = error;
   const answer = error instanceof SubmitError ? error.answer : null;
-  const isTooMany = failure === 'limit' && room.noteTooMany(lane, there, { asked: spec.tasks.length, words: message });
+  const isTooMany = failure === 'limit' && room.noteTooMany(spec.resources, there, { asked: spec.tasks.length, words: message });
   if (failure === 'refused' || (failure === 'limit' && !isTooMany)) {
     await store(dependencies, (transaction) => markBatchRefused(transaction, batchId, message, answer));
     return { kind: 'refused' };

@@ -5,8 +5,10 @@
 import type { ClusterDescription, QueueCount } from '../cluster/executor.ts';
 import { afterAcceptance, afterRefusal, learntRoom, type LearntLimit } from '../domain/learnt-limit.ts';
 import { activeJobsWait, learntLimitWait, limitWait, notNowWait, type QueueWait } from '../domain/queue-wait.ts';
-import { parseLaneKey, type LaneCount, type SubmitLane } from '../domain/submit-lane.ts';
+import { laneKey, parseLaneKey, type LaneCount, type SubmitLane } from '../domain/submit-lane.ts';
 import { countUnder, limitsOn, type AccountingLimits, type SubmitLimit } from '../domain/submit-limits.ts';
+import type { Resources } from '../domain/job-spec.ts';
+import { RefusedKinds } from './refused-kinds.ts';
 
 /** A lane that was told "not now" is tried again after a pause that doubles from the first to the longest. */
 const NOT_NOW_MS = { first: 10_000, most: 300_000 };
@@ -43,6 +45,7 @@ export interface RoomNow {
 export class SubmitRoom {
   readonly #learnt = new Map<string, LearntLimit>();
   readonly #shut = new Map<string, ShutLane>();
+  readonly #kinds = new RefusedKinds();
   readonly #handedOver = new Map<string, number>();
   readonly #random: () => number;
   #limits: AccountingLimits | null = null;
@@ -131,7 +134,8 @@ export class SubmitRoom {
     const learnt = this.#learnt.get(lane);
     if (learnt !== undefined) {
       const { own, byHand } = this.#countsUnder(this.#scopeOf(lane, learnt.words), present);
-      bounds.push({ left: learntRoom(learnt, own + byHand, now), wait: (key) => learntLimitWait(key, { words: learnt.words, present: own + byHand, byHand }) });
+      // Whether it is the number that was too large shows when single jobs of other kinds are sent right away.
+      bounds.push({ left: this.#kinds.wantsAnother(lane) ? 1 : learntRoom(learnt, own + byHand, now), wait: (key) => learntLimitWait(key, { words: learnt.words, present: own + byHand, byHand }) });
     }
     return bounds;
   }
@@ -169,20 +173,44 @@ export class SubmitRoom {
     this.#handedOver.set(token, Date.now());
   }
 
+  /** The kinds of jobs of a lane, by what they ask for, that are to let others go first now. */
+  aside(lane: string): Resources[] {
+    return this.#kinds.aside(lane, Date.now());
+  }
+
+  /** There was room, but the lane holds no other kinds than those that step aside. */
+  noteNoOther(lane: string): void {
+    this.#kinds.noteNoOther(lane);
+  }
+
   /** @param present our jobs on the cluster, with those just taken */
-  noteTaken(lane: string, present: readonly LaneCount[]): void {
+  noteTaken(resources: Resources, present: readonly LaneCount[]): void {
+    const lane = laneKey(resources);
     this.#shut.delete(lane);
+    this.#kinds.noteTaken(lane, resources, Date.now());
     const known = this.#learnt.get(lane);
     if (known !== undefined) this.#learnt.set(lane, afterAcceptance(known, this.#presentUnder(lane, known.words, present), Date.now()));
   }
 
   /**
-   * The cluster says that there are too many. Answers false where that cannot be the reason: one job was too many, and none is there.
+   * The cluster says that there are too many. Answers false where that cannot be the reason: one job was too many, and none is there, or
+   * others were taken each time after one of the kind was refused.
    * @param present our jobs on the cluster, without those just refused
    */
-  noteTooMany(lane: string, present: readonly LaneCount[], { asked, words }: { asked: number; words: string }): boolean {
+  noteTooMany(resources: Resources, present: readonly LaneCount[], { asked, words }: { asked: number; words: string }): boolean {
+    const lane = laneKey(resources);
     const there = this.#presentUnder(lane, words, present);
-    if (asked === 1 && there === 0 && !NAMES_A_NUMBER.test(words)) return false;
+    const namesNumber = NAMES_A_NUMBER.test(words);
+    if (!namesNumber && this.#kinds.isTooLarge(lane, resources)) {
+      // What was learnt from its refusals is no limit; if there is one besides, it is learnt again.
+      this.#learnt.delete(lane);
+      return false;
+    }
+    if (!namesNumber && asked === 1 && there === 0) return false;
+    const isOther = this.#kinds.wantsAnother(lane);
+    if (asked === 1 && (isOther || !namesNumber)) this.#kinds.noteRefused(lane, resources);
+    // The one before it has set the limit already.
+    if (isOther) return true;
     this.#wasRefused = true;
     this.#learnt.set(lane, afterRefusal(this.#learnt.get(lane) ?? null, { present: there, asked, words, now: Date.now(), jitter: this.#random() }));
     return true;

@@ -133,7 +133,7 @@ describe('a failure that was not the job\'s fault', () => {
     await fail(jobId, { state: 'PREEMPTED' });
     await retry();
     const claim = () => at.db.database.transaction(async (transaction) => {
-      const next = await readNextQueued(transaction, 'greene', (await readQueuedLanes(transaction, 'greene')).map((lane) => ({ lane, most: 10 })));
+      const next = await readNextQueued(transaction, 'greene', (await readQueuedLanes(transaction, 'greene')).map((lane) => ({ lane, most: 10, except: [] })));
       return claimQueuedJobs(transaction, 'greene', next.map(({ jobId: id }) => id));
     });
     expect(await jobRow(jobId)).toMatchObject({ state: 'QUEUED', not_before: new Date('2030-01-01T00:01:00Z') });

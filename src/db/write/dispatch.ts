@@ -43,14 +43,18 @@ export async function readQueuedLanes(reader: Reader, cluster: string): Promise<
   return rows.map(({ lane }) => lane);
 }
 
-/** The next jobs of some lanes, at most so many of each, highest priority first over all lanes. */
-export async function readNextQueued(reader: Reader, cluster: string, lanes: { lane: string; most: number }[]): Promise<{ jobId: string; lane: string }[]> {
+/**
+ * The next jobs of some lanes, at most so many of each, highest priority first over all lanes.
+ * @param lanes `except`: jobs that ask for exactly this are passed over
+ */
+export async function readNextQueued(reader: Reader, cluster: string, lanes: { lane: string; most: number; except: Resources[] }[]): Promise<{ jobId: string; lane: string }[]> {
   if (lanes.length === 0) return [];
   const { rows } = await reader.execute<{ id: string; lane: string }>(sql`
-    select j.id, l.lane from jsonb_to_recordset(${JSON.stringify(lanes)}::jsonb) as l(lane text, most int)
+    select j.id, l.lane from jsonb_to_recordset(${JSON.stringify(lanes)}::jsonb) as l(lane text, most int, "except" jsonb)
     cross join lateral (
       select id, priority from jobs
       where cluster = ${cluster} and state = 'QUEUED' and lane = l.lane and (not_before is null or not_before <= now())
+        and not exists (select 1 from jsonb_array_elements(l."except") kind where kind.value = jobs.resources)
       order by priority desc nulls last, id limit l.most) j
     order by j.priority desc, j.id`);
   return rows.map(({ id, lane }) => ({ jobId: id, lane }));
