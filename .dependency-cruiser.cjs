@@ -15,7 +15,7 @@ const ROOMS = {
   },
   http: {
     rooms: ['actions', 'db', 'domain', 'graphql'],
-    vendors: ['@apollo/server', '@as-integrations/fastify', '@fastify/cors', '@fastify/static', 'apache-arrow', 'fastify', 'graphql', 'graphql-sse', 'graphql-ws', 'lossless-json', 'pino', 'prom-client', 'ws'],
+    vendors: ['@apollo/server', '@as-integrations/fastify', '@fastify/cors', '@fastify/static', 'apache-arrow', 'fastify', 'graphql', 'graphql-sse', 'graphql-ws', 'hyparquet-writer', 'lossless-json', 'pino', 'prom-client', 'ws'],
     core: null,
   },
   cli: { rooms: [], vendors: ['citty', 'cli-progress', 'cli-table3', 'graphql-ws', 'ws'], core: null },

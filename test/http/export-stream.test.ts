@@ -72,7 +72,7 @@ describe('the stream', () => {
       for await (const piece of response.body!) peak = Math.max(peak, process.memoryUsage.rss() - piece.length);
       return peak / 2 ** 20;
     };
-    for (const format of ['arrow', 'csv', 'jsonl']) {
+    for (const format of ['arrow', 'parquet', 'csv', 'jsonl']) {
       await peakMiB(`job/${jobIds[2]}/metrics.${format}`);
       const [short, long] = [await peakMiB(`job/${jobIds[2]}/metrics.${format}`), await peakMiB(`job/${jobIds[4]}/metrics.${format}`)];
       expect(long - short).toBeLessThan(64);
@@ -93,7 +93,7 @@ describe('what cannot be had is said', () => {
     expect(await refusal(`sweep/${jobIds[0]}/metrics.csv`)).toEqual([404, 'NOT_FOUND', `there is no sweep ${jobIds[0]}`]);
     expect(await refusal('experiment/none/metrics.csv')).toEqual([404, 'NOT_FOUND', 'there is no experiment none']);
     expect(await refusal(`project/${jobIds[0]}/metrics.csv`)).toEqual([400, 'BAD_USER_INPUT', 'what is exported cannot be "project"; it is one of experiment, sweep, job']);
-    expect(await refusal(`${job}/metrics.xlsx`)).toEqual([400, 'BAD_USER_INPUT', 'the format cannot be "xlsx"; it is one of arrow, csv, jsonl']);
+    expect(await refusal(`${job}/metrics.xlsx`)).toEqual([400, 'BAD_USER_INPUT', 'the format cannot be "xlsx"; it is one of arrow, parquet, csv, jsonl']);
     expect((await refusal(`${job}/logs.csv`))[2]).toContain('there is no table "logs"; there are metrics');
     expect(await refusal(`${job}/metrics.csv`, { key: 'loss' })).toEqual([400, 'BAD_USER_INPUT', 'key: there is no parameter "key"; metrics take keys, filter, from_step, to_step, attempts, after']);
     expect(await refusal(`${job}/metrics.csv`, { from_step: '-1' })).toEqual([400, 'BAD_USER_INPUT', 'from_step: must be a whole number from 0 to 9007199254740991']);

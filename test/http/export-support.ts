@@ -8,6 +8,9 @@ import { clusterSettings, smallSweep } from '../support/actions.ts';
 import { startHttp, type TestHttp } from './support.ts';
 
 export const ODD_KEY = 'größe, "m²"\nзеркало/🧪';
+/** As the tests of the Python client make it, so that there is one. */
+export const NOTEBOOK_PACKAGES = ['pytest==9.2.0', 'pandas==3.1.1', 'polars==2.1.0', 'pyarrow==26.0.1', 'tqdm==4.70.1', 'matplotlib==3.11.2', 'nbconvert==7.17.2', 'ipykernel==7.4.0'];
+export const INSTALL_TIMEOUT_MS = 12 * 60_000;
 const SECOND = 1_760_000_000_000;
 
 export interface ExportTest {

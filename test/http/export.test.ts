@@ -3,11 +3,9 @@ import { promisify } from 'node:util';
 import { tableFromIPC } from 'apache-arrow';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { pythonEnvironment } from '../support/python-environment.ts';
-import { exportTest, lines, momentOf, ODD_KEY, type ExportTest } from './export-support.ts';
+import { exportTest, INSTALL_TIMEOUT_MS, lines, momentOf, NOTEBOOK_PACKAGES, ODD_KEY, type ExportTest } from './export-support.ts';
 
-/** As the tests of the Python client make it, so that there is one. */
-const NOTEBOOK_PACKAGES = ['pytest==9.2.0', 'pandas==3.1.1', 'polars==2.1.0', 'pyarrow==26.0.1', 'tqdm==4.70.1', 'matplotlib==3.11.2', 'nbconvert==7.17.2', 'ipykernel==7.4.0'];
-const INSTALL_TIMEOUT_MS = 12 * 60_000;
+const READ_TIMEOUT_MS = 120_000;
 
 let fixture: ExportTest;
 let experimentId: string;
@@ -23,7 +21,7 @@ describe('metrics', () => {
     const [job, other] = jobIds as [string, string];
     const response = await fixture.get(`experiment/${experimentId}/metrics.jsonl`, { filter: JSON.stringify({ ids: [job, other] }) });
     expect(Object.fromEntries(response.headers)).toMatchObject({
-      'content-type': 'application/jsonl', 'cache-control': 'no-store', 'content-disposition': 'attachment; filename="baseline-metrics.jsonl"',
+      'content-type': 'application/jsonl', 'cache-control': 'no-store', 'accept-ranges': 'none', 'content-disposition': 'attachment; filename="baseline-metrics.jsonl"',
     });
     const rows = (await response.text()).split('\n');
     expect(rows.pop()).toBe('');
@@ -124,5 +122,5 @@ print(json.dumps({"types": [str(field.type) for field in table.schema], "rows": 
       const rest = await fixture.read(`experiment/${experimentId}/metrics.jsonl`, { attempts, after: whole[index]! });
       expect(Buffer.compare(rest, Buffer.from(whole.slice(index + 1).map((line) => `${line}\n`).join('')))).toBe(0);
     }
-  });
+  }, READ_TIMEOUT_MS);
 });

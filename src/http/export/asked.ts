@@ -10,10 +10,11 @@ import { parseExactJson } from '../exact-json.ts';
 import { arrowFormat } from './arrow.ts';
 import { csvFormat } from './csv.ts';
 import { jsonlFormat } from './jsonl.ts';
+import { parquetFormat } from './parquet.ts';
 import type { ExportFormat } from './table.ts';
 
 const PARENTS: Record<string, ExportScope['parent']> = { experiment: 'EXPERIMENT', sweep: 'SWEEP', job: 'JOB' };
-const FORMATS: Record<string, ExportFormat> = { arrow: arrowFormat, csv: csvFormat, jsonl: jsonlFormat };
+const FORMATS: Record<string, ExportFormat> = { arrow: arrowFormat, parquet: parquetFormat, csv: csvFormat, jsonl: jsonlFormat };
 /** The parameters of each table. */
 const TABLES = {
   metrics: ['keys', 'filter', 'from_step', 'to_step', 'attempts', 'after'],

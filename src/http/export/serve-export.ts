@@ -54,7 +54,7 @@ export function serveExport(server: FastifyInstance, { database, schema, logger 
     body.once('close', () => { openCount -= 1; });
     reply.raw.setTimeout(STALLED_MS, () => reply.raw.destroy());
     return reply.headers({
-      'content-type': asked.format.contentType, 'cache-control': 'no-store', 'content-disposition': `attachment; filename="${slug(name)}-${asked.fileName}"`,
+      'content-type': asked.format.contentType, 'cache-control': 'no-store', 'accept-ranges': 'none', 'content-disposition': `attachment; filename="${slug(name)}-${asked.fileName}"`,
     }).send(body);
   });
 }
