@@ -3,12 +3,15 @@
  * subscriber has been told: p50, p95, p99 with the push, and in the same run with polling alone (`watch: false`, default periods).
  * `--jobs N` jobs (default 500) run at once on the test rig. They are submitted in portions, because here the nodes, the login node and the server share one machine: hundreds
  * starting within a second would be measured as such. SLURM's own record of each start and end (whole seconds) is set beside.
+ * Where the time goes is told by what lies in between: `written`, when the file was changed by which we learn of the moment (until then it is
+ * the job's own script and the machine's load), and `recorded`, the event's time (since then the commit and the way to the subscriber).
  */
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { GraphqlClient } from '../src/cli/graphql-client.ts';
 import type { ServerProcess } from '../src/cli/server-process.ts';
+import { exitRecordPath, metricsPath, ownerPath } from '../src/domain/layout.ts';
 import { ensureRig, slurm, slurmAnswer } from '../test/rig/rig.ts';
 import type { Rig } from '../test/rig/rig.ts';
 import { CommandMeter } from './command-meter.ts';
@@ -35,7 +38,7 @@ printf '{"step":1,"clock":%s}\\n' "$(clock)" >> "$EXPGRAPH_METRICS"; sleep ${END
 clock > "$EXPGRAPH_JOB_DIR/ended"`;
 
 const SUBMIT = `mutation Submit($input: SubmitSweepInput!) { submitSweep(input: $input) { jobs { jobId } userErrors { field message } } }`;
-const EVENTS = `subscription Events { jobEvents(filter: { kinds: [JOB_STATE_CHANGED, METRICS_APPENDED] }) { kind toState job { id } } }`;
+const EVENTS = `subscription Events { jobEvents(filter: { kinds: [JOB_STATE_CHANGED, METRICS_APPENDED] }) { at kind toState job { id } } }`;
 const JOBS = `query Jobs($after: String) {
   jobs(first: 100, after: $after) { nodes { id state storagePath metrics(keys: ["clock"]) { values } attempts { state slurmJobId } } pageInfo { hasNextPage endCursor } }
 }`;
@@ -44,8 +47,12 @@ const MOMENTS = ['started', 'metric', 'ended'] as const;
 type Moment = (typeof MOMENTS)[number];
 /** Milliseconds of the epoch, by moment. */
 type Clock = Partial<Record<Moment, number>>;
+const MARKS: Record<Moment, (storagePath: string) => string> = {
+  started: (directory) => ownerPath(directory, 1), metric: metricsPath, ended: (directory) => exitRecordPath(directory, 1),
+};
 
 interface Event {
+  at: string;
   kind: string;
   toState: string | null;
   job: { id: string };
@@ -67,19 +74,26 @@ function momentOf({ kind, toState }: Event): Moment | null {
   return toState === 'COMPLETED' ? 'ended' : null;
 }
 
-/** Notes when each job's moments were told first. Resolves when all jobs have ended. */
-async function listen(client: GraphqlClient, jobCount: number): Promise<Map<string, Clock>> {
-  const received = new Map<string, Clock>();
+/** When the moments of a job were recorded, and told first. */
+interface Told {
+  recorded: Clock;
+  received: Clock;
+}
+
+/** By job. Resolves when all jobs have ended. */
+async function listen(client: GraphqlClient, jobCount: number): Promise<Map<string, Told>> {
+  const told = new Map<string, Told>();
   let ended = 0;
   for await (const { jobEvents } of client.subscribe<{ jobEvents: Event }>(EVENTS)) {
     const at = now();
     const moment = momentOf(jobEvents);
     if (jobEvents.toState === 'FAILED') throw new Error(`job ${jobEvents.job.id} failed`);
     if (moment === null) continue;
-    const clock = received.get(jobEvents.job.id) ?? {};
-    clock[moment] ??= at;
-    received.set(jobEvents.job.id, clock);
-    if (moment === 'ended' && (ended += 1) === jobCount) return received;
+    const { recorded, received } = told.get(jobEvents.job.id) ?? { recorded: {}, received: {} };
+    recorded[moment] ??= Date.parse(jobEvents.at);
+    received[moment] ??= at;
+    told.set(jobEvents.job.id, { recorded, received });
+    if (moment === 'ended' && (ended += 1) === jobCount) return told;
   }
   throw new Error('the subscription ended before the jobs did');
 }
@@ -115,6 +129,11 @@ async function ownClock({ storagePath, metrics }: SubmittedJob): Promise<Clock> 
   return { started: began ?? NaN, metric: (metrics[0]?.values[0] ?? NaN) * 1000, ended: ended ?? NaN };
 }
 
+/** When the files were written that tell of the moments. */
+async function markClock({ storagePath }: SubmittedJob): Promise<Clock> {
+  return Object.fromEntries(await Promise.all(MOMENTS.map(async (moment) => [moment, (await stat(MARKS[moment](storagePath))).mtimeMs])));
+}
+
 /** SLURM's record of starts and ends, by SLURM id. */
 async function accounting(rig: Rig, slurmJobIds: string[]): Promise<Map<string, { clock: Clock; state: string }>> {
   const text = await slurm(rig, CLUSTER, ['sacct', '-X', '-n', '-P', '--format=JobID,Start,End,State', '-j', slurmJobIds.join(',')]);
@@ -130,9 +149,13 @@ function percentiles(seconds: number[]): { p50: number; p95: number; p99: number
   return { p50: at(0.5), p95: at(0.95), p99: at(0.99) };
 }
 
+type Percentiles = ReturnType<typeof percentiles>;
+
 interface Measured {
-  byOwnClock: Record<Moment, ReturnType<typeof percentiles>>;
-  bySacct: Partial<Record<Moment, ReturnType<typeof percentiles>>>;
+  byOwnClock: Record<Moment, Percentiles>;
+  /** What the times above are made of. */
+  stages: Record<Moment, { written: Percentiles; recorded: Percentiles; received: Percentiles }>;
+  bySacct: Partial<Record<Moment, Percentiles>>;
   mostPerMinute: Record<string, number>;
   wrongStates: number;
 }
@@ -142,19 +165,20 @@ async function measure(rig: Rig, client: GraphqlClient, server: ServerProcess, j
   const deadline = AbortSignal.timeout(DEADLINE_MS);
   const late = new Promise<never>((_, reject) => { deadline.addEventListener('abort', () => reject(new Error('the jobs did not end in time'))); });
   const listening = listen(client, jobCount);
-  const [received] = await Promise.race([Promise.all([listening, submitAll(client, jobCount)]), late]);
+  const [told] = await Promise.race([Promise.all([listening, submitAll(client, jobCount)]), late]);
   const mostPerMinute = await meter.stop();
   const jobs = await allJobs(client);
   const recorded = await accounting(rig, jobs.map((job) => job.attempts[0]?.slurmJobId ?? ''));
-  const own = new Map(await Promise.all(jobs.map(async (job) => [job.id, await ownClock(job)] as const)));
-  const delays = (moment: Moment, clockOf: (job: SubmittedJob) => Clock | undefined): number[] => jobs.map((job) => {
-    return ((received.get(job.id)?.[moment] ?? NaN) - (clockOf(job)?.[moment] ?? NaN)) / 1000;
-  });
-  const sacctClock = (job: SubmittedJob) => recorded.get(job.attempts[0]?.slurmJobId ?? '')?.clock;
-  const byOwnClock = Object.fromEntries(MOMENTS.map((moment) => [moment, percentiles(delays(moment, (job) => own.get(job.id)))])) as Measured['byOwnClock'];
+  const clocks = await Promise.all(jobs.map(async (job) => ({
+    own: await ownClock(job), written: await markClock(job), ...told.get(job.id), sacct: recorded.get(job.attempts[0]?.slurmJobId ?? '')?.clock,
+  })));
+  const between = (moment: Moment, from: 'own' | 'written' | 'recorded' | 'sacct', to: 'written' | 'recorded' | 'received'): Percentiles => (
+    percentiles(clocks.map((clock) => ((clock[to]?.[moment] ?? NaN) - (clock[from]?.[moment] ?? NaN)) / 1000)));
+  const ofEach = <Figures>(figures: (moment: Moment) => Figures) => Object.fromEntries(MOMENTS.map((moment) => [moment, figures(moment)])) as Record<Moment, Figures>;
   return {
-    byOwnClock,
-    bySacct: { started: percentiles(delays('started', sacctClock)), ended: percentiles(delays('ended', sacctClock)) },
+    byOwnClock: ofEach((moment) => between(moment, 'own', 'received')),
+    stages: ofEach((moment) => ({ written: between(moment, 'own', 'written'), recorded: between(moment, 'written', 'recorded'), received: between(moment, 'recorded', 'received') })),
+    bySacct: { started: between('started', 'sacct', 'received'), ended: between('ended', 'sacct', 'received') },
     mostPerMinute,
     wrongStates: jobs.filter((job) => job.state !== 'COMPLETED' || recorded.get(job.attempts[0]?.slurmJobId ?? '')?.state !== 'COMPLETED').length,
   };
@@ -181,7 +205,8 @@ async function withWatch(rig: Rig, watch: boolean, jobCount: number): Promise<Me
       }
     });
     for (const [moment, { p50, p95, p99 }] of Object.entries(measured.byOwnClock)) {
-      console.log(`${watch ? 'push' : 'poll'}: ${moment.padEnd(8)} p50 ${p50} s, p95 ${p95} s, p99 ${p99} s`);
+      const parts = Object.entries(measured.stages[moment as Moment]).map(([stage, part]) => `${stage} after ${part.p50} and ${part.p95}`);
+      console.log(`${watch ? 'push' : 'poll'}: ${moment.padEnd(8)} p50 ${p50} s, p95 ${p95} s, p99 ${p99} s; p50 and p95 of its parts: ${parts.join(', ')}`);
     }
     console.log(`${watch ? 'push' : 'poll'}: most commands in a minute ${JSON.stringify(measured.mostPerMinute)}; against sacct's whole seconds ${JSON.stringify(measured.bySacct)}`);
     return measured;
