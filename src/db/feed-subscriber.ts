@@ -55,6 +55,10 @@ export class Subscriber implements AsyncIterableIterator<LoggedEvent> {
     this.#phase = 'unchecked';
   }
 
+  waiting(): readonly LoggedEvent[] {
+    return this.#queue;
+  }
+
   /** Called by the feed with each new page of the log. */
   offer(page: LoggedEvent[]): void {
     if (this.#phase !== 'live') return;

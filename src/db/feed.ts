@@ -27,13 +27,19 @@ const RECONNECT_MS_MAX = 2_000;
 
 export type EventsListener = (events: LoggedEvent[]) => void;
 
+/** Events as they come. */
+export interface EventSubscription extends AsyncIterableIterator<LoggedEvent> {
+  /** Those that were not taken yet, in order, as far as they are known: they have happened. */
+  waiting(): readonly LoggedEvent[];
+}
+
 export interface Feed {
   /**
    * Events that pass the filter, each once and in order: those after `after`, or from now on when it is absent.
    * Throws (or rejects its first `next`) with UserError BAD_USER_INPUT when `after` is no cursor or lies in the future,
    * and ends with LIMIT_EXCEEDED, naming the cursor to go on from, when the consumer is too slow.
    */
-  subscribe(options: SubscribeOptions): AsyncIterableIterator<LoggedEvent>;
+  subscribe(options: SubscribeOptions): EventSubscription;
   /** Calls the listener with every batch of new events. Answers how to stop that. */
   onEvents(listener: EventsListener): () => void;
   /** Ends every subscription and gives the connection back. */
@@ -80,7 +86,7 @@ class ListeningFeed implements Feed {
     this.#pollTimer = setInterval(() => this.#read(), SAFETY_POLL_MS).unref();
   }
 
-  subscribe(options: SubscribeOptions): AsyncIterableIterator<LoggedEvent> {
+  subscribe(options: SubscribeOptions): EventSubscription {
     const subscriber: Subscriber = new Subscriber(options, {
       position: () => this.#seq,
       page: (after) => readEventsAfter(this.#database, after, PAGE_SIZE, options.condition).catch(this.#rethrow),

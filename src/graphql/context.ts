@@ -4,6 +4,7 @@ import type { Database } from '../db/database.ts';
 import type { Feed } from '../db/feed.ts';
 import type { TokenScope } from '../db/tables/index.ts';
 import type { FailureRule } from '../domain/diagnosis/failure-rule.ts';
+import { EventsAhead } from './events-ahead.ts';
 import { createLoaders, type Loaders } from './loaders.ts';
 
 /** Who calls. */
@@ -17,6 +18,8 @@ export interface GraphqlContext {
   feed: Pick<Feed, 'subscribe'>;
   /** Replaced before each event of a subscription, which would else see what the first event saw. */
   loaders: Loaders;
+  /** What the events of a subscription to the log refer to. */
+  ahead: EventsAhead;
   /** The cursor before the event that a subscription is showing: where to go on when it cannot be shown. Null where there is none. */
   resumeAfter: string | null;
   /** Null: nobody who may read anything; `checkOperation` refuses the operation before a resolver runs. */
@@ -27,8 +30,8 @@ export interface GraphqlContext {
 }
 
 /** The context of one operation. */
-export function createGraphqlContext(parts: Omit<GraphqlContext, 'loaders' | 'resumeAfter'>): GraphqlContext {
-  return { ...parts, resumeAfter: null, loaders: createLoaders(parts.database, parts.actions.clusters) };
+export function createGraphqlContext(parts: Omit<GraphqlContext, 'loaders' | 'ahead' | 'resumeAfter'>): GraphqlContext {
+  return { ...parts, resumeAfter: null, ahead: new EventsAhead(), loaders: createLoaders(parts.database, parts.actions.clusters) };
 }
 
 /** Forgets what was read, before the next event of a subscription is resolved. */

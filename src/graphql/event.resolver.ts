@@ -38,7 +38,7 @@ export class EventSubscriptionResolver {
   @Subscription(() => JobEventType, {
     description: 'The log as it grows. Reconnect with the last cursor as `after`: what was missed is replayed, nothing comes twice.',
     subscribe: ({ args, context }: SubscribeCall<{ filter?: JobEventFilterInput; after?: string }>) =>
-      context.feed.subscribe({ after: eventCursor(args.after), filter: eventPredicate(args.filter), condition: eventCondition(args.filter) }),
+      context.ahead.follow(context.feed.subscribe({ after: eventCursor(args.after), filter: eventPredicate(args.filter), condition: eventCondition(args.filter) })),
   })
   jobEvents(
     @Root() event: LoggedEvent, @Ctx() context: GraphqlContext,
@@ -46,6 +46,7 @@ export class EventSubscriptionResolver {
     @Arg('after', () => String, { nullable: true, description: 'Cursor of the last event already known, "0" for the whole log; left out, only what happens from now on.' }) _after: string | null,
   ) {
     refreshLoaders(context);
+    context.ahead.begin(event, context.loaders);
     context.resumeAfter = String(event.seq - 1);
     return event;
   }
@@ -87,24 +88,23 @@ export class JobEventResolver {
   }
 
   @FieldResolver(() => ExperimentType, { description: 'The experiment it belongs to.' })
-  experiment(@Root() event: LoggedEvent, @Ctx() { loaders }: GraphqlContext) {
-    return loaders.experimentById.load(event.experimentId);
+  experiment(@Root() event: LoggedEvent, @Ctx() { ahead }: GraphqlContext) {
+    return ahead.row(event, ({ experimentById }) => experimentById, ({ experimentId }) => experimentId);
   }
 
   @FieldResolver(() => SweepType, { nullable: true, description: 'The sweep it belongs to.' })
-  sweep(@Root() event: LoggedEvent, @Ctx() { loaders }: GraphqlContext) {
-    return event.sweepId === null ? null : loaders.sweepById.load(event.sweepId);
+  sweep(@Root() event: LoggedEvent, @Ctx() { ahead }: GraphqlContext) {
+    return ahead.row(event, ({ sweepById }) => sweepById, ({ sweepId }) => sweepId);
   }
 
   @FieldResolver(() => JobType, { nullable: true, description: 'The job it is about; null for events of experiments and sweeps.' })
-  job(@Root() event: LoggedEvent, @Ctx() { loaders }: GraphqlContext) {
-    return event.jobId === null ? null : loaders.jobById.load(event.jobId);
+  job(@Root() event: LoggedEvent, @Ctx() { ahead }: GraphqlContext) {
+    return ahead.row(event, ({ jobById }) => jobById, ({ jobId }) => jobId);
   }
 
   @FieldResolver(() => AttemptType, { nullable: true, description: 'The execution it is about.' })
-  attempt(@Root() event: LoggedEvent, @Ctx() { loaders }: GraphqlContext) {
-    return event.jobId === null || event.attemptNumber === null ? null
-      : loaders.attemptByNumber.load({ jobId: event.jobId, number: event.attemptNumber });
+  attempt(@Root() event: LoggedEvent, @Ctx() { ahead }: GraphqlContext) {
+    return ahead.row(event, ({ attemptByNumber }) => attemptByNumber, ({ jobId, attemptNumber: number }) => (jobId === null || number === null ? null : { jobId, number }));
   }
 
   @FieldResolver(() => JobStateEnum, { nullable: true, description: 'JOB_STATE_CHANGED: the state before; null for a new job.' })
@@ -149,9 +149,8 @@ export class JobEventResolver {
   }
 
   @FieldResolver(() => CheckpointType, { nullable: true, description: 'CHECKPOINT_CHANGED: the checkpoint.' })
-  checkpoint(@Root() event: LoggedEvent, @Ctx() { loaders }: GraphqlContext) {
-    const payload = payloadOf(event, 'CHECKPOINT_CHANGED');
-    return payload === null ? null : loaders.checkpointById.load(payload.checkpointId);
+  checkpoint(@Root() event: LoggedEvent, @Ctx() { ahead }: GraphqlContext) {
+    return ahead.row(event, ({ checkpointById }) => checkpointById, (each) => payloadOf(each, 'CHECKPOINT_CHANGED')?.checkpointId ?? null);
   }
 
   @FieldResolver(() => JSONValue, { nullable: true, description: 'NOTE: what the job wrote.' })

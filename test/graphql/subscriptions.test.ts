@@ -1,9 +1,10 @@
 import { parse, subscribe, validate, type ExecutionResult } from 'graphql';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { openFeed } from '../../src/db/feed.ts';
 import { appendEvents } from '../../src/db/write/events.ts';
 import type { EventPayloads, NewEvent } from '../../src/domain/events.ts';
 import { Changes } from '../../src/graphql/changes.ts';
+import { statementsOf } from '../support/statements.ts';
 import { openFixture, schema, seedExperiment, seedJobs, seedSweep, shownErrors, type Fixture } from './fixture.ts';
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -77,6 +78,52 @@ describe('jobEvents', () => {
         kind: 'JOB_STATE_CHANGED', fromState: 'QUEUED', toState: state, reason: `now ${state}`, job: { id: jobId, state }, experiment: { id: experimentId },
       });
     }
+  });
+
+  it('reads what many events refer to together, not for each anew', async () => {
+    const jobIds = await seedJobs(fixture.db, experimentId, Array.from({ length: 40 }, () => ({ attempts: [{}] })));
+    const events = await stream(`subscription ($filter: JobEventFilter) { jobEvents(filter: $filter) { job { id state } attempt { number } experiment { id } sweep { id } } }`, { filter: { jobIds } });
+    const seen: string[] = [];
+    const statements = await statementsOf(fixture.db.pool, async () => {
+      const arrived = next(events);
+      await append(...jobIds.map((jobId): NewEvent => ({ ...stateChange(jobId, 'RUNNING'), attemptNumber: 1 })));
+      seen.push((await arrived).jobEvents.job.id);
+      while (seen.length < jobIds.length) {
+        const { jobEvents } = await next(events);
+        expect(jobEvents).toMatchObject({ attempt: { number: 1 }, experiment: { id: experimentId }, sweep: null });
+        seen.push(jobEvents.job.id);
+      }
+    });
+    expect(seen).toEqual(jobIds);
+    // The transaction has four, the feed reads a page, and there are three kinds of rows.
+    expect(statements).toBeLessThan(12);
+  });
+
+  it('shows a consumer that is slow no rows from long before', async () => {
+    const [jobId] = await seedJobs(fixture.db, experimentId, [{ state: 'PENDING' }]);
+    const events = await stream(QUERY, { filter: { jobIds: [jobId] } });
+    vi.useFakeTimers({ toFake: ['performance'] });
+    try {
+      const arrived = next(events);
+      await append(stateChange(jobId!, 'PENDING'), stateChange(jobId!, 'RUNNING'));
+      expect((await arrived).jobEvents.job.state).toBe('PENDING');
+      await setState(jobId!, 'COMPLETED');
+      vi.advanceTimersByTime(5_000);
+      expect((await next(events)).jobEvents.job.state).toBe('COMPLETED');
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('reads rows again for the next event when they could not be read', async () => {
+    const [jobId] = await seedJobs(fixture.db, experimentId, [{}]);
+    const events = await stream(QUERY, { filter: { jobIds: [jobId] } });
+    const arrived = events.next();
+    await fixture.db.pool.query('alter table jobs rename to jobs_away');
+    await append(stateChange(jobId!, 'PENDING'), stateChange(jobId!, 'RUNNING'));
+    expect((await arrived).value.errors).toHaveLength(1);
+    await fixture.db.pool.query('alter table jobs_away rename to jobs');
+    expect((await next(events)).jobEvents).toMatchObject({ toState: 'RUNNING', job: { id: jobId } });
   });
 
   it('replays what came after a cursor, nothing missed and nothing twice, then goes live', async () => {
