@@ -2,7 +2,7 @@
  * From the moment SLURM starts the script of a job, the job writes a metric or its command ends, by the job's own clock, until a graphql-ws
  * subscriber has been told: p50, p95, p99 with the push, and in the same run with polling alone (`watch: false`, default periods).
  * `--jobs N` jobs (default 500) run at once on the test rig. They are submitted in portions, because here the nodes, the login node and the server share one machine: hundreds
- * starting within a second would be measured as such. SLURM's own record of each start and end (whole seconds) is set beside.
+ * starting within a second would be measured as such, and so would SLURM's sampling of what each job uses, which is switched off. SLURM's own record of each start and end (whole seconds) is set beside.
  * Where the time goes is told by what lies in between: `written`, when the file was changed by which we learn of the moment (until then it is
  * the job's own script and the machine's load), and `recorded`, the event's time (since then the commit and the way to the subscriber).
  */
@@ -28,14 +28,12 @@ const END_AFTER_SECONDS = 120;
 const DEADLINE_MS = 600_000;
 const GOAL = { p95Seconds: 1, squeuePerMinute: 12, sacctPerMinute: 6 };
 
-/** Counts back from now by the age of the process that slurmstepd started: the script of the job. */
-const SCRIPT_START = `pid=$$; while parent=$(awk '/^PPid:/ { print $2 }' /proc/$pid/status); ! grep -q slurmstepd /proc/$parent/comm; do pid=$parent; done
-sed 's/.*) //' /proc/$pid/stat | awk -v now="$(clock)" -v uptime="$(cut -d' ' -f1 /proc/uptime)" -v ticks="$(getconf CLK_TCK)" '{ printf "%.3f", now - (uptime - $20 / ticks) }'`;
-
-const RUN = `clock() { date +%s.%N; }
-{ ${SCRIPT_START}; } > "$EXPGRAPH_JOB_DIR/began"; sleep ${METRIC_AFTER_SECONDS}
-printf '{"step":1,"clock":%s}\\n' "$(clock)" >> "$EXPGRAPH_METRICS"; sleep ${END_AFTER_SECONDS - METRIC_AFTER_SECONDS}
-clock > "$EXPGRAPH_JOB_DIR/ended"`;
+/** By few processes, for on this machine they keep the others from starting. What slurmstepd started, the script of the job, is the parent of the command. */
+const RUN = `read -r script < "/proc/$PPID/stat"; printf '%s' "$script" > "$EXPGRAPH_JOB_DIR/began"; sleep ${METRIC_AFTER_SECONDS}
+printf '{"step":1,"clock":%s}\\n' "$(date +%s.%N)" >> "$EXPGRAPH_METRICS"; sleep ${END_AFTER_SECONDS - METRIC_AFTER_SECONDS}
+date +%s.%N > "$EXPGRAPH_JOB_DIR/ended"`;
+/** Of the times in `/proc/PID/stat`. */
+const TICKS_PER_SECOND = 100;
 
 const SUBMIT = `mutation Submit($input: SubmitSweepInput!) { submitSweep(input: $input) { jobs { jobId } userErrors { field message } } }`;
 const EVENTS = `subscription Events { jobEvents(filter: { kinds: [JOB_STATE_CHANGED, METRICS_APPENDED] }) { at kind toState job { id } } }`;
@@ -105,7 +103,7 @@ async function submitAll(client: GraphqlClient, jobCount: number): Promise<void>
     type Payload = { submitSweep: { userErrors: { message: string }[] } };
     const { submitSweep: { userErrors } } = await client.request<Payload>(SUBMIT, { input: {
       project: 'bench', experiment: 'latency', name: `portion ${first}`, cluster: CLUSTER, command: ['sh', '-c', RUN], space: { grid: [{ key: 'index', values }] },
-      resources: { memoryMiB: 20, timeLimitMinutes: 10 },
+      resources: { memoryMiB: 20, timeLimitMinutes: 10, sbatchOptions: { 'acctg-freq': '0' } },
     } });
     if (userErrors.length > 0) throw new Error(userErrors.map(({ message }) => message).join('; '));
     await new Promise((resolve) => { setTimeout(resolve, begun + PORTION_EVERY_MS - now()); });
@@ -123,10 +121,18 @@ async function allJobs(client: GraphqlClient): Promise<SubmittedJob[]> {
   }
 }
 
-/** What the job's own clock said. */
-async function ownClock({ storagePath, metrics }: SubmittedJob): Promise<Clock> {
-  const [began, ended] = await Promise.all(['began', 'ended'].map(async (name) => Number(await readFile(join(storagePath, name), 'utf8')) * 1000));
-  return { started: began ?? NaN, metric: (metrics[0]?.values[0] ?? NaN) * 1000, ended: ended ?? NaN };
+/** When the machine was started. */
+async function bootedAt(): Promise<number> {
+  const [seconds = ''] = (await readFile('/proc/uptime', 'utf8')).split(' ');
+  return now() - Number(seconds) * 1000;
+}
+
+/** When SLURM started the script, and what the job's own clock said later. */
+async function ownClock({ storagePath, metrics }: SubmittedJob, booted: number): Promise<Clock> {
+  const [began = '', ended = ''] = await Promise.all(['began', 'ended'].map((name) => readFile(join(storagePath, name), 'utf8')));
+  // The 22nd of the fields, of which the second, a name, ends with the last bracket.
+  const ticks = Number(began.slice(began.lastIndexOf(')') + 2).split(' ')[19]);
+  return { started: booted + (ticks / TICKS_PER_SECOND) * 1000, metric: (metrics[0]?.values[0] ?? NaN) * 1000, ended: Number(ended) * 1000 };
 }
 
 /** When the files were written that tell of the moments. */
@@ -169,8 +175,9 @@ async function measure(rig: Rig, client: GraphqlClient, server: ServerProcess, j
   const mostPerMinute = await meter.stop();
   const jobs = await allJobs(client);
   const recorded = await accounting(rig, jobs.map((job) => job.attempts[0]?.slurmJobId ?? ''));
+  const booted = await bootedAt();
   const clocks = await Promise.all(jobs.map(async (job) => ({
-    own: await ownClock(job), written: await markClock(job), ...told.get(job.id), sacct: recorded.get(job.attempts[0]?.slurmJobId ?? '')?.clock,
+    own: await ownClock(job, booted), written: await markClock(job), ...told.get(job.id), sacct: recorded.get(job.attempts[0]?.slurmJobId ?? '')?.clock,
   })));
   const between = (moment: Moment, from: 'own' | 'written' | 'recorded' | 'sacct', to: 'written' | 'recorded' | 'received'): Percentiles => (
     percentiles(clocks.map((clock) => ((clock[to]?.[moment] ?? NaN) - (clock[from]?.[moment] ?? NaN)) / 1000)));
