@@ -3,11 +3,10 @@ import type { Logger } from 'pino';
 import type { Cluster } from '../cluster/executor.ts';
 import { openWatch, type Watch } from '../cluster/watch/open-watch.ts';
 import type { Database } from '../db/database.ts';
-import { untilNextDue } from '../db/write/dispatch.ts';
 import type { LoggedEvent } from '../domain/events.ts';
 import { isTerminalJobState } from '../domain/states.ts';
 import { ClusterContact } from './cluster-contact.ts';
-import { dispatchQueue, type DispatchDependencies, type Dispatched } from './dispatch.ts';
+import { startDispatchLoop } from './dispatch-loop.ts';
 import { startLoop, type Loop } from './loop.ts';
 import type { Observed } from './observe.ts';
 import { OrphanKeeper } from './orphans.ts';
@@ -16,8 +15,6 @@ import { ClusterRounds } from './rounds.ts';
 import { StatusWriter } from './status-writer.ts';
 import { SubmitRoom } from './submit-room.ts';
 
-/** Nothing wakes the queue but its own events; this is the backstop for one that was missed. */
-const DISPATCH_PERIOD_MS = 10_000;
 /** How often partitions and counts are asked: what people look at, not what decides anything in a hurry. */
 const DESCRIBE_PERIOD_MS = 60_000;
 /** Failures wake the loop; this is for those whose last lines come late. */
@@ -59,7 +56,7 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
     }),
   });
   const queue = { database, cluster, room, inFlight, maxArraySize: () => contact.maxArraySize(), isStopping: () => isStopping, onTaken: () => promptRounds(), logger };
-  const dispatch = startDispatch(queue, {
+  const dispatch = startDispatchLoop(queue, {
     onFailed: () => promptRounds(),
     mayGo: () => contact.isReachable() && breaker.status().state === 'CLOSED' && (settings.kind === 'LOCAL' || room.isKnown()),
     async onDone({ waits }) {
@@ -89,7 +86,7 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
   return {
     onEvent(event) {
       if (event.kind === 'JOB_UPDATED') promptRounds();
-      if (makesRoomOrWork(event)) dispatch.wake();
+      if (isQueued(event) || (isEnd(event) && dispatch.mayHaveLeftSome())) dispatch.wake();
       if (event.kind === 'JOB_STATE_CHANGED' && event.payload.to === 'FAILED') retry.wake();
     },
     async stop() {
@@ -108,32 +105,6 @@ function startRetry(database: Database, { settings }: Cluster, policies: Failure
     name: `retry ${settings.name}`, logger,
     periodMs: () => RETRY_PERIOD_MS,
     run: async () => { await retryFailedJobs({ database, logger, now: () => new Date(), settings, policies, random: Math.random }); },
-  });
-}
-
-interface DispatchTurns {
-  mayGo: () => boolean;
-  onDone: (dispatched: Dispatched) => Promise<void>;
-  /** Some may have been handed over nevertheless, and what became of the rest may have to be looked up. */
-  onFailed: () => void;
-}
-
-function startDispatch(dependencies: DispatchDependencies, { mayGo, onDone, onFailed }: DispatchTurns): Loop {
-  const { database, cluster: { settings: { name } }, room, logger } = dependencies;
-  let nextDueMs: number | null = null;
-  return startLoop({
-    name: `dispatch ${name}`, logger,
-    periodMs: () => Math.min(DISPATCH_PERIOD_MS, nextDueMs ?? DISPATCH_PERIOD_MS, room.untilNextMs() ?? DISPATCH_PERIOD_MS),
-    run: async () => {
-      nextDueMs = null;
-      if (!mayGo()) return;
-      const dispatched = await dispatchQueue(dependencies).catch((error: unknown) => {
-        onFailed();
-        throw error;
-      });
-      await onDone(dispatched);
-      nextDueMs = await untilNextDue(database, name);
-    },
   });
 }
 
@@ -205,9 +176,12 @@ function followBreaker({ breaker }: Cluster, status: StatusWriter, logger: Logge
   });
 }
 
-/** A job that waits is work for the queue; a job that ended makes room for the next. */
-function makesRoomOrWork(event: LoggedEvent): boolean {
-  if (event.kind !== 'JOB_STATE_CHANGED') return false;
-  const { to } = event.payload;
-  return to === 'QUEUED' || isTerminalJobState(to);
+/** Work for the queue. */
+function isQueued(event: LoggedEvent): boolean {
+  return event.kind === 'JOB_STATE_CHANGED' && event.payload.to === 'QUEUED';
+}
+
+/** Makes room for the next. */
+function isEnd(event: LoggedEvent): boolean {
+  return event.kind === 'JOB_STATE_CHANGED' && isTerminalJobState(event.payload.to);
 }

@@ -1,0 +1,48 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { submitSweep } from '../../src/actions/submit-sweep.ts';
+import { startDispatchLoop, type DispatchLoop } from '../../src/reconcilers/dispatch-loop.ts';
+import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
+import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
+import { fakeCluster, silent, type FakeCluster } from './fake-cluster.ts';
+
+let at: ActionTest;
+let fake: FakeCluster;
+let loop: DispatchLoop;
+/** Turns that are over. */
+let turns: number;
+beforeEach(async () => {
+  at = await actionTest();
+  fake = await fakeCluster('greene');
+  fake.cluster.settings.maxActiveJobs = 1;
+  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+  turns = 0;
+});
+afterEach(async () => {
+  await loop.stop();
+  await fake.close();
+  await at.db.drop();
+});
+
+function start(mayGo = true): void {
+  const queue = { database: at.db.database, cluster: fake.cluster, room: new SubmitRoom(), inFlight: new Set<string>(), maxArraySize: () => 100, isStopping: () => false, logger: silent };
+  loop = startDispatchLoop(queue, { mayGo: () => mayGo, onFailed: () => undefined, onDone: async () => { turns += 1; } });
+}
+const submitted = async (): Promise<number | null> => (await at.db.pool.query("select 1 from jobs where state = 'PENDING'")).rowCount;
+
+test('the end of a job matters to the queue while others wait for room, and no longer', async () => {
+  await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: [1, 2] }] } }));
+  start();
+  await expect.poll(() => turns, { timeout: 30_000 }).toBeGreaterThan(0);
+  expect(await submitted()).toBe(1);
+  expect(loop.mayHaveLeftSome()).toBe(true);
+  await at.db.pool.query("update jobs set state = 'COMPLETED' where state = 'PENDING'");
+  loop.wake();
+  await expect.poll(() => loop.mayHaveLeftSome(), { timeout: 30_000 }).toBe(false);
+  expect(await submitted()).toBe(1);
+});
+
+test('while it is not known what the queue holds, an end may matter', async () => {
+  start(false);
+  await loop.stop();
+  expect(loop.mayHaveLeftSome()).toBe(true);
+});
