@@ -95,6 +95,7 @@ expgraph_setup_ended() {
 expgraph_refuse() {
   printf 'expgraph: attempt %s of job %s was started by another execution (%s): not run a second time\n' "$expgraph_attempt" "$EXPGRAPH_JOB_ID" "$1" >&2
   expgraph_now
+  mkdir -p "$expgraph_attempt_dir"
   printf '{"attempt":%d,"restart":%d,"owner":"%s","time":"%s","host":"%s","slurmJobId":%s}\n' "$expgraph_attempt" "$expgraph_restart" "$1" "$expgraph_time" \
     "$expgraph_host" "$expgraph_slurm_json" > "$expgraph_attempt_dir/refused.$$.tmp" \
     && mv -f "$expgraph_attempt_dir/refused.$$.tmp" "$expgraph_attempt_dir/refused-${expgraph_slurm_id:-$$}.json"
@@ -150,9 +151,6 @@ expgraph_now
 expgraph_started=$expgraph_time
 expgraph_trap_signals
 
-if ! mkdir -p "$expgraph_attempt_dir" "$expgraph_job_dir/checkpoints" "$expgraph_job_dir/artifacts" "$expgraph_job_dir/logs"; then
-  expgraph_fail "cannot make the job directory $expgraph_job_dir on $expgraph_host"
-fi
 # A run after a requeue gives way when another execution has taken over since, be it a retry or a second submission.
 for ((expgraph_number = expgraph_first_attempt; expgraph_number < expgraph_attempt; expgraph_number += 1)); do
   if read -r expgraph_holder 2>/dev/null < "$expgraph_job_dir/attempts/$expgraph_number/started/owner" && [ "$expgraph_holder" != "$expgraph_owner" ]; then
@@ -160,6 +158,7 @@ for ((expgraph_number = expgraph_first_attempt; expgraph_number < expgraph_attem
   fi
 done
 # The guard: of all executions of this attempt, the one whose folder gets its name runs it. It names its owner from the first moment.
+# Few processes until then: on a busy node each takes its time, and only then the start shows.
 expgraph_claim=$expgraph_guard.$expgraph_slurm_id.$$
 if ! { mkdir -p "$expgraph_claim" && printf '%s\nbatch %s\n' "$expgraph_owner" "${expgraph_batch_dir##*/}" > "$expgraph_claim/owner" \
   && mv -T "$expgraph_claim" "$expgraph_guard"; } 2>/dev/null; then
@@ -172,7 +171,11 @@ if ! { mkdir -p "$expgraph_claim" && printf '%s\nbatch %s\n' "$expgraph_owner" "
   done
   if [ "$expgraph_holder" != "$expgraph_owner" ]; then expgraph_refuse "${expgraph_holder:-unknown}"; fi
 fi
+expgraph_event started ''
 
+if ! mkdir -p "$expgraph_job_dir/checkpoints" "$expgraph_job_dir/artifacts" "$expgraph_job_dir/logs"; then
+  expgraph_fail "cannot make the job directory $expgraph_job_dir on $expgraph_host"
+fi
 # What an earlier run left must not be taken for this one's.
 for expgraph_file in "$expgraph_job_dir/error.txt" "$expgraph_job_dir/result.json" "$expgraph_attempt_dir/exit.json"; do
   if [ -e "$expgraph_file" ]; then mv -f "$expgraph_file" "$expgraph_guard/previous-${expgraph_file##*/}"; fi
@@ -183,7 +186,6 @@ ln -sfn "$expgraph_log.err" "$expgraph_job_dir/logs/attempt-$expgraph_attempt.er
 if ! printf '%s\n' "$expgraph_config" > "$expgraph_job_dir/config.json.tmp" || ! mv -f "$expgraph_job_dir/config.json.tmp" "$expgraph_job_dir/config.json"; then
   expgraph_fail "cannot write $expgraph_job_dir/config.json on $expgraph_host"
 fi
-expgraph_event started ''
 
 # The script holds the checkpoint that there was when it was submitted; of a restart the server has noted a later one, if it was there in time.
 if [ "$expgraph_restart" -gt 0 ]; then
