@@ -26,7 +26,7 @@ const SETTLE_SECONDS = 30;
 const REVIVED_SECONDS = 60;
 /** How often the queue of a cluster on which nothing is tracked is looked at, for what goes there by a token of ours. */
 const IDLE_LOOK_SECONDS = 30;
-/** Jobs whose files are read and committed in one turn while changes are pushed, which wait for it. */
+/** Jobs whose files are read and committed in one turn while changes are pushed: those of the same jobs wait for it. */
 const JOBS_PER_TURN = 50;
 
 /** What this process remembers from round to round. A process that takes over starts without, and asks once more. */
@@ -87,7 +87,7 @@ export interface AbsentAttempt {
 export async function observeCluster(dependencies: ObserveDependencies, active: TrackedAttemptRow[], scope: HarvestScope): Promise<Observed> {
   const observed = await observeAttempts(dependencies, active, scope);
   const { strangers } = observed;
-  const settledCount = strangers === null ? 0 : await dependencies.turns.take(() => settleStrangers(dependencies, strangers));
+  const settledCount = strangers === null ? 0 : await dependencies.turns.take(null, () => settleStrangers(dependencies, strangers));
   return { ...observed, newsCount: observed.newsCount + settledCount, isUnsettled: settledCount > 0 };
 }
 
@@ -100,7 +100,7 @@ async function observeAttempts(dependencies: ObserveDependencies, active: Tracke
   const { observations, strangers, isIncomplete, hasAccounting } = await observe(dependencies, tracked, [...settling, ...revived]);
   if (tracked.length + settling.length + revived.length === 0) return { newsCount: 0, ended: [], ending: [], strangers, absent: [], isUnsettled: false };
   const resolved = await resolveOpenBatches({ ...dependencies, lastSeen: memory.lastSeen }, tracked, observations);
-  const { known, settled: ended } = await turns.take(() => followAll(dependencies, resolved, [...settling, ...revived], observations));
+  const { known, settled: ended } = await turns.take(null, () => followAll(dependencies, resolved, [...settling, ...revived], observations));
   const settled = ended.filter(isNotIn(revived));
   const targets = targetsOf(dependencies, { known, settled, observations }, scope);
   const targetIds = new Set(targets.map(idOf));
@@ -109,7 +109,8 @@ async function observeAttempts(dependencies: ObserveDependencies, active: Tracke
   await found.add(dependencies, others, [], observations);
   const atOnce = scope === 'all' ? targets.length : JOBS_PER_TURN;
   for (let start = 0; start < targets.length; start += atOnce) {
-    await turns.take(() => found.add(dependencies, [], targets.slice(start, start + atOnce), observations));
+    const some = targets.slice(start, start + atOnce);
+    await turns.take(some.map(idOf), () => found.add(dependencies, [], some, observations));
   }
   const isEnding = (row: TrackedAttemptRow): boolean => found.decided.has(row.jobId) || found.untold.has(row.jobId) || row.cancelRequested || observations.get(keyOf(row))?.state === 'COMPLETING';
   return {

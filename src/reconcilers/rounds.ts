@@ -23,7 +23,7 @@ const IDLE_GROWTH = 1.5;
 /** How often SLURM is asked at the most while changes are pushed and nothing calls for it; `pollSeconds.max` where that is longer. */
 const LIVE_LOOK_PERIOD_MS = 30_000;
 /**
- * While changes are pushed, the files of all jobs are looked at in this time, a few at a time so that no change waits for it: logs are not
+ * While changes are pushed, the files of all jobs are looked at in this time, a few at a time so that few changes wait for it: logs are not
  * pushed, and a hint may be missed.
  */
 const TOUR_MS = 60_000;
@@ -33,8 +33,9 @@ const TOUR_STEP_JOBS = 20;
 const EFFECT_MS = 1_000;
 /** How soon SLURM is asked again about jobs of whose end it has not told yet, as far as its pace allows. */
 const ASK_AGAIN_MS = 3_000;
-/** Between two rounds over changed files; longer when a round takes long, so that they take two thirds of the time at the most. */
-const PUSH_GAP_MS = 50;
+/** Between two rounds over changed files; longer when a round takes long, so that they take four fifths of the time at the most. */
+const PUSH_GAP_MS = 25;
+const PUSH_GAP_SHARE = 0.25;
 /** How long a lane that has nothing to do sleeps unless it is woken. */
 const IDLE_MS = 60_000;
 
@@ -174,14 +175,21 @@ export class ClusterRounds {
   }
 
   async #push(): Promise<void> {
-    const changes = this.#changes;
-    this.#changes = new Map();
+    const changes = this.#takeChanges();
     const begunAt = Date.now();
     try {
       await this.#readFiles(changes, false);
     } finally {
-      this.#nextPushAt = Date.now() + Math.max(PUSH_GAP_MS, (Date.now() - begunAt) / 2);
+      this.#nextPushAt = Date.now() + Math.max(PUSH_GAP_MS, (Date.now() - begunAt) * PUSH_GAP_SHARE);
     }
+  }
+
+  /** Changes of jobs whose files the other lane is reading are left for the next time, unless there are no others. */
+  #takeChanges(): Map<string, Set<ChangeKind>> {
+    const free = new Map([...this.#changes].filter(([jobId]) => !this.#turns.isTaken(jobId)));
+    const taken = free.size > 0 ? free : new Map(this.#changes);
+    for (const jobId of taken.keys()) this.#changes.delete(jobId);
+    return taken;
   }
 
   async #goOnTour(): Promise<void> {
@@ -199,7 +207,7 @@ export class ClusterRounds {
   async #readFiles(changes: Map<string, Set<ChangeKind>>, withAllLogs: boolean): Promise<void> {
     const { database, cluster, logger, now } = this.#dependencies;
     try {
-      const { unfinished, ending } = await this.#turns.take(() => observeChanged({ database, cluster, files: this.#files(), logger, now }, changes, { withAllLogs }));
+      const { unfinished, ending } = await this.#turns.take(changes.keys(), () => observeChanged({ database, cluster, files: this.#files(), logger, now }, changes, { withAllLogs }));
       for (const jobId of unfinished) this.#noteChange(jobId, changes.get(jobId) ?? []);
       for (const jobId of ending) this.#ending.add(jobId);
       if (ending.length > 0) this.#wantLook(EFFECT_MS);

@@ -58,6 +58,42 @@ test('what is pushed while the scheduler is asked is taken in at once, and the a
   expect((await at.db.pool.query("select 1 from events where kind = 'NOTE'")).rowCount).toBe(1);
 });
 
+test('what is pushed does not wait until the files of other jobs have been looked at; only a job that is being looked at does', async () => {
+  const values = Array.from({ length: 30 }, (_, index) => index + 10);
+  await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values }] } }));
+  await fake.dispatch(at.db.database);
+  const { rows } = await at.db.pool.query<{ storage_path: string; slurm_job_id: string }>('select storage_path, slurm_job_id from jobs join attempts on job_id = jobs.id');
+  fake.override({ observe: async () => ({ problems: [], strangers: [], queueCounts: [], observations: [] }) });
+  await rounds.run();
+  await rounds.push();
+  // Some of them are looked at, and the machine is slow to list them.
+  const { list } = fake.cluster.transport;
+  let listed: string[] = [];
+  let goOn: () => void = () => undefined;
+  const slow = new Promise<void>((resolve) => { goOn = resolve; });
+  fake.cluster.transport.list = async (request) => {
+    if (listed.length > 0) return list.call(fake.cluster.transport, request);
+    listed = request.directories;
+    await slow;
+    return list.call(fake.cluster.transport, request);
+  };
+  const looking = rounds.run();
+  await expect.poll(() => listed.length, { timeout: 10_000 }).toBeGreaterThan(0);
+  const busy = rows.find(({ storage_path }) => listed.includes(storage_path))!;
+  const free = rows.find(({ storage_path }) => !listed.includes(storage_path))!;
+  for (const row of [busy, free]) await putFile(ownerPath(row.storage_path, 1), `slurm ${row.slurm_job_id}\n`);
+  rounds.noteChanges([busy, free].map((row) => ({ jobDirectory: row.storage_path, what: ['started'] })));
+  expect(await rounds.push()).toBe(true);
+  const running = async () => (await at.db.pool.query("select slurm_job_id from attempts where state = 'RUNNING'")).rows.map((row) => row.slurm_job_id);
+  expect(await running()).toEqual([free.slurm_job_id]);
+  goOn();
+  await looking;
+  await expect.poll(async () => {
+    await rounds.push();
+    return running();
+  }, { timeout: 10_000 }).toHaveLength(2);
+});
+
 describe('a submission whose answer was lost, while changes are pushed', () => {
   /** Seconds from the loss to each look at the queue. */
   let looks: number[];
