@@ -18,7 +18,7 @@ export interface IngestedPoints {
 export interface RefusedPoints {
   jobId: string;
   attempt: number | null;
-  /** Why, in words: there is no such job, or it has no such attempt. */
+  /** Why, in words: there is no such job, it has no such attempt, or the steps are rolled up. */
   message: string;
 }
 
@@ -28,6 +28,9 @@ export interface IngestedMetrics {
   refused: RefusedPoints[];
 }
 
+/** How many they are is counted on the job, in `dropped`. */
+const ROLLED_UP_MESSAGE = 'has points at steps of which only a roll-up is left (metricRetention of the project); these were not taken';
+
 /** Takes in points of many jobs in one transaction; the same points again change nothing. What cannot be taken is answered, and keeps out nothing else. */
 export async function ingestMetrics({ database }: { database: Database }, parts: readonly IngestedPoints[]): Promise<IngestedMetrics> {
   return transact(database, async (transaction) => {
@@ -36,8 +39,9 @@ export async function ingestMetrics({ database }: { database: Database }, parts:
     let pointCount = 0;
     for (const group of eachJobOnce(known)) {
       const written = await writePoints(transaction, group);
-      for (const [index, series] of written.entries()) {
+      for (const [index, { series, refusedCount }] of written.entries()) {
         const { jobId, attemptNumber, experimentId, sweepId } = group[index]!;
+        if (refusedCount > 0) refused.push({ jobId, attempt: attemptNumber, message: ROLLED_UP_MESSAGE });
         if (series.length > 0) events.push({ kind: 'METRICS_APPENDED', jobId, attemptNumber, experimentId, sweepId, payload: { series } });
         pointCount += series.reduce((sum, { count }) => sum + count, 0);
       }

@@ -32,15 +32,16 @@ export interface RecordMetricsInput {
 }
 
 /** Takes in points of one job; the same points again change nothing. Throws UserError NOT_FOUND, BAD_USER_INPUT, LIMIT_EXCEEDED. */
-export async function recordMetrics({ database }: { database: Database }, input: RecordMetricsInput): Promise<{ pointCount: number }> {
+export async function recordMetrics({ database }: { database: Database }, input: RecordMetricsInput): Promise<{ pointCount: number; refusedPointCount: number }> {
   throwFaults([...countFaults(input), ...input.series.flatMap((series, index) => seriesFaults(series, ['series', String(index)]))]);
   const now = new Date();
   const series = input.series.map((each) => toPoints(each, now));
   return transact(database, async (transaction) => {
     const { attemptNumber, ...job } = await resolveAttempt(transaction, input);
-    const [written = []] = await writePoints(transaction, [{ jobId: job.jobId, attemptNumber, series }]);
-    if (written.length > 0) await appendEvents(transaction, [{ kind: 'METRICS_APPENDED', ...job, attemptNumber, payload: { series: written } }]);
-    return { pointCount: written.reduce((sum, each) => sum + each.count, 0) };
+    const [written] = await writePoints(transaction, [{ jobId: job.jobId, attemptNumber, series }]);
+    const { series: taken, refusedCount } = written!;
+    if (taken.length > 0) await appendEvents(transaction, [{ kind: 'METRICS_APPENDED', ...job, attemptNumber, payload: { series: taken } }]);
+    return { pointCount: taken.reduce((sum, each) => sum + each.count, 0), refusedPointCount: refusedCount };
   });
 }
 

@@ -16,6 +16,7 @@ import { JobResolver } from './job.resolver.ts';
 import type { Loaders } from './loaders.ts';
 import { MetricAppendResolver, MetricPointResolver, MetricSeriesResolver } from './metric.resolver.ts';
 import { OrphanResolver } from './orphan.resolver.ts';
+import { ProjectResolver } from './project.resolver.ts';
 import { RecordResolver } from './record.resolver.ts';
 import { ResultResolver } from './result.resolver.ts';
 import { DateTime } from './scalars.ts';
@@ -61,7 +62,7 @@ function buildBase(): GraphQLSchema {
     resolvers: [
       AttemptResolver, CheckpointResolver, ClusterResolver, DuplicateJobResolver, EventSubscriptionResolver, ExperimentResolver,
       JobChangesResolver, JobEventResolver, JobResolver, LeaderboardRowResolver, MetricAppendResolver, MetricPointResolver,
-      MetricSeriesResolver, OrphanResolver, PlannedJobResolver, RecordResolver, ResultResolver, SubmissionResolver, SubmitResolver, SweepResolver,
+      MetricSeriesResolver, OrphanResolver, PlannedJobResolver, ProjectResolver, RecordResolver, ResultResolver, SubmissionResolver, SubmitResolver, SweepResolver,
       TokenResolver, UnchangedJobResolver, ViewerResolver,
     ],
     scalarsMap: [{ type: Date, scalar: DateTime }],

@@ -38,9 +38,14 @@ export class MetricSeriesResolver {
     return (await series.points()).nonFinite;
   }
 
-  @FieldResolver(() => Boolean, { description: 'Whether points were left out. The least and greatest values of every stretch are always there.' })
+  @FieldResolver(() => Boolean, { description: 'Whether points were left out, here or when the history was rolled up. The least and greatest values of every stretch are always there.' })
   async sampled(@Root() series: SeriesView) {
     return (await series.points()).sampled;
+  }
+
+  @FieldResolver(() => Long, { nullable: true, description: 'Below this step only the extremes of each stretch are left, because the job ended longer ago than `metricRetention` of the project keeps every point; null when every point is there. The summaries stay exact.' })
+  rolledUpBelowStep(@Root() series: SeriesView) {
+    return series.row.rolledUpBelowStep;
   }
 
   @FieldResolver(() => Long, { description: 'How many points were logged in all.' })

@@ -18,6 +18,9 @@ class RecordMetricsPayload {
   @Field(() => Int, { description: 'How many points were taken.' })
   pointCount!: number;
 
+  @Field(() => Int, { description: 'How many points were not taken, because only a roll-up is left of their steps (see `metricRetention` of the project).' })
+  refusedPointCount!: number;
+
   @Field(() => [UserErrorType], { description: 'What is wrong with the input; nothing was recorded when there is any.' })
   userErrors!: UserErrorType[];
 }
@@ -40,15 +43,15 @@ export class RecordResolver {
     @Ctx() { actions, loaders }: GraphqlContext,
     @Arg('input', () => RecordMetricsInput, { description: 'The values.' }) input: RecordMetricsInput,
   ): Promise<RecordMetricsPayload> {
-    return withUserErrors<Omit<RecordMetricsPayload, 'userErrors'>>({ job: null, pointCount: 0 }, async () => {
+    return withUserErrors<Omit<RecordMetricsPayload, 'userErrors'>>({ job: null, pointCount: 0, refusedPointCount: 0 }, async () => {
       const { jobId, attempt, series } = plainInput(input);
-      const { pointCount } = await recordMetrics(actions, {
+      const { pointCount, refusedPointCount } = await recordMetrics(actions, {
         jobId, ...(attempt !== undefined && { attempt }),
         series: series.map(({ nonFinite, ...columns }) => ({
           ...columns, ...(nonFinite && { nonFinite: nonFinite.map(({ index, value }) => ({ index, value: NON_FINITE[value] })) }),
         })),
       });
-      return { job: await loaders.jobById.load(jobId), pointCount };
+      return { job: await loaders.jobById.load(jobId), pointCount, refusedPointCount };
     });
   }
 

@@ -66,7 +66,7 @@ async function storePoints(transaction: Transaction, harvested: HarvestedAttempt
   return read.flatMap(({ row }, job) => {
     const refusedCount = granted[job]?.refusedCount ?? 0;
     if (refusedCount > 0) dropped.push({ jobId: row.jobId, reason: 'a metric beyond the most that a job may have', count: refusedCount });
-    const series = written[job] ?? [];
+    const series = written[job]?.series ?? [];
     return series.length === 0 ? [] : [{ ...about(row), kind: 'METRICS_APPENDED' as const, payload: { series } }];
   });
 }

@@ -1,4 +1,4 @@
-/** The reconcile role: for every cluster, wait for its lock, then run its loops for as long as the lock is held. */
+/** The reconcile role: for every cluster, wait for its lock, then run its loops for as long as the lock is held; and what concerns no cluster. */
 import type { Logger } from 'pino';
 import type { Cluster } from '../cluster/executor.ts';
 import type { Database } from '../db/database.ts';
@@ -8,6 +8,7 @@ import { databaseOfTerm } from '../db/cluster-term.ts';
 import { heldCluster } from './held-cluster.ts';
 import { startClusterReconciler, type ClusterReconciler } from './reconcile-cluster.ts';
 import type { FailurePolicies } from './retry.ts';
+import { startRollUps } from './roll-up.ts';
 
 export interface ReconcileOptions {
   database: Database;
@@ -43,6 +44,7 @@ export function startReconcilers({ database, databaseUrl, clusters, policies, on
       },
     });
   });
+  const rollUps = startRollUps(database, logger);
   const unsubscribe = onEvents((events) => {
     for (const event of events) for (const reconciler of running.values()) reconciler.onEvent(event);
   });
@@ -50,7 +52,7 @@ export function startReconcilers({ database, databaseUrl, clusters, policies, on
     problem: () => locks.map((lock) => lock.problem()).find((problem) => problem !== null) ?? null,
     async stop() {
       unsubscribe();
-      await Promise.all(locks.map((lock) => lock.release()));
+      await Promise.all([rollUps.stop(), ...locks.map((lock) => lock.release())]);
     },
   };
 }

@@ -24,8 +24,8 @@ const timeOf = (write: number, step: number): Date => new Date(epoch + write * 1
 
 async function apply(jobId: string, write: Write, index: number): Promise<WrittenSeries[]> {
   const series = write.points.map(({ key, step, value }) => ({ key, steps: [step], values: [value], times: [timeOf(index, step).getTime()] }));
-  const [written = []] = await at.db.database.transaction((transaction) => writePoints(transaction, [{ jobId, attemptNumber: write.attempt, series }]));
-  return written;
+  const [written] = await at.db.database.transaction((transaction) => writePoints(transaction, [{ jobId, attemptNumber: write.attempt, series }]));
+  return written!.series;
 }
 
 interface Naive { step: number; value: number; time: Date }
@@ -141,7 +141,7 @@ describe('recordMetrics', () => {
       { key: 'loss', steps: [1, 2, 3], values: [0.5, null, 0.25], nonFinite: [{ index: 1, value: '-Infinity' }], times: [1, 2, 3].map((step) => timeOf(0, step)) },
       { key: 'acc', steps: [1], values: [0.1] },
     ] });
-    expect(answer).toEqual({ pointCount: 4 });
+    expect(answer).toEqual({ pointCount: 4, refusedPointCount: 0 });
     expect((await storedSummaries(jobId)).get('loss')).toMatchObject({ count: 3, last_value: 0.25, min_value: 0.25, max_value: 0.5 });
     const { rows } = await at.db.pool.query("select payload, attempt_number from events where job_id = $1 and kind = 'METRICS_APPENDED'", [jobId]);
     expect(rows).toEqual([{ attempt_number: 1, payload: { series: expect.arrayContaining([{ key: 'loss', firstStep: 1, lastStep: 3, count: 3 }, { key: 'acc', firstStep: 1, lastStep: 1, count: 1 }]) } }]);

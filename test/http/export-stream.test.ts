@@ -95,7 +95,7 @@ describe('what cannot be had is said', () => {
     expect(await refusal(`project/${jobIds[0]}/metrics.csv`)).toEqual([400, 'BAD_USER_INPUT', 'what is exported cannot be "project"; it is one of experiment, sweep, job']);
     expect(await refusal(`${job}/metrics.xlsx`)).toEqual([400, 'BAD_USER_INPUT', 'the format cannot be "xlsx"; it is one of arrow, parquet, csv, jsonl']);
     expect((await refusal(`${job}/logs.csv`))[2]).toContain('there is no table "logs"; there are metrics');
-    expect(await refusal(`${job}/metrics.csv`, { key: 'loss' })).toEqual([400, 'BAD_USER_INPUT', 'key: there is no parameter "key"; metrics take keys, filter, from_step, to_step, attempts, after']);
+    expect(await refusal(`${job}/metrics.csv`, { key: 'loss' })).toEqual([400, 'BAD_USER_INPUT', 'key: there is no parameter "key"; metrics take keys, filter, from_step, to_step, attempts, rolled_up, after']);
     expect(await refusal(`${job}/metrics.csv`, { from_step: '-1' })).toEqual([400, 'BAD_USER_INPUT', 'from_step: must be a whole number from 0 to 9007199254740991']);
     expect(await refusal(`${job}/metrics.csv`, { attempts: ['all', 'all'] })).toEqual([400, 'BAD_USER_INPUT', 'attempts: may be given once']);
     expect(await refusal(`${job}/metrics.csv`, { attempts: 'both' })).toEqual([400, 'BAD_USER_INPUT', 'attempts: cannot be "both"; it is one of effective, all']);

@@ -21,7 +21,7 @@ export interface PointColumns {
 }
 
 export interface SeriesPoints extends PointColumns {
-  /** True when Postgres left points out. */
+  /** True when not all points that were logged are here: Postgres left some out, or the history was rolled up. */
   reduced: boolean;
 }
 
@@ -78,7 +78,7 @@ export async function seriesOfExperiments(reader: Reader, experimentIds: readonl
 export async function pointsOfSeries(reader: Reader, queries: readonly PointQuery[], maxPoints: number): Promise<SeriesPoints[]> {
   const result = await reader.execute<RawRow>(sql`
     with wanted as (
-      select wanted.*, bucket_shift, bucketed_below_step from unnest(
+      select wanted.*, bucket_shift, bucketed_below_step, rolled_up_level, rolled_up_below_step from unnest(
         ${sql.param(queries.map((query) => query.jobId))}::uuid[], ${sql.param(queries.map((query) => query.seriesNumber))}::integer[],
         ${sql.param(queries.map((query) => query.fromStep ?? null))}::bigint[], ${sql.param(queries.map((query) => query.toStep ?? null))}::bigint[]
       ) with ordinality as wanted(job_id, series_number, from_step, to_step, number)
@@ -154,7 +154,7 @@ function historyOf(maxPoints: number): SQL {
       cross join lateral (${logged(sql`step >= extent.first_step and step <= extent.last_step`)}) as part where not extent.is_long
     )
     select string_agg(step::bigint::text, ',' order by step) as steps, string_agg(value::text, ',' order by step) as values,
-      string_agg(round(time::numeric)::text, ',' order by step) as times, (select is_long from extent) as reduced
+      string_agg(round(time::numeric)::text, ',' order by step) as times, (select is_long or coalesce(first_step < wanted.rolled_up_below_step, false) from extent) as reduced
     from kept`;
 }
 
@@ -173,7 +173,7 @@ function sourceOf(stretches: number): SQL {
       select level, ${shift} as shift,
         case when wanted.from_step is null then extent.first_step >> ${shift} else ((extent.first_step - 1) >> ${shift}) + 1 end as first_bucket,
         case when ${reachesEnd} then ((wanted.bucketed_below_step - 1) >> ${shift}) + 1 else ${endStep} >> ${shift} end as end_bucket
-      from generate_series(0, ${TOP_LEVEL}::int) as level
+      from generate_series(case when extent.first_step < wanted.rolled_up_below_step then wanted.rolled_up_level else 0 end, ${TOP_LEVEL}::int) as level
       where (${endStep} >> ${shift}) - (extent.first_step >> ${shift}) >= ${stretches}
       order by level desc limit 1
     ) as chosen on true`;

@@ -9,5 +9,6 @@ export * from './experiments.ts';
 export * from './jobs.ts';
 export * from './metrics.ts';
 export * from './orphans.ts';
+export * from './projects.ts';
 export * from './results.ts';
 export * from './sweeps.ts';

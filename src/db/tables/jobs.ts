@@ -64,11 +64,14 @@ export const jobs = pgTable('jobs', {
   finishedAt: moment('finished_at'),
   /** When its files were last read to the end after it finished; null while there may be more to read. */
   harvestedAt: moment('harvested_at'),
+  /** When its long metrics were rolled up, as the retention of its project says; from before `finished_at` where it ran again since. */
+  rolledUpAt: moment('rolled_up_at'),
 }, (table) => [
   unique('jobs_fingerprint').on(table.experimentId, table.fingerprint, table.repetition),
   index('jobs_queue').on(table.cluster, table.lane, table.priority.desc(), table.id).where(sql`state = 'QUEUED'`),
   index('jobs_active').on(table.cluster).where(sql`state in ('SUBMITTING', 'PENDING', 'RUNNING')`),
   index('jobs_settling').on(table.cluster).where(sql`finished_at is not null and harvested_at is null`),
+  index('jobs_exact').on(table.experimentId, table.finishedAt).where(sql`harvested_at is not null and (rolled_up_at is null or rolled_up_at < finished_at)`),
   index('jobs_undecided').on(table.cluster, table.id).where(sql`state = 'FAILED' and retry_decided_for < attempt_count`),
   index('jobs_retry_of').on(table.retryOf).where(sql`retry_of is not null`),
   index('jobs_experiment').on(table.experimentId, table.createdAt, table.id),

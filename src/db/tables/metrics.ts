@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import { bigint, boolean, doublePrecision, index, integer, pgTable, primaryKey, smallint, text, uuid } from 'drizzle-orm/pg-core';
 import type { JsonObject } from '../../domain/job-spec.ts';
 import type { ReaderName } from '../../domain/readers/reader.ts';
@@ -24,9 +25,13 @@ export const metricSeries = pgTable('metric_series', {
   bucketShift: smallint('bucket_shift'),
   /** All points at steps below this are in the buckets; null without buckets. */
   bucketedBelowStep: bigint('bucketed_below_step', { mode: 'number' }),
+  /** Of the steps below this, only the extremes of each bucket of `rolled_up_level` are left, and no bucket below that level; null: every point is there. */
+  rolledUpBelowStep: bigint('rolled_up_below_step', { mode: 'number' }),
+  rolledUpLevel: smallint('rolled_up_level'),
 }, (table) => [
   primaryKey({ columns: [table.jobId, table.key] }),
   index('metric_series_key_last').on(table.key, table.lastValue),
+  index('metric_series_rolled_up').on(table.jobId).where(sql`rolled_up_below_step is not null`),
 ]);
 
 /**

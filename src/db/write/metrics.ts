@@ -6,11 +6,14 @@ import { sql } from 'drizzle-orm';
 import type { Transaction } from '../database.ts';
 import { TOP_LEVEL } from '../metric-bucket-levels.ts';
 import { copyPoints } from './copy-points.ts';
+import { addDropped } from './harvest.ts';
 import { numbers, updateBuckets, type WrittenSteps } from './metric-buckets.ts';
-import { finiteExtremes, orderedByStep, type PointColumns } from './point-columns.ts';
+import { finiteExtremes, fromStep, orderedByStep, type PointColumns } from './point-columns.ts';
 
 /** First key of the two-key advisory lock that makes writers of one job's metrics take turns. */
 const METRICS_LOCK_CLASS = 73_055_113;
+/** Why a point is not taken, as the job counts it. */
+const ROLLED_UP_REASON = 'a point at a step of which only a roll-up is left (metricRetention of the project)';
 /** Rows in one statement; more is not faster and needs larger parameters. */
 const ROWS_PER_STATEMENT = 20_000;
 
@@ -25,6 +28,13 @@ export interface WrittenSeries {
   firstStep: number;
   lastStep: number;
   count: number;
+}
+
+/** What came of the points of one job. */
+export interface WrittenPoints {
+  series: WrittenSeries[];
+  /** Points that were not taken, because their series was rolled up beyond their steps; counted among what the job dropped, too. */
+  refusedCount: number;
 }
 
 /** Points of one attempt of a job. Keys may repeat. */
@@ -44,6 +54,8 @@ interface StoredSeries {
   pointCount: number;
   bucketShift: number | null;
   bucketedBelowStep: number | null;
+  /** Points at steps below are not taken any more; null: all are. */
+  rolledUpBelowStep: number | null;
 }
 
 interface Batch extends StoredSeries {
@@ -56,17 +68,23 @@ interface Batch extends StoredSeries {
  * Writes points of jobs, each job at most once; the same points again change nothing. Takes a few statements however many jobs there are, more only
  * for a series with late points and for one that a chart is to be drawn of quickly. Answers what was written, in the order of the jobs.
  */
-export async function writePoints(transaction: Transaction, jobs: readonly JobPoints[]): Promise<WrittenSeries[][]> {
+export async function writePoints(transaction: Transaction, jobs: readonly JobPoints[]): Promise<WrittenPoints[]> {
   const pointsOf = new Map(jobs.map((job) => [job.jobId, { ...job, byKey: collectPoints(job.series) }]));
   if (pointsOf.size < jobs.length) throw new Error('points of a job are to be written twice at once');
   const keys = [...pointsOf.values()].flatMap(({ jobId, byKey }) => [...byKey.keys()].map((key) => ({ jobId, key })));
-  if (keys.length === 0) return jobs.map(() => []);
-  await lockJobs(transaction, [...new Set(keys.map(({ jobId }) => jobId))].sort());
+  if (keys.length === 0) return jobs.map(() => ({ series: [], refusedCount: 0 }));
+  await lockMetrics(transaction, [...new Set(keys.map(({ jobId }) => jobId))].sort());
   const stored = await findOrCreateSeries(transaction, keys);
-  const batches = stored.map((each): Batch => {
+  const refused = new Map<string, number>();
+  const batches = stored.flatMap((each): Batch[] => {
     const { attemptNumber, byKey } = pointsOf.get(each.jobId)!;
-    return { ...each, attemptNumber, points: byKey.get(each.key)! };
+    const given = byKey.get(each.key)!;
+    const points = each.rolledUpBelowStep === null ? given : fromStep(given, each.rolledUpBelowStep);
+    const refusedCount = given.steps.length - points.steps.length;
+    if (refusedCount > 0) refused.set(each.jobId, (refused.get(each.jobId) ?? 0) + refusedCount);
+    return points.steps.length === 0 ? [] : [{ ...each, attemptNumber, points }];
   });
+  await addDropped(transaction, [...refused].map(([jobId, count]) => ({ jobId, reason: ROLLED_UP_REASON, count })));
   const isAppending = (batch: Batch): boolean => batch.greatestStep === null || firstStep(batch) > batch.greatestStep;
   const appending = batches.filter(isAppending);
   await copyPoints(transaction, appending);
@@ -78,9 +96,10 @@ export async function writePoints(transaction: Transaction, jobs: readonly JobPo
     await updateBuckets(transaction, jobId, own.map(toWrittenSteps));
     await recomputeSummaries(transaction, jobId, own.filter((batch) => !isAppending(batch)).map(({ seriesNumber }) => seriesNumber));
   }
-  return jobs.map(({ jobId }) => (batchesOf.get(jobId) ?? []).map((batch) => ({
-    key: batch.key, firstStep: firstStep(batch), lastStep: lastStep(batch), count: batch.points.steps.length,
-  })));
+  return jobs.map(({ jobId }) => ({
+    series: (batchesOf.get(jobId) ?? []).map((batch) => ({ key: batch.key, firstStep: firstStep(batch), lastStep: lastStep(batch), count: batch.points.steps.length })),
+    refusedCount: refused.get(jobId) ?? 0,
+  }));
 }
 
 function firstStep(batch: Batch): number {
@@ -98,8 +117,8 @@ function toWrittenSteps(batch: Batch): WrittenSteps {
   };
 }
 
-/** In one order everywhere, so that two who write to the same jobs do not wait for each other. */
-async function lockJobs(transaction: Transaction, jobIds: string[]): Promise<void> {
+/** Makes whoever writes metrics of the jobs take turns. Ids in one order everywhere, so that two do not wait for each other. */
+export async function lockMetrics(transaction: Transaction, jobIds: string[]): Promise<void> {
   await transaction.execute(sql`select pg_advisory_xact_lock(${METRICS_LOCK_CLASS}::int, hashtext(job_id)) from unnest(${sql.param(jobIds)}::text[]) as job_id`);
 }
 
@@ -123,19 +142,20 @@ async function findOrCreateSeries(transaction: Transaction, keys: { jobId: strin
     cross join lateral (select max(series_number) as series_number from metric_series where job_id = wanted.job_id) as greatest
     where not exists (select 1 from metric_series known where known.job_id = wanted.job_id and known.key = wanted.key)`);
   const { rows } = await transaction.execute<StoredSeriesRow>(sql`
-    select series.job_id, series.key, series.series_number, series.point_count, series.bucket_shift, series.bucketed_below_step, greatest.step as greatest_step
+    select series.job_id, series.key, series.series_number, series.point_count, series.bucket_shift, series.bucketed_below_step, series.rolled_up_below_step, greatest.step as greatest_step
     from ${wanted} as wanted(job_id, key) join metric_series series using (job_id, key)
     cross join lateral (
       select max(step) as step from metric_points point where point.job_id = wanted.job_id and point.series_number = series.series_number
     ) as greatest`);
   return rows.map((row) => ({
     jobId: row.job_id, key: row.key, seriesNumber: row.series_number, greatestStep: whole(row.greatest_step), pointCount: Number(row.point_count),
-    bucketShift: row.bucket_shift, bucketedBelowStep: whole(row.bucketed_below_step),
+    bucketShift: row.bucket_shift, bucketedBelowStep: whole(row.bucketed_below_step), rolledUpBelowStep: whole(row.rolled_up_below_step),
   }));
 }
 
 type StoredSeriesRow = {
-  job_id: string; key: string; series_number: number; point_count: string; bucket_shift: number | null; bucketed_below_step: string | null; greatest_step: string | null;
+  job_id: string; key: string; series_number: number; point_count: string; bucket_shift: number | null; bucketed_below_step: string | null; rolled_up_below_step: string | null;
+  greatest_step: string | null;
 };
 
 function whole(value: string | null): number | null {

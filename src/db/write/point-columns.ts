@@ -30,6 +30,13 @@ function sorted({ steps, values, times }: PointColumns): PointColumns {
   return { steps: indices.map((index) => steps[index]!), values: indices.map((index) => values[index]!), times: indices.map((index) => times[index]!) };
 }
 
+/** Of points by growing step those from a step on. */
+export function fromStep({ steps, values, times }: PointColumns, step: number): PointColumns {
+  const found = steps.findIndex((each) => each >= step);
+  const start = found === -1 ? steps.length : found;
+  return { steps: steps.slice(start), values: values.slice(start), times: times.slice(start) };
+}
+
 /** Where the last finite value is, the least and the greatest, the first of equal ones; null where none is finite. */
 export function finiteExtremes({ values }: PointColumns): { last: number; least: number; greatest: number } | null {
   let [last, least, greatest] = [-1, -1, -1];

@@ -17,7 +17,7 @@ const PARENTS: Record<string, ExportScope['parent']> = { experiment: 'EXPERIMENT
 const FORMATS: Record<string, ExportFormat> = { arrow: arrowFormat, parquet: parquetFormat, csv: csvFormat, jsonl: jsonlFormat };
 /** The parameters of each table. */
 const TABLES = {
-  metrics: ['keys', 'filter', 'from_step', 'to_step', 'attempts', 'after'],
+  metrics: ['keys', 'filter', 'from_step', 'to_step', 'attempts', 'rolled_up', 'after'],
   results: ['filter', 'metric', 'goal', 'after'],
   checkpoints: ['filter', 'after'],
 } as const;
@@ -33,7 +33,7 @@ export interface AskedExport {
 
 /** The table with what is asked of it; `after` is the row after which it goes on. */
 export type AskedTable =
-  | { name: 'metrics'; selection: PointSelection; after: PointPosition | null }
+  | { name: 'metrics'; selection: PointSelection; includesRolledUp: boolean; after: PointPosition | null }
   | { name: 'results'; objective: AskedObjective; after: { jobId: string } | null }
   | { name: 'checkpoints'; after: { jobId: string; path: string } | null };
 
@@ -56,6 +56,7 @@ function tableOf(name: keyof typeof TABLES, given: Parameters): AskedTable {
         keys: given.list('keys'), fromStep: given.step('from_step'), toStep: given.step('to_step'),
         allAttempts: given.oneOf('attempts', { effective: false, all: true }) ?? false,
       },
+      includesRolledUp: given.oneOf('rolled_up', { refuse: false, include: true }) ?? false,
     };
     case 'results': return { name, after: after === null ? null : { jobId: last.jobId() }, objective: { metric: given.text('metric'), goal: given.oneOf('goal', { min: 'MIN', max: 'MAX' } as const) } };
     case 'checkpoints': return { name, after: after === null ? null : { jobId: last.jobId(), path: last.text('path') } };

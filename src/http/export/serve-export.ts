@@ -8,8 +8,10 @@ import type { GraphQLSchema } from 'graphql';
 import type { Logger } from 'pino';
 import type { Database } from '../../db/database.ts';
 import { experimentsById, sweepsById } from '../../db/read/experiments.ts';
-import { jobsToExport, type ExportScope } from '../../db/read/export-jobs.ts';
+import { jobsToExport, type ExportScope, type JobIds } from '../../db/read/export-jobs.ts';
+import type { PointSelection } from '../../db/read/export-metrics.ts';
 import { jobsById } from '../../db/read/jobs.ts';
+import { rolledUpJobs } from '../../db/read/roll-ups.ts';
 import { UserError } from '../../domain/errors.ts';
 import { slug } from '../../domain/slug.ts';
 import { objectiveOf } from '../../graphql/leaderboard.ts';
@@ -27,6 +29,8 @@ const MAX_EXPORTS_AT_ONCE = 8;
 const STALLED_MS = 5 * 60_000;
 /** Written ahead of the reader. */
 const BUFFER_BYTES = 256 * 1024;
+/** Of those that an export refuses. */
+const MAX_NAMED_JOBS = 10;
 
 /** What the handler needs of the server. */
 export interface ExportOptions {
@@ -74,13 +78,34 @@ async function parentOf(database: Database, { parent, id }: ExportScope): Promis
 async function openTable(database: Database, { scope, table }: AskedExport, experimentId: string): Promise<ExportTable> {
   const jobIds = await jobsToExport(database, scope, table.name === 'results');
   switch (table.name) {
-    case 'metrics': return metricsTable(database, jobIds, table.selection, table.after);
+    case 'metrics': {
+      const all = metricsTable(database, jobIds, table.selection, table.after);
+      if (table.includesRolledUp) return all;
+      const refuse = (): Promise<void> => refuseRolledUp(database, jobIds, table.selection);
+      await refuse();
+      return { ...all, batches: endedBy(all.batches, refuse) };
+    }
     case 'checkpoints': return checkpointsTable(database, jobIds, table.after);
     case 'results': {
       const [experiment] = await experimentsById(database, [experimentId]);
       return resultsTable(database, scope, table.after === null ? jobIds : jobIds.from(table.after.jobId, false), objectiveOf(experiment ?? null, table.objective));
     }
   }
+}
+
+/** An export is exact: where points are gone, whoever asks must know. Throws UserError CONFLICT. */
+async function refuseRolledUp(database: Database, jobIds: JobIds, { keys, fromStep }: PointSelection): Promise<void> {
+  const rolledUp = await rolledUpJobs(database, jobIds, keys, fromStep);
+  if (rolledUp.length === 0) return;
+  const named = rolledUp.slice(0, MAX_NAMED_JOBS).join(', ');
+  throw UserError.of('CONFLICT', `of ${rolledUp.length} of the jobs only a roll-up is left (metricRetention of the project): ${named}${rolledUp.length > MAX_NAMED_JOBS ? ', ...' : ''}; `
+    + 'take what is left with rolled_up=include (MetricSeries.rolledUpBelowStep says from which step on a history is whole), or leave them out with filter, keys or from_step', ['rolled_up']);
+}
+
+/** What was rolled up meanwhile breaks the file off at its end, as whatever else goes wrong half way. */
+async function* endedBy(batches: AsyncGenerator<Batch>, check: () => Promise<void>): AsyncGenerator<Batch> {
+  yield* batches;
+  await check();
 }
 
 /** The file as a stream; its first rows are read already. */

@@ -1,0 +1,33 @@
+import { projectByName, projectNames } from '../db/read/projects.ts';
+import { estimateRollUp, type RollUpEstimate } from '../db/read/roll-ups.ts';
+import { transact } from '../db/transaction.ts';
+import { setMetricRetention } from '../db/write/projects.ts';
+import { UserError } from '../domain/errors.ts';
+import { metricRetentionFaults, type MetricRetention } from '../domain/metric-retention.ts';
+import { nearestWords } from '../domain/nearest-words.ts';
+import type { ActionContext } from './action-context.ts';
+import { throwFaults } from './input-faults.ts';
+
+/** More are not looked at for a name that is meant. */
+const MAX_NAMES = 1_000;
+
+export interface UpdateProjectInput {
+  project: string;
+  metricRetention: MetricRetention;
+  dryRun: boolean;
+}
+
+/** Sets for how long a project keeps every point, unless it is a dry run. Answers what is rolled up soon because of it. Throws UserError NOT_FOUND, BAD_USER_INPUT. */
+export async function updateProject({ database }: Pick<ActionContext, 'database'>, { project, metricRetention, dryRun }: UpdateProjectInput): Promise<RollUpEstimate> {
+  throwFaults(metricRetentionFaults(metricRetention, ['metricRetention']));
+  return transact(database, async (transaction) => {
+    if (await projectByName(transaction, project) === null) {
+      const names = await projectNames(transaction, MAX_NAMES);
+      const near = nearestWords(project, names);
+      throw UserError.of('NOT_FOUND', `there is no project "${project}"; ${names.length === 0 ? 'there are none yet' : `there are ${(near.length > 0 ? near : names.slice(0, 10)).map((name) => `"${name}"`).join(', ')}`}`, ['project']);
+    }
+    const estimate = await estimateRollUp(transaction, project, metricRetention);
+    if (!dryRun) await setMetricRetention(transaction, project, metricRetention);
+    return estimate;
+  });
+}
