@@ -23,6 +23,8 @@ export interface BulkMetricLine {
   /** Null: the newest. */
   attempt: number | null;
   series: MetricColumns[];
+  /** Why numbers of the line were left out, in words that follow "a value": once for each. */
+  refused: string[];
 }
 
 /** Non-finite values by the names that JSON can carry. */
@@ -35,22 +37,24 @@ export function parseBulkMetricLine(line: string, now: Date): BulkMetricLine | D
   const { job_id: jobId, attempt = null, ...rest } = parsed;
   if (typeof jobId !== 'string' || jobId === '') return dropped('names no job: "job_id" must be the id of one');
   if (attempt !== null && (typeof attempt !== 'number' || !Number.isInteger(attempt))) return dropped('has an "attempt" that is not a whole number');
-  const series = Array.isArray(rest['steps']) || Array.isArray(rest['values']) ? readColumns(rest, now) : readRow(rest, now);
-  return typeof series === 'string' ? dropped(series) : { ok: true, jobId, attempt, series };
+  const read = Array.isArray(rest['steps']) || Array.isArray(rest['values']) ? readColumns(rest, now) : readRow(rest, now);
+  return typeof read === 'string' ? dropped(read) : { ok: true, jobId, attempt, ...read };
 }
 
 function dropped(reason: string): DroppedLine {
   return { ok: false, reason };
 }
 
-function readRow(row: JsonObject, now: Date): MetricColumns[] | string {
+type LineContent = Pick<BulkMetricLine, 'series' | 'refused'>;
+
+function readRow(row: JsonObject, now: Date): LineContent | string {
   const read = readMetricObject(row, { nextStep: Number.NaN, now });
   if (!read.ok) return read.reason;
   if (Number.isNaN(read.step)) return 'names no step: "step" (or "epoch") must be a whole number';
-  return read.values.map(({ key, value }) => ({ key, steps: [read.step], values: [value], times: [read.time.getTime()] }));
+  return { series: read.values.map(({ key, value }) => ({ key, steps: [read.step], values: [value], times: [read.time.getTime()] })), refused: read.refused };
 }
 
-function readColumns({ key, steps, values, times }: JsonObject, now: Date): MetricColumns[] | string {
+function readColumns({ key, steps, values, times }: JsonObject, now: Date): LineContent | string {
   if (typeof key !== 'string') return 'has columns but names no metric: "key" must be its name';
   const problem = metricKeyProblem(key);
   if (problem !== null) return `has ${problem}`;
@@ -65,7 +69,7 @@ function readColumns({ key, steps, values, times }: JsonObject, now: Date): Metr
   const odd = numbers.indexOf(null);
   if (odd !== -1) return `has a value that is no number (number ${odd}); NaN and infinities are written "NaN", "Infinity", "-Infinity"`;
   const moments = (Array.isArray(times) ? times : []).map((time) => parseMetricTimeMs(time) ?? now.getTime());
-  return [{ key, steps: steps as number[], values: numbers as number[], times: moments.length > 0 ? moments : steps.map(() => now.getTime()) }];
+  return { series: [{ key, steps: steps as number[], values: numbers as number[], times: moments.length > 0 ? moments : steps.map(() => now.getTime()) }], refused: [] };
 }
 
 function numberOf(value: Json): number | null {

@@ -1,13 +1,11 @@
-/** Lines of `metrics.jsonl`: one JSON object each, numbers flat or nested. A bad line loses only itself, with a reason. */
+/** Lines of `metrics.jsonl`: one JSON object each, numbers flat or nested. A bad line, or a bad key in one, loses only itself, with a reason. */
 import { isJsonObject } from './config-values.ts';
 import type { JsonObject } from './job-spec.ts';
 import { parseMetricTime } from './metric-time.ts';
 import { metricKeyProblem, stepProblem } from './readers/reader.ts';
 
-/** A line is one object of numbers; more is no metric line, and reading must be bounded. */
+/** Room for 10,000 metrics in one line; more is no metric line, and reading must be bounded. */
 export const MAX_METRIC_LINE_BYTES = 1024 * 1024;
-/** Each value is a row. */
-const MAX_METRICS_PER_LINE = 1000;
 const MAX_METRIC_DEPTH = 16;
 /** Keys that say where a line belongs and are no metrics themselves. */
 const ENVELOPE_KEYS = ['step', 'phase'];
@@ -21,6 +19,8 @@ export interface MetricLine {
   time: Date;
   /** No key twice; NaN and infinities as they are. Empty for a line without numbers. */
   values: { key: string; value: number }[];
+  /** Why numbers were left out, in words that follow "a value": once for each. */
+  refused: string[];
   /** The step for the next line that names none. */
   nextStep: number;
 }
@@ -47,13 +47,12 @@ export function parseMetricLine(line: string, state: { nextStep: number; now: Da
 export function readMetricObject(parsed: JsonObject, state: { nextStep: number; now: Date }): MetricLine | DroppedLine {
   const stated = statedStep(parsed);
   if (typeof stated === 'string') return dropped(stated);
-  const collected = collectValues(parsed, stated.by);
-  if (typeof collected === 'string') return dropped(collected);
-  const values = [...collected].map(([key, value]) => ({ key, value }));
+  const { numbers, refused } = collectValues(parsed, stated.by);
+  const values = [...numbers].map(([key, value]) => ({ key, value }));
   const step = stated.step ?? state.nextStep;
   const usedUp = stated.step !== null || values.length > 0;
   const nextStep = usedUp ? Math.min(Math.max(state.nextStep, step + 1), Number.MAX_SAFE_INTEGER) : state.nextStep;
-  return { ok: true, step, time: statedTime(parsed) ?? state.now, values, nextStep };
+  return { ok: true, step, time: statedTime(parsed) ?? state.now, values, refused, nextStep };
 }
 
 function dropped(reason: string): DroppedLine {
@@ -105,7 +104,7 @@ function statedTime(line: JsonObject): Date | null {
   return null;
 }
 
-function collectValues(line: JsonObject, stepKey: 'step' | 'epoch' | null): Map<string, number> | string {
+function collectValues(line: JsonObject, stepKey: 'step' | 'epoch' | null): FlatNumbers {
   const prefix = typeof line.phase === 'string' && line.phase !== '' ? `${line.phase}/` : '';
   return flattenNumbers(line, {
     numberOf: toNumber,
@@ -123,26 +122,31 @@ export interface Flattening {
   keyOf(path: string): string;
 }
 
-/** The numbers of an object, however nested, by key; or why they cannot be taken. Anything else in it is passed over. */
-export function flattenNumbers(whole: JsonObject, { numberOf, isLeftOut, keyOf }: Flattening): Map<string, number> | string {
-  const values = new Map<string, number>();
-  const walk = (object: JsonObject, path: string, depth: number): string | null => {
-    if (depth > MAX_METRIC_DEPTH) return `is nested more than ${MAX_METRIC_DEPTH} levels deep`;
+export interface FlatNumbers {
+  numbers: Map<string, number>;
+  /** Why some were left out, in words that follow "a value": once for each. */
+  refused: string[];
+}
+
+/** The numbers of an object, however nested, by key. Anything else in it is passed over. */
+export function flattenNumbers(whole: JsonObject, { numberOf, isLeftOut, keyOf }: Flattening): FlatNumbers {
+  const flat: FlatNumbers = { numbers: new Map(), refused: [] };
+  const add = (key: string, value: number): void => {
+    const problem = metricKeyProblem(key);
+    if (problem === null) flat.numbers.set(key, value);
+    else flat.refused.push(`has ${problem}`);
+  };
+  const walk = (object: JsonObject, path: string, depth: number): void => {
+    if (depth > MAX_METRIC_DEPTH) return void flat.refused.push(`is nested more than ${MAX_METRIC_DEPTH} levels deep`);
     for (const [name, given] of Object.entries(object)) {
       if (depth === 1 && isLeftOut(name, given)) continue;
       const value = numberOf(given);
-      const problem = isJsonObject(value) ? walk(value, `${path}${name}/`, depth + 1) : typeof value === 'number' ? add(keyOf(path + name), value) : null;
-      if (problem !== null) return problem;
+      if (isJsonObject(value)) walk(value, `${path}${name}/`, depth + 1);
+      else if (typeof value === 'number') add(keyOf(path + name), value);
     }
-    return null;
   };
-  const add = (key: string, value: number): string | null => {
-    const problem = metricKeyProblem(key);
-    if (problem !== null) return `has ${problem}`;
-    values.set(key, value);
-    return values.size > MAX_METRICS_PER_LINE ? `has more than ${MAX_METRICS_PER_LINE} numbers` : null;
-  };
-  return walk(whole, '', 1) ?? values;
+  walk(whole, '', 1);
+  return flat;
 }
 
 /** Whether a top-level member says where the line belongs. A `time` that is no point in time is a measurement. */

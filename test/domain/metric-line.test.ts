@@ -98,14 +98,23 @@ describe('the time of a metric line', () => {
 describe('a bad metric line', () => {
   it.each([
     ['', 'is not valid JSON'], ['{"a": 1', 'is not valid JSON'], ['[1]', 'is not a JSON object'], ['null', 'is not a JSON object'], ['5', 'is not a JSON object'],
-    ['{"": 1}', 'has an empty key'], ['{"a": {"": 1}}', 'has an empty key'],
-    [`{"${'k'.repeat(257)}": 1}`, 'has a key of more than 256 characters'],
-    ['{"a\\u0000": 1}', 'has a key that contains a NUL byte, which neither a program nor the database can take; remove it'],
-    ['{"\\ud800": 1}', 'has a key that contains half of a surrogate pair, which is not valid Unicode; remove or replace it'],
-    [JSON.stringify(Object.fromEntries(Array.from({ length: 1001 }, (_, index) => [`k${index}`, index]))), 'has more than 1000 numbers'],
-    [`${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`, 'is nested more than 16 levels deep'],
     [`{"a": NaN, "b": "${'\\\\'.repeat(300_000)}`, 'is not valid JSON'],
   ])('says why: %.30s', (line, expected) => expect(reason(line)).toBe(expected));
+
+  it.each([
+    ['"": 1', 'has an empty key'], ['"a": {"": 1}', 'has an empty key'],
+    [`"${'k'.repeat(257)}": 1`, 'has a key of more than 256 characters'],
+    ['"a\\u0000": 1', 'has a key that contains a NUL byte, which neither a program nor the database can take; remove it'],
+    ['"\\ud800": 1', 'has a key that contains half of a surrogate pair, which is not valid Unicode; remove or replace it'],
+    [`"deep": ${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`, 'is nested more than 16 levels deep'],
+  ])('loses only the value that cannot be taken: %.30s', (member, expected) => {
+    expect(read(`{"step": 7, "before": 1, ${member}, "after": {"it": 2}}`)).toMatchObject({ step: 7, values: { 'before': 1, 'after/it': 2 }, refused: [expected] });
+  });
+
+  it('may hold 10,000 numbers', () => {
+    const values = Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`metric "number" ${index}/größe.зеркало`, index]));
+    expect(read(JSON.stringify({ step: 1, ...values })).values).toEqual(values);
+  });
 
   it('never throws, whatever it holds', () => {
     fc.assert(fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.json(), fc.json().map((text) => text.replace('1', 'NaN'))), (line) => {

@@ -87,6 +87,14 @@ describe('NDJSON', () => {
     expect((await stored(job)).length).toBe(3);
   });
 
+  test('a key that no metric can have loses only its value, and is named', async () => {
+    const job = freshJob();
+    expect(await send(lines({ job_id: job, step: 1, loss: 1, ['k'.repeat(500)]: 2, '': 3 }), NDJSON)).toEqual({ status: 200, json: {
+      pointCount: 1, rejectedCount: 2, rejected: [{ line: 1, message: 'a value has a key of more than 256 characters' }, { line: 1, message: 'a value has an empty key' }],
+    } });
+    expect(await stored(job)).toEqual([{ key: 'loss', step: 1, value: 1, attempt: 1 }]);
+  });
+
   test('what was taken before the connection broke stays, and the whole again makes it exact', async () => {
     const job = freshJob();
     const piece = (from: number): string => lines({ job_id: job, key: 'loss', steps: Array.from({ length: 10_000 }, (_, index) => from + index), values: Array.from({ length: 10_000 }, () => 1) });
@@ -124,14 +132,14 @@ describe('Arrow', () => {
 
   test('leaves out a row whose time is none, and takes the others', async () => {
     const job = freshJob();
-    const times = [1_760_000_000_000_000_000n, 1_760_000_000_000n, -100_000_000_000_000n];
+    const times = [1_760_000_000_000_000_000n, 1_760_000_000_000n, -100_000_000_000_000n, 253_402_300_800_000n];
     const rows = new Table({
       job_id: vectorFromArray(times.map(() => job)), key: vectorFromArray(times.map(() => 'loss')), step: vectorFromArray(times.map((_, index) => BigInt(index)), new Int64()),
       value: vectorFromArray(times.map(() => 1), new Float64()), time: vectorFromArray(times, new Int64()),
     });
-    const message = 'has a time that is no moment: time must be a timestamp, or unix milliseconds';
+    const message = 'has a time that is no moment of the years 1 to 9999: time must be a timestamp, or unix milliseconds';
     expect(await send(tableToIPC(rows, 'stream'), ARROW)).toEqual({
-      status: 200, json: { pointCount: 1, rejectedCount: 2, rejected: [{ line: 1, message }, { line: 3, message }] },
+      status: 200, json: { pointCount: 1, rejectedCount: 3, rejected: [{ line: 1, message }, { line: 3, message }, { line: 4, message }] },
     });
     expect(await stored(job)).toEqual([{ key: 'loss', step: 1, value: 1, attempt: 1 }]);
   });

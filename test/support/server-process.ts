@@ -9,6 +9,7 @@ import { openTestClient, type TestClient } from './graphql-client.ts';
 const MAIN = join(import.meta.dirname, '../../dist/server/main.js');
 
 export interface ServerProcess {
+  pid: number;
   /** Its one line on standard output. */
   readyLine: string;
   /** Address of GraphQL; null where it only reconciles. */
@@ -36,7 +37,7 @@ export async function startServerProcess(folder: string, environment: Record<str
   const readyLine = String(line[0]);
   const url = /at (http\S+)/.exec(readyLine)?.[1] ?? null;
   return {
-    readyLine, url, ended,
+    pid: child.pid!, readyLine, url, ended,
     client: async () => openTestClient(url ?? '', (await readFile(join(settings.EXPGRAPH_DATA_DIR, 'token'), 'utf8')).trim()),
     messages: () => log.flatMap((text) => (text.startsWith('{') ? [(JSON.parse(text) as { msg: string }).msg] : [])),
     kill: (signal) => { child.kill(signal); },

@@ -9,6 +9,7 @@ import { completeLines, planGrowing } from './text-lines.ts';
 
 const CSV_FILE = /(?:^|\/)metrics\.csv$/;
 const WHAT = 'a line of metrics.csv';
+const VALUE = 'a value in metrics.csv';
 const NEWLINE = 0x0a;
 const NON_FINITE: Record<string, number> = { 'nan': NaN, 'inf': Infinity, '-inf': -Infinity };
 
@@ -57,7 +58,7 @@ function digestOf(header: Buffer): string {
 function takeRows(header: string, rows: string[], cursor: { nextStep: number }, points: PointCollector, now: Date): void {
   const columns = parseCsvLine(header.trimEnd());
   const stepColumn = columns.includes('step') ? columns.indexOf('step') : columns.indexOf('epoch');
-  const isMetric = columns.map((key, index) => index !== stepColumn && metricKeyProblem(key) === null);
+  const problems = columns.map((key) => metricKeyProblem(key));
   for (const text of rows) {
     const cells = parseCsvLine(text);
     const stated = cells[stepColumn]?.trim();
@@ -68,10 +69,14 @@ function takeRows(header: string, rows: string[], cursor: { nextStep: number }, 
       continue;
     }
     cursor.nextStep = Math.max(cursor.nextStep, step + 1);
-    for (const [index, cell] of cells.entries()) {
-      const value = cell === '' || isMetric[index] !== true ? undefined : NON_FINITE[cell.toLowerCase()] ?? Number(cell);
+    for (const [index, padded] of cells.entries()) {
+      const cell = padded.trim();
+      const value = cell === '' || index === stepColumn ? undefined : NON_FINITE[cell.toLowerCase()] ?? Number(cell);
       // Text is no metric; NaN is, but only where it says so.
-      if (value !== undefined && (!Number.isNaN(value) || cell.toLowerCase() === 'nan')) points.add(columns[index]!, step, value, now);
+      if (value === undefined || (Number.isNaN(value) && cell.toLowerCase() !== 'nan')) continue;
+      const keyProblem = problems[index] ?? null;
+      if (keyProblem === null) points.add(columns[index]!, step, value, now);
+      else points.drop(`${VALUE} has ${keyProblem}`);
     }
   }
 }

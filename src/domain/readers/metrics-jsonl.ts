@@ -5,6 +5,7 @@ import { PointCollector, type MetricReader } from './reader.ts';
 import { completeLines, planGrowing } from './text-lines.ts';
 
 const WHAT = 'a line of metrics.jsonl';
+const VALUE = 'a value in metrics.jsonl';
 
 export const metricsJsonl: MetricReader = {
   name: 'metrics.jsonl',
@@ -19,6 +20,7 @@ export const metricsJsonl: MetricReader = {
         continue;
       }
       cursor.nextStep = line.nextStep;
+      for (const reason of line.refused) points.drop(`${VALUE} ${reason}`);
       for (const { key, value } of line.values) points.add(key, line.step, value, line.time);
     }
     return points.result(cursor);

@@ -13,13 +13,18 @@ const NON_FINITE: Record<string, number> = { nan: NaN, inf: Infinity, '-inf': -I
 export const mlflow: MetricReader = {
   name: 'MLflow',
   plan(files, cursors) {
-    const metrics = files.filter((file) => METRIC_FILE.test(file.path) && metricKeyProblem(keyOf(file.path)) === null);
+    const metrics = files.filter((file) => METRIC_FILE.test(file.path));
     return metrics.toSorted((a, b) => a.modifiedAt.getTime() - b.modifiedAt.getTime()).flatMap((file) => planGrowing(file, cursors) ?? []);
   },
   read(plan, [content], options) {
     const points = new PointCollector();
     const { texts, cursor } = completeLines(content ?? Buffer.alloc(0), plan.from, options, points, WHAT);
     const key = keyOf(plan.stream);
+    const keyProblem = metricKeyProblem(key);
+    if (keyProblem !== null) {
+      points.drop(`${WHAT} has ${keyProblem}`, texts.length);
+      return points.result(cursor);
+    }
     for (const text of texts) {
       const [time = '', value = '', step = '0'] = text.trim().split(' ');
       const number = NON_FINITE[value.toLowerCase()] ?? (value === '' ? undefined : Number(value));

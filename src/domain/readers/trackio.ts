@@ -15,6 +15,7 @@ const FRAGMENT = /^(.*(?:^|\/)inbox\/[^/]+)\/(\d{8})\.jsonl$/;
 /** A fragment holds what was logged in half a second or so. */
 const FRAGMENTS_PER_READ = 200;
 const WHAT = 'a line of a trackio fragment';
+const VALUE = 'a value in a trackio fragment';
 const WORDS: Record<string, number> = { 'NaN': NaN, 'Infinity': Infinity, '-Infinity': -Infinity };
 
 export const trackio: MetricReader = {
@@ -66,11 +67,11 @@ function takeLine(text: string, cursor: { nextStep: number }, points: PointColle
   const step = stated ?? cursor.nextStep;
   const problem = stepProblem(step);
   if (problem !== null) return points.drop(`${WHAT} has ${problem}`);
-  const values = flattenNumbers(metrics, {
+  const { numbers, refused } = flattenNumbers(metrics, {
     numberOf: (value) => (typeof value === 'string' ? WORDS[value] ?? value : value), isLeftOut: () => false, keyOf: (path) => path,
   });
-  if (typeof values === 'string') return points.drop(`${WHAT} ${values}`);
-  for (const [key, value] of values) points.add(key, step as number, value, parseMetricTime(timestamp) ?? now);
+  for (const reason of refused) points.drop(`${VALUE} ${reason}`);
+  for (const [key, value] of numbers) points.add(key, step as number, value, parseMetricTime(timestamp) ?? now);
   cursor.nextStep = Math.max(cursor.nextStep, (step as number) + 1);
 }
 

@@ -13,7 +13,7 @@ const MAX_REMEMBERED_JOBS = 10_000;
 export interface IngestSummary {
   /** Points that are now in the database, those among them that were there before included. */
   pointCount: number;
-  /** Lines (rows of an Arrow stream) and jobs that were not taken. */
+  /** Lines (rows of an Arrow stream), values of lines, and jobs that were not taken. */
   rejectedCount: number;
   /** The first of them, with why. */
   rejected: { line?: number; jobId?: string; message: string }[];

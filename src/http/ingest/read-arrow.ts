@@ -5,8 +5,8 @@ import type { CollectedPoints } from './collected-points.ts';
 
 /** Year 1: the database has no year 0. */
 const EARLIEST_TIME_MS = Date.parse('0001-01-01T00:00:00Z');
-/** What a Date can tell. */
-const LATEST_TIME_MS = 8.64e15;
+/** The end of year 9999: later times could be stored, but not be shown again. */
+const LATEST_TIME_MS = Date.parse('9999-12-31T23:59:59.999Z');
 
 const REQUIRED = ['job_id', 'key', 'step', 'value'] as const;
 
@@ -64,9 +64,9 @@ function rowProblem(jobId: unknown, key: unknown, step: number | null, value: un
   return problem === null ? null : `has ${problem}`;
 }
 
-/** A column of plain numbers may be in any unit; what is no moment in milliseconds cannot be stored. */
+/** A column of plain numbers may be in any unit. */
 function timeProblem(time: number): string | null {
-  return time >= EARLIEST_TIME_MS && time <= LATEST_TIME_MS ? null : 'has a time that is no moment: time must be a timestamp, or unix milliseconds';
+  return time >= EARLIEST_TIME_MS && time <= LATEST_TIME_MS ? null : 'has a time that is no moment of the years 1 to 9999: time must be a timestamp, or unix milliseconds';
 }
 
 function asNumber(value: unknown): number | null {

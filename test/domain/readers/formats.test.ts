@@ -41,6 +41,14 @@ describe('metrics.csv', () => {
     expect(folder.series('a, "b"/größe 7')).toEqual([[3, 7]]);
   });
 
+  it('loses only the values under a name that no metric can have, counted; a blank cell is no zero', () => {
+    const folder = new JobFolder();
+    folder.put(path, `step,loss,${'k'.repeat(500)},,note\n1,1,5,5,text\n2, 2 ,5, ,\n3, ,,,\n`);
+    folder.read(metricsCsv);
+    expect(folder.all()).toEqual({ loss: [[1, 1], [2, 2]] });
+    expect(Object.fromEntries(folder.dropped)).toEqual({ 'a value in metrics.csv has a key of more than 256 characters': 2, 'a value in metrics.csv has an empty key': 1 });
+  });
+
   it.each(['-1', '9223372036854775807', '1.5', ''])('drops a row with step "%s" and keeps the others', (step) => {
     const folder = new JobFolder();
     folder.put(path, `loss,step\n1,${step}\n2,2\n`);
@@ -226,6 +234,24 @@ describe('trackio', () => {
     expect(folder.read(trackio)).toHaveLength(5);
     expect(folder.series('loss')).toHaveLength(1000);
   });
+});
+
+it('a metric of MLflow whose folders make a key that is too long is counted, line by line, and keeps out no other', () => {
+  const folder = new JobFolder();
+  folder.put(`mlruns/0/r/metrics/${'a'.repeat(200)}/${'b'.repeat(200)}`, '1700000000000 1 1\n1700000000000 2 2\n');
+  folder.put('mlruns/0/r/metrics/loss', '1700000000000 1 1\n');
+  folder.read(mlflow);
+  expect(folder.all()).toEqual({ loss: [[1, 1]] });
+  expect(Object.fromEntries(folder.dropped)).toEqual({ 'a line of an MLflow metric has a key of more than 256 characters': 2 });
+  expect(folder.read(mlflow)).toEqual([]);
+});
+
+it('a value of trackio under a key that is too long is left out alone', () => {
+  const folder = new JobFolder();
+  folder.put('inbox/a/00000000.jsonl', `${JSON.stringify({ kind: 'metric', step: 1, metrics: { loss: 1, ['k'.repeat(500)]: 2 } })}\n`);
+  folder.read(trackio);
+  expect(folder.all()).toEqual({ loss: [[1, 1]] });
+  expect(Object.fromEntries(folder.dropped)).toEqual({ 'a value in a trackio fragment has a key of more than 256 characters': 1 });
 });
 
 it('clock jumps and times that are none move no step', () => {
