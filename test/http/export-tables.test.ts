@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { v7 } from 'uuid';
 import { checkpoints, results } from '../../src/db/tables/index.ts';
 import type { JsonObject } from '../../src/domain/job-spec.ts';
-import { exportTest, lines, type ExportTest } from './export-support.ts';
+import { exportTest, lines, ODD_KEY, type ExportTest } from './export-support.ts';
 
 const FINISHED = new Date('2026-03-01T12:00:00.000Z');
 let fixture: ExportTest;
@@ -25,6 +25,14 @@ beforeAll(async () => {
   })));
 });
 afterAll(() => fixture.http.stop());
+
+/** As the queries have them. */
+async function graphqlCheckpoints(jobId: string): Promise<{ path: string; metrics: { key: string; value: number; stepsApart: number }[] }[]> {
+  const query = 'query ($id: ID!) { job(id: $id) { checkpoints { path metrics { key value stepsApart } } } }';
+  const { json: { data: { job } } } = await fixture.http.post({ query, variables: { id: jobId } });
+  expect(job.checkpoints).toHaveLength(4);
+  return job.checkpoints;
+}
 
 test('results hold a row for each job that has one, with a column for each value of any of them', async () => {
   const rows = lines(await fixture.read(`experiment/${fixture.experimentId}/results.jsonl`));
@@ -68,10 +76,33 @@ test('checkpoints come in whatever state, by job and path, and go on after a row
   expect(rows[0]).toEqual({
     job_id: jobIds[0], path: '/scratch/a.pt', id: expect.any(String), attempt: 2, state: 'COMPLETE', layout: 'PLAIN', step: 0, epoch: 0.5, aliases: ['last'],
     size_bytes: 2 ** 40, file_count: 1, written_at: FINISHED.toISOString(), logged_metrics: null,
+    'metrics.loss': 0.25, 'steps_apart.loss': 0, [`metrics.${ODD_KEY}`]: null, [`steps_apart.${ODD_KEY}`]: null,
   });
-  expect((await fixture.read(`experiment/${fixture.experimentId}/checkpoints.csv`, { after: JSON.stringify(rows[0]) })).toString().split('\r\n')[1])
-    .toBe(`${jobIds[0]},"/scratch/b ""2"".pt",${rows[1].id},2,COMPLETE,PLAIN,1,0.5,"[""last""]",1099511627776,1,${FINISHED.toISOString()},`);
+  expect(rows.map((row) => row['metrics.loss'])).toEqual([0.25, 'NaN', null]);
+  expect((await fixture.read(`experiment/${fixture.experimentId}/checkpoints.csv`, { after: JSON.stringify(rows[0]), keys: 'loss' })).toString().split('\r\n')[1])
+    .toBe(`${jobIds[0]},"/scratch/b ""2"".pt",${rows[1].id},2,COMPLETE,PLAIN,1,0.5,"[""last""]",1099511627776,1,${FINISHED.toISOString()},,NaN,0`);
   const table = tableFromIPC(await fixture.read(`sweep/${fixture.sweepId}/checkpoints.arrow`));
   expect([...table.getChild('size_bytes')!]).toEqual([2n ** 40n, 2n ** 40n, 2n ** 40n]);
   expect([...table.getChild('attempt')!]).toEqual([2, 2, 2]);
+});
+
+test('checkpoints have each metric as it stood at their step and how much older it is, or as the job gave it with them', async () => {
+  const at = (name: string, step: number | null, loggedMetrics: Record<string, number> | null) => ({
+    jobId: jobIds[2]!, path: `/scratch/${name}`, id: v7(), attemptNumber: 1, state: 'COMPLETE' as const, layout: null, step, epoch: null, loggedMetrics,
+    sizeBytes: 1, fileCount: 1, aliases: [], writtenAt: FINISHED,
+  });
+  await fixture.http.database.insert(checkpoints).values([at('1', 10, null), at('2', 200_000, null), at('3', 20, { long: 3, 'val/acc': 0.5 }), at('4', null, { 'val/acc': 0.75 })]);
+  const columns = ['metrics.long', 'steps_apart.long', 'metrics.val/acc', 'steps_apart.val/acc'];
+  const path = `job/${jobIds[2]}/checkpoints`;
+  const rows = lines(await fixture.read(`${path}.jsonl`));
+  expect(Object.keys(rows[0]).slice(-4)).toEqual(columns);
+  expect(rows.map((row) => columns.map((name) => row[name]))).toEqual([[10 / 7, 0, null, null], [99_999 / 7, 100_001, null, null], [3, 0, 0.5, 0], [null, null, 0.75, 0]]);
+  for (const checkpoint of await graphqlCheckpoints(jobIds[2]!)) {
+    const row = rows.find(({ path: place }) => place === checkpoint.path);
+    const exported = ['long', 'val/acc'].map((key) => ({ key, value: row[`metrics.${key}`], stepsApart: row[`steps_apart.${key}`] }));
+    expect(checkpoint.metrics).toEqual(exported.filter(({ value }) => value !== null));
+  }
+  const chosen = tableFromIPC(await fixture.read(`${path}.arrow`, { keys: ['val/acc', 'none'] }));
+  expect(chosen.schema.fields.slice(-4).map(({ name, type }) => `${name}: ${type}`)).toEqual(['metrics.val/acc: Float64', 'steps_apart.val/acc: Int64', 'metrics.none: Float64', 'steps_apart.none: Int64']);
+  expect([...chosen.getChild('metrics.none')!]).toEqual([null, null, null, null]);
 });

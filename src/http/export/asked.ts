@@ -19,7 +19,7 @@ const FORMATS: Record<string, ExportFormat> = { arrow: arrowFormat, parquet: par
 const TABLES = {
   metrics: ['keys', 'filter', 'from_step', 'to_step', 'attempts', 'rolled_up', 'after'],
   results: ['filter', 'metric', 'goal', 'after'],
-  checkpoints: ['filter', 'after'],
+  checkpoints: ['keys', 'filter', 'after'],
 } as const;
 const MAX_INT32 = 2 ** 31 - 1;
 
@@ -35,7 +35,7 @@ export interface AskedExport {
 export type AskedTable =
   | { name: 'metrics'; selection: PointSelection; includesRolledUp: boolean; after: PointPosition | null }
   | { name: 'results'; objective: AskedObjective; after: { jobId: string } | null }
-  | { name: 'checkpoints'; after: { jobId: string; path: string } | null };
+  | { name: 'checkpoints'; keys: string[] | null; after: { jobId: string; path: string } | null };
 
 /** Throws UserError, with the values that would be right. */
 export function readAsked(params: { parent: string; id: string; file: string }, query: Record<string, unknown>, schema: GraphQLSchema): AskedExport {
@@ -59,7 +59,7 @@ function tableOf(name: keyof typeof TABLES, given: Parameters): AskedTable {
       includesRolledUp: given.oneOf('rolled_up', { refuse: false, include: true }) ?? false,
     };
     case 'results': return { name, after: after === null ? null : { jobId: last.jobId() }, objective: { metric: given.text('metric'), goal: given.oneOf('goal', { min: 'MIN', max: 'MAX' } as const) } };
-    case 'checkpoints': return { name, after: after === null ? null : { jobId: last.jobId(), path: last.text('path') } };
+    case 'checkpoints': return { name, keys: given.list('keys'), after: after === null ? null : { jobId: last.jobId(), path: last.text('path') } };
   }
 }
 

@@ -85,7 +85,7 @@ async function openTable(database: Database, { scope, table }: AskedExport, expe
       await refuse();
       return { ...all, batches: endedBy(all.batches, refuse) };
     }
-    case 'checkpoints': return checkpointsTable(database, jobIds, table.after);
+    case 'checkpoints': return checkpointsTable(database, scope, jobIds, table.keys, table.after);
     case 'results': {
       const [experiment] = await experimentsById(database, [experimentId]);
       return resultsTable(database, scope, table.after === null ? jobIds : jobIds.from(table.after.jobId, false), objectiveOf(experiment ?? null, table.objective));
