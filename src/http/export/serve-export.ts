@@ -23,7 +23,7 @@ import { metricsTable } from './metrics-table.ts';
 import { resultsTable } from './results-table.ts';
 import type { Batch, ExportTable, FormatWriter } from './table.ts';
 
-/** Each holds some megabytes, and one connection to the database at a time. */
+/** Each holds some megabytes, and one connection to the database at a time; two while most of them are idle. */
 const MAX_EXPORTS_AT_ONCE = 8;
 /** A reader that takes nothing for so long has gone without a word. */
 const STALLED_MS = 5 * 60_000;
