@@ -21,9 +21,13 @@ export class CommandMeter {
     this.#timer = setInterval(() => void this.#sample(), SAMPLE_EVERY_MS);
   }
 
-  /** The most runs of each command within any minute. */
-  async stop(): Promise<Record<string, number>> {
+  /** Takes no further samples by itself. */
+  end(): void {
     clearInterval(this.#timer);
+  }
+
+  /** The most runs of each command within any minute until now. */
+  async most(): Promise<Record<string, number>> {
     await this.#sample();
     const most: Record<string, number> = {};
     for (const [index, { at, counts }] of this.#samples.entries()) {

@@ -2,7 +2,7 @@
  * From the moment SLURM starts the script of a job, the job writes a metric or its command ends, by the job's own clock, until a graphql-ws
  * subscriber has been told: p50, p95, p99 with the push, and in the same run with polling alone (`watch: false`, default periods).
  * `--jobs N` jobs (default 500) run at once on the test rig. They are submitted in portions, because here the nodes, the login node and the server share one machine: hundreds
- * starting within a second would be measured as such, and so would SLURM's sampling of what each job uses, which is switched off. SLURM's own record of each start and end (whole seconds) is set beside.
+ * starting within a second would be measured as such. SLURM's own record of each start and end (whole seconds) is set beside.
  * Where the time goes is told by what lies in between: `written`, when the file was changed by which we learn of the moment (until then it is
  * the job's own script and the machine's load), and `recorded`, the event's time (since then the commit and the way to the subscriber).
  */
@@ -103,7 +103,7 @@ async function submitAll(client: GraphqlClient, jobCount: number): Promise<void>
     type Payload = { submitSweep: { userErrors: { message: string }[] } };
     const { submitSweep: { userErrors } } = await client.request<Payload>(SUBMIT, { input: {
       project: 'bench', experiment: 'latency', name: `portion ${first}`, cluster: CLUSTER, command: ['sh', '-c', RUN], space: { grid: [{ key: 'index', values }] },
-      resources: { memoryMiB: 20, timeLimitMinutes: 10, sbatchOptions: { 'acctg-freq': '0' } },
+      resources: { memoryMiB: 20, timeLimitMinutes: 10 },
     } });
     if (userErrors.length > 0) throw new Error(userErrors.map(({ message }) => message).join('; '));
     await new Promise((resolve) => { setTimeout(resolve, begun + PORTION_EVERY_MS - now()); });
@@ -171,8 +171,8 @@ async function measure(rig: Rig, client: GraphqlClient, server: ServerProcess, j
   const deadline = AbortSignal.timeout(DEADLINE_MS);
   const late = new Promise<never>((_, reject) => { deadline.addEventListener('abort', () => reject(new Error('the jobs did not end in time'))); });
   const listening = listen(client, jobCount);
-  const [told] = await Promise.race([Promise.all([listening, submitAll(client, jobCount)]), late]);
-  const mostPerMinute = await meter.stop();
+  const [told] = await Promise.race([Promise.all([listening, submitAll(client, jobCount)]), late]).finally(() => meter.end());
+  const mostPerMinute = await meter.most();
   const jobs = await allJobs(client);
   const recorded = await accounting(rig, jobs.map((job) => job.attempts[0]?.slurmJobId ?? ''));
   const booted = await bootedAt();
