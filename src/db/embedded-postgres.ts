@@ -7,7 +7,8 @@
  *   server.log
  *   programs/  a copy of PostgreSQL's programs, only where the installed ones cannot be used
  *
- * It is stopped with its owner. Where the owner was killed, the server runs on; the next start stops it first.
+ * It is stopped with its owner, and started again when it ends by itself. Where the owner was killed, the server runs on; the next start
+ * stops it first.
  */
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -19,9 +20,8 @@ import { promisify } from 'node:util';
 import { UserError } from '../domain/errors.ts';
 import { locateBinaries, type Binaries } from './embedded/binaries.ts';
 import { lockFolder, type FolderLock } from './embedded/lock.ts';
-import {
-  asUser, clearLeftover, refuseOtherVersion, SERVER_ENVIRONMENT, signal, startPostmaster, stopPostmaster, type Postmaster,
-} from './embedded/postmaster.ts';
+import { asUser, clearLeftover, clearReusedId, refuseOtherVersion, SERVER_ENVIRONMENT, startPostmaster, type Postmaster } from './embedded/postmaster.ts';
+import { supervise, type SupervisedServer } from './embedded/supervisor.ts';
 import { firstClosedFolder, serverUser, type ServerUser } from './embedded/user.ts';
 import type { DatabaseLog } from './log.ts';
 import { makeFolder } from './make-folder.ts';
@@ -86,12 +86,16 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     if (await clearLeftover(dataFolder)) options.logger?.warn({ folder }, 'stopped a database server that a killed process had left running');
     const socketFolder = await prepareSocketFolder(folder, user);
     const settings = { ...SETTINGS, ...(options.durable === false ? NOT_DURABLE : {}), unix_socket_directories: socketFolder };
-    const postmaster = await startPostmaster({
-      program: binaries.postgres, dataFolder, user, logFile: join(folder, 'server.log'), signal: options.signal,
+    const start = (signal: AbortSignal | undefined): Promise<Postmaster> => startPostmaster({
+      program: binaries.postgres, dataFolder, user, logFile: join(folder, 'server.log'), signal,
       arguments: Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
     });
-    const stop = own({ postmaster, lock, folder, socketFolder }, options.logger);
-    return { url: `postgresql://${ROLE}@/postgres?host=${encodeURIComponent(socketFolder)}`, stop };
+    const server = supervise(await start(options.signal), async (signal) => {
+      await clearReusedId(dataFolder);
+      await prepareSocketFolder(folder, user);
+      return start(signal);
+    }, options.logger);
+    return { url: `postgresql://${ROLE}@/postgres?host=${encodeURIComponent(socketFolder)}`, stop: own({ server, lock, socketFolder }) };
   } catch (error) {
     lock.release();
     throw error;
@@ -99,32 +103,22 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
 }
 
 interface Owned {
-  postmaster: Postmaster;
+  server: SupervisedServer;
   lock: FolderLock;
-  folder: string;
   socketFolder: string;
 }
 
 /** Ties the server to this process: stopped on demand, and asked to stop if the process exits without having done so. */
-function own({ postmaster, lock, folder, socketFolder }: Owned, log: DatabaseLog | undefined): () => Promise<void> {
+function own({ server, lock, socketFolder }: Owned): () => Promise<void> {
   let stopping: Promise<void> | null = null;
-  // Once it has ended, its process id may belong to another process.
-  let hasEnded = false;
   const onExit = (): void => {
-    if (!hasEnded) signal(postmaster.pid, 'SIGINT');
+    server.abandon();
     lock.release();
   };
   process.once('exit', onExit);
-  const watch = async (): Promise<void> => {
-    await postmaster.ended;
-    hasEnded = true;
-    if (stopping === null) log?.error({ folder }, 'the database server ended by itself; see server.log in its folder');
-  };
-  void watch();
   return () => {
     stopping ??= (async () => {
-      if (!hasEnded) await stopPostmaster(postmaster.pid);
-      await postmaster.ended;
+      await server.stop();
       process.removeListener('exit', onExit);
       await rm(socketFolder, { recursive: true, force: true });
       lock.release();

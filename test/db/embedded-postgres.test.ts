@@ -6,6 +6,7 @@ import pg from 'pg';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '../../src/db/embedded-postgres.ts';
 import { processFacts, waitForEnd } from '../../src/db/embedded/processes.ts';
+import { until } from '../rig/processes.ts';
 
 let folder: string;
 let dataDirectory: string;
@@ -114,6 +115,58 @@ test('starts after the server itself was killed, and with a pid file that names 
   await writeFile(pidFile, (await readFile(pidFile, 'utf8')).replace(String(pid), String(process.pid)));
   expect(await query((await start()).url, 'select answer from kept')).toEqual([{ answer: 42 }]);
 });
+
+/** Answers once there is a server. */
+async function answers(url: string, text: string): Promise<Record<string, unknown>[]> {
+  let rows: Record<string, unknown>[] = [];
+  await until('an answer of the database', 120_000, async () => {
+    rows = await query(url, text).catch(() => []);
+    return rows.length > 0;
+  });
+  return rows;
+}
+
+test('a server that is killed is started again with all that was committed, as often as that happens, and not after it was stopped', async () => {
+  const messages: string[] = [];
+  const note = (_: object, message: string): void => { messages.push(message); };
+  server = await startEmbeddedPostgres({ dataDirectory, logger: { info: note, warn: note, error: note } });
+  const { url } = server;
+  await query(url, 'create table kept (answer int)');
+  const pids = new Set<number>();
+  for (const answer of [1, 2]) {
+    await query(url, `insert into kept values (${answer})`);
+    pids.add(await postmasterPid());
+    process.kill(await postmasterPid(), 'SIGKILL');
+    expect(await answers(url, 'select count(*)::int as count from kept')).toEqual([{ count: answer }]);
+  }
+  pids.add(await postmasterPid());
+  expect(pids.size).toBe(3);
+  expect(messages).toEqual([1, 2].flatMap(() => ['the database server ended by itself (see server.log in its folder); it is started again', 'the database server runs again']));
+  await server.stop();
+  for (const pid of pids) expect(await processFacts(pid)).toBeNull();
+}, 180_000);
+
+test('it is not started again beside a process of the killed one that still works, and stops in between when it is told to', async () => {
+  server = await startEmbeddedPostgres({ dataDirectory });
+  const { url } = server;
+  const busy = new pg.Client(url);
+  busy.on('error', () => undefined);
+  await busy.connect();
+  const pid = Number((await busy.query('select pg_backend_pid() as pid')).rows[0].pid);
+  const working = busy.query('select count(*) from generate_series(1, 20000000)').catch(() => undefined);
+  await answers(url, `select 1 as one from pg_stat_activity where pid = ${pid} and state = 'active'`);
+  process.kill(await postmasterPid(), 'SIGKILL');
+  await answers(url, 'select 1 as one');
+  expect(await processFacts(pid)).toBeNull();
+  await working;
+  await busy.end().catch(() => undefined);
+  const last = await postmasterPid();
+  process.kill(last, 'SIGKILL');
+  await waitForEnd(last, 10_000);
+  await server.stop();
+  await expect(query(url, 'select 1')).rejects.toThrow();
+  expect(await processFacts(await postmasterPid().catch(() => last))).toBeNull();
+}, 180_000);
 
 test('a first start that was cut off leaves nothing that stops the next', async () => {
   await mkdir(join(dataDirectory, 'draft-half'), { recursive: true });

@@ -7,9 +7,14 @@ import { pause, processFacts, waitForEnd, workingDirectoryOf } from './processes
 import type { ServerUser } from './user.ts';
 
 const START_TIMEOUT_MS = 60_000;
+/** A process whose server was killed ends with its statement, which may take a minute. */
+const LEFTOVER_TIMEOUT_MS = 70_000;
+/** What PostgreSQL says while there are such processes. */
+const STILL_IN_USE = /pre-existing shared memory block/;
 /** Ending every session and writing a checkpoint; a server with much unwritten data needs a while. */
 const FAST_SHUTDOWN_TIMEOUT_MS = 30_000;
 const IMMEDIATE_SHUTDOWN_TIMEOUT_MS = 5_000;
+const PID_FILE = 'postmaster.pid';
 /** The server's log starts anew at a start when it has grown beyond this. */
 const MAX_LOG_BYTES = 10 * 1024 * 1024;
 
@@ -29,8 +34,23 @@ interface StartRequest {
   signal?: AbortSignal | undefined;
 }
 
-/** Starts the server and waits until it accepts connections. Throws UserError with the end of its log when it does not. */
+/**
+ * Starts the server and waits until it accepts connections, also for processes of a killed server that still write to the folder. Throws
+ * UserError with the end of its log when it does not start.
+ */
 export async function startPostmaster(request: StartRequest): Promise<Postmaster> {
+  const deadline = Date.now() + LEFTOVER_TIMEOUT_MS;
+  for (;;) {
+    try {
+      return await startOnce(request);
+    } catch (error) {
+      if (!(error instanceof UserError && STILL_IN_USE.test(error.message)) || Date.now() > deadline) throw error;
+      await pause(100);
+    }
+  }
+}
+
+async function startOnce(request: StartRequest): Promise<Postmaster> {
   const log = await openLog(request.logFile);
   const logStart = (await log.stat()).size;
   try {
@@ -83,15 +103,27 @@ export function signal(pid: number, name: NodeJS.Signals): boolean {
   }
 }
 
-/** Stops a server that a killed owner left running on the folder, and removes a pid file that names none. True when one ran. */
+/** Stops a server that a killed owner left running on the folder. True when one ran. */
 export async function clearLeftover(dataFolder: string): Promise<boolean> {
-  const pidFile = join(dataFolder, 'postmaster.pid');
-  const pid = Number((await readFile(pidFile, 'utf8').catch(() => '')).split('\n')[0]);
-  const running = Number.isInteger(pid) && pid > 0 && await isPostmasterOf(pid, dataFolder);
+  const pid = await readPid(dataFolder);
+  const running = pid !== null && await isPostmasterOf(pid, dataFolder);
   if (running) await stopPostmaster(pid);
-  // The id may by now belong to an unrelated process, which PostgreSQL would take for a running server.
-  await rm(pidFile, { force: true });
+  else await clearReusedId(dataFolder);
   return running;
+}
+
+/**
+ * Removes a pid file whose process id belongs to an unrelated process by now, which PostgreSQL would take for a running server. Any other stays: by it PostgreSQL finds out whether processes
+ * of the killed server still write to the folder, and does not start before they have ended.
+ */
+export async function clearReusedId(dataFolder: string): Promise<void> {
+  const pid = await readPid(dataFolder);
+  if (pid !== null && await processFacts(pid) !== null && !await isPostmasterOf(pid, dataFolder)) await rm(join(dataFolder, PID_FILE), { force: true });
+}
+
+async function readPid(dataFolder: string): Promise<number | null> {
+  const pid = Number((await readFile(join(dataFolder, PID_FILE), 'utf8').catch(() => '')).split('\n')[0]);
+  return Number.isInteger(pid) && pid > 0 ? pid : null;
 }
 
 async function isPostmasterOf(pid: number, dataFolder: string): Promise<boolean> {
@@ -106,7 +138,7 @@ async function waitUntilReady({ dataFolder, signal: aborted }: StartRequest, pid
   const deadline = Date.now() + START_TIMEOUT_MS;
   let running = true;
   while (running && !aborted?.aborted && Date.now() < deadline) {
-    const lines = (await readFile(join(dataFolder, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n');
+    const lines = (await readFile(join(dataFolder, PID_FILE), 'utf8').catch(() => '')).split('\n');
     if (Number(lines[0]) === pid && lines[7]?.trim() === 'ready') return true;
     running = await Promise.race([ended.then(() => false), pause(5).then(() => true)]);
   }
