@@ -119,6 +119,7 @@ function historyOf(maxPoints: number): SQL {
   const time = sql`extract(epoch from time)::float8 * 1000 as time`;
   const edge = (step: SQL): SQL => sql`(select step::float8, value, ${time} from metric_points where ${inSeries} and step = (select ${step} from extent)
     order by attempt_number desc limit 1)`;
+  // Where the points to count are not put in order, a table that is mostly one long series is read from its start to find those of a short one.
   // The primary key yields the rows in the window's order, so nothing is sorted, and nothing is kept when the series is reduced.
   const logged = (steps: SQL): SQL => sql`select step, value, time from (
     select step, value, ${time}, lead(step) over (order by step, attempt_number) as next_step from metric_points where ${inSeries} and ${steps}
@@ -126,7 +127,7 @@ function historyOf(maxPoints: number): SQL {
   return sql`
     with extent as materialized (
       select min(step) as first_step, max(step) as last_step,
-        (select count(*) from (select from metric_points where ${inRange} limit ${maxPoints + 1}) as counted) > ${maxPoints} as is_long
+        (select count(*) from (select from metric_points where ${inRange} order by step limit ${maxPoints + 1}) as counted) > ${maxPoints} as is_long
       from metric_points where ${inRange}
     ),
     source as materialized (${sourceOf(stretches)}),
