@@ -6,13 +6,14 @@ import { benchExport } from './export.ts';
 import { benchGraphql } from './graphql.ts';
 import { benchIngest } from './ingest.ts';
 import { benchLatency } from './latency.ts';
+import { benchLeaderboard } from './leaderboard.ts';
 import { benchPoll } from './poll.ts';
 import type { BenchResult } from './result.ts';
 import { benchStartup } from './startup.ts';
 import { benchSubmit } from './submit.ts';
 
 const BENCHES: Record<string, () => Promise<BenchResult>> = {
-  cancel: benchCancel, chaos: benchChaos, chart: benchChart, export: benchExport, graphql: benchGraphql, ingest: benchIngest, latency: benchLatency, poll: benchPoll, startup: benchStartup, submit: benchSubmit,
+  cancel: benchCancel, chaos: benchChaos, chart: benchChart, export: benchExport, graphql: benchGraphql, ingest: benchIngest, latency: benchLatency, leaderboard: benchLeaderboard, poll: benchPoll, startup: benchStartup, submit: benchSubmit,
 };
 
 const name = process.argv[2] ?? '';

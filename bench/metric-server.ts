@@ -16,6 +16,8 @@ export interface MetricServer {
   folder: string;
   client: GraphqlClient;
   pool: pg.Pool;
+  /** Of the same database, for writes of the product that the server offers nobody. */
+  databaseUrl: string;
   /** Without a path. */
   url: string;
   token: string;
@@ -28,6 +30,8 @@ export async function withMetricServer<Answer>(use: (server: MetricServer) => Pr
   return withFolder(async (folder) => {
     const postgres = await startEmbeddedPostgres({ dataDirectory: join(folder, 'postgres'), logger: pino({ level: 'silent' }), signal: new AbortController().signal });
     const pool = new pg.Pool({ connectionString: postgres.url, max: 2 });
+    // A connection that is still being closed when PostgreSQL stops is told so, which would end the bench before its last line.
+    pool.on('error', () => undefined);
     try {
       await chmod(folder, 0o755);
       const dataDirectory = join(folder, 'data');
@@ -35,7 +39,7 @@ export async function withMetricServer<Answer>(use: (server: MetricServer) => Pr
       const server = await startBuiltServer(dataDirectory, { DATABASE_URL: postgres.url.replace('@/', '@localhost/') });
       const client = openGraphqlClient(server.url, server.token);
       try {
-        return await use({ folder, client, pool, url: server.url.replace(/\/graphql$/, ''), token: server.token, pid: server.pid, ingest: (body, contentType) => ingest(server.url, server.token, body, contentType) });
+        return await use({ folder, client, pool, databaseUrl: postgres.url, url: server.url.replace(/\/graphql$/, ''), token: server.token, pid: server.pid, ingest: (body, contentType) => ingest(server.url, server.token, body, contentType) });
       } finally {
         await client.close();
         await server.stop();
@@ -61,9 +65,12 @@ const SUBMIT = 'mutation ($input: SubmitSweepInput!) { submitSweep(input: $input
 
 /** Submits jobs that stay held. Answers their ids. */
 export async function heldJobs(client: GraphqlClient, experiment: string, count: number): Promise<string[]> {
-  const input = {
-    project: 'bench', experiment, name: 'held', held: true, command: ['true'], space: { seeds: { values: Array.from({ length: count }, (_, seed) => seed) } },
-  };
+  return submitHeld(client, experiment, { seeds: { values: Array.from({ length: count }, (_, seed) => seed) } });
+}
+
+/** Submits a sweep whose jobs stay held, of an experiment whose objective is the least `val/loss`. Answers their ids. */
+export async function submitHeld(client: GraphqlClient, experiment: string, space: object): Promise<string[]> {
+  const input = { project: 'bench', experiment, name: 'held', held: true, command: ['true'], objective: { metric: 'val/loss', goal: 'MIN' }, space };
   const { submitSweep: { jobs, userErrors } } = await client.request<{ submitSweep: { jobs: { jobId: string }[]; userErrors: { message: string }[] } }>(SUBMIT, { input });
   if (userErrors.length > 0) throw new Error(userErrors.map(({ message }) => message).join('; '));
   return jobs.map(({ jobId }) => jobId);

@@ -2,6 +2,7 @@
 import type { ActionContext } from '../actions/action-context.ts';
 import type { Database } from '../db/database.ts';
 import type { Feed } from '../db/feed.ts';
+import type { JobTables } from '../db/read/job-tables.ts';
 import type { TokenScope } from '../db/tables/index.ts';
 import type { FailureRule } from '../domain/diagnosis/failure-rule.ts';
 import { EventsAhead } from './events-ahead.ts';
@@ -15,6 +16,8 @@ export interface Viewer {
 
 export interface GraphqlContext {
   database: Database;
+  /** Large experiments, kept from one operation to the next. */
+  tables: JobTables;
   feed: Pick<Feed, 'subscribe'>;
   /** Replaced before each event of a subscription, which would else see what the first event saw. */
   loaders: Loaders;
@@ -31,10 +34,10 @@ export interface GraphqlContext {
 
 /** The context of one operation. */
 export function createGraphqlContext(parts: Omit<GraphqlContext, 'loaders' | 'ahead' | 'resumeAfter'>): GraphqlContext {
-  return { ...parts, resumeAfter: null, ahead: new EventsAhead(), loaders: createLoaders(parts.database, parts.actions.clusters) };
+  return { ...parts, resumeAfter: null, ahead: new EventsAhead(), loaders: createLoaders(parts.database, parts.tables, parts.actions.clusters) };
 }
 
 /** Forgets what was read, before the next event of a subscription is resolved. */
 export function refreshLoaders(context: GraphqlContext): void {
-  context.loaders = createLoaders(context.database, context.actions.clusters);
+  context.loaders = createLoaders(context.database, context.tables, context.actions.clusters);
 }

@@ -1,6 +1,6 @@
 /** Filters and orders of jobs and of everything that is chosen by its jobs. */
 import { Field, Float, ID, InputType, Int } from 'type-graphql';
-import type { JobOrder } from '../db/read/jobs.ts';
+import type { JobOrder } from '../domain/job-order.ts';
 import { validateJson } from '../domain/config-values.ts';
 import { UserError, type UserFault } from '../domain/errors.ts';
 import type { ConfigCondition, JobFilter, MetricCondition, SummaryPoint } from '../domain/job-filter.ts';

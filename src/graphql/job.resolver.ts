@@ -1,7 +1,7 @@
 import { Arg, Ctx, Directive, FieldResolver, ID, Int, Query, Resolver, Root } from 'type-graphql';
 import type { ClusterState } from '../db/read/clusters.ts';
-import { jobSource, type JobRow } from '../db/read/jobs.ts';
-import { countRows, readPage } from '../db/read/page.ts';
+import { jobCount, jobPage } from '../db/read/jobs-of-experiments.ts';
+import type { JobRow } from '../db/read/jobs.ts';
 import { isUuid } from '../db/read/uuid.ts';
 import type { CheckpointState } from '../domain/checkpoint-scan.ts';
 import type { Goal } from '../domain/job-spec.ts';
@@ -35,15 +35,15 @@ export class JobResolver {
   @Directive(LIST_SIZE)
   @Query(() => JobConnection, { description: 'Jobs of all experiments; oldest first unless ordered otherwise.' })
   async jobs(
-    @Ctx() { database }: GraphqlContext,
+    @Ctx() { database, tables }: GraphqlContext,
     @Arg('filter', () => JobFilterInput, { nullable: true, description: 'Which ones; all when left out.' }) filter: JobFilterInput | null,
     @Arg('orderBy', () => [JobOrderInput], { nullable: true, description: 'Sort keys, the most important first.' }) orderBy: JobOrderInput[] | null,
     @Arg('first', () => Int, { nullable: true, defaultValue: DEFAULT_PAGE_SIZE, description: FIRST_DESCRIPTION }) first: number | null,
     @Arg('after', () => String, { nullable: true, description: AFTER_DESCRIPTION }) after: string | null,
   ) {
-    const source = jobSource(toJobFilter(filter), toJobOrder(orderBy));
+    const wanted = toJobFilter(filter);
     const request = pageRequest(first, after);
-    return toConnection(await readPage(database, source, request), request, () => countRows(database, source));
+    return toConnection(await jobPage({ database, tables }, wanted, toJobOrder(orderBy), request), request, () => jobCount({ database, tables }, wanted));
   }
 
   @FieldResolver(() => ExperimentType, { description: 'The experiment it belongs to.' })

@@ -9,14 +9,17 @@ import { bestCheckpoints, bestCheckpointsAmong, type BestAmongQuery, type BestCh
 import * as checkpoints from '../db/read/checkpoints.ts';
 import { allClusters, unknownCluster, type ClusterState, type ConfiguredCluster } from '../db/read/clusters.ts';
 import { experimentsById, experimentsByName, sweepsById, type ExperimentName } from '../db/read/experiments.ts';
-import { leaderboards, type LeaderboardOptions, type LeaderboardQuery } from '../db/read/leaderboard.ts';
+import { jobCountsOfParents, jobPagesOfParents, leaderboardsOf } from '../db/read/jobs-of-experiments.ts';
+import type { JobTables } from '../db/read/job-tables.ts';
+import type { LeaderboardQuery } from '../db/read/leaderboard.ts';
 import * as metrics from '../db/read/metrics.ts';
-import { jobCountsOf, jobPagesOf, sweepCountsOf, sweepPagesOf, type NestedJobs } from '../db/read/nested.ts';
+import { sweepCountsOf, sweepPagesOf, type NestedJobs } from '../db/read/nested.ts';
 import type { PageRequest } from '../db/read/page.ts';
 import { progressByTag, progressOfExperiments, progressOfSweeps } from '../db/read/progress.ts';
 import { resultsOfJobs } from '../db/read/results.ts';
 import { onlyUuids } from '../db/read/uuid.ts';
 import { UserError } from '../domain/errors.ts';
+import type { LeaderboardOptions } from '../domain/leaderboard.ts';
 
 /** Most points of one answer, all series together: some 100 MB of JSON. */
 export const MAX_POINTS_IN_ALL = 2_000_000;
@@ -24,7 +27,7 @@ export const MAX_POINTS_IN_ALL = 2_000_000;
 export type Loaders = ReturnType<typeof createLoaders>;
 
 /** Loaders that remember what they read: for one operation, or one event of a subscription, and no longer. */
-export function createLoaders(database: Database, configured: ReadonlyMap<string, ConfiguredCluster>) {
+export function createLoaders(database: Database, tables: JobTables, configured: ReadonlyMap<string, ConfiguredCluster>) {
   const byKey = <Key, Value>(read: (keys: readonly Key[]) => Promise<Value[]>, keyOf: (key: Key) => string = JSON.stringify) =>
     new DataLoader<Key, Value, string>(read, { cacheKeyFn: keyOf });
   // Rows carry their ids in lower case, callers may write them in either.
@@ -63,11 +66,11 @@ export function createLoaders(database: Database, configured: ReadonlyMap<string
     experimentProgress: byId(progressOfExperiments),
     experimentProgressByTag: byId(progressByTag),
     sweepProgress: byId(progressOfSweeps),
-    leaderboard: perArguments((options: LeaderboardOptions, queries: readonly LeaderboardQuery[]) => leaderboards(database, queries, options)),
+    leaderboard: perArguments((options: LeaderboardOptions, queries: readonly LeaderboardQuery[]) => leaderboardsOf({ database, tables }, queries, options)),
     clusterByName: byKey((names: readonly string[]) => clustersByName(database, configured, names), (name) => name),
     jobPage: perArguments(({ wanted, request }: { wanted: NestedJobs; request: PageRequest }, ids: readonly string[]) =>
-      jobPagesOf(database, wanted, request, ids)),
-    jobCount: perArguments((wanted: NestedJobs, ids: readonly string[]) => jobCountsOf(database, wanted, ids)),
+      jobPagesOfParents({ database, tables }, wanted, request, ids)),
+    jobCount: perArguments((wanted: NestedJobs, ids: readonly string[]) => jobCountsOfParents({ database, tables }, wanted, ids)),
     sweepPage: perArguments((request: PageRequest, ids: readonly string[]) => sweepPagesOf(database, request, ids)),
     sweepCount: byId(sweepCountsOf),
   };

@@ -13,6 +13,7 @@ import type { Database } from '../db/database.ts';
 import { findToken } from '../db/read/tokens.ts';
 import { touchToken } from '../db/write/tokens.ts';
 import { UserError } from '../domain/errors.ts';
+import { JobTables } from '../db/read/job-tables.ts';
 import { createGraphqlContext } from '../graphql/context.ts';
 import type { GraphqlContext } from '../graphql/context.ts';
 import type { OperationLimits } from '../graphql/limits.ts';
@@ -117,9 +118,10 @@ async function setHeaders(request: FastifyRequest, reply: FastifyReply): Promise
 async function serveGraphql(server: FastifyInstance, options: HttpServerOptions, metrics: HttpMetrics, authenticator: Authenticator) {
   const { logger, database, feed, schema, failureRules, queryLimits: limits } = options;
   const onBug = (error: unknown) => logger.error({ err: error }, 'an operation failed by a fault of ours');
+  const tables = new JobTables(database);
   const operations = createOperations({
     schema, limits, metrics, onBug,
-    createContext: (viewer) => createGraphqlContext({ database, feed, viewer, failureRules, actions: options.actionContext(viewer.tokenName) }),
+    createContext: (viewer) => createGraphqlContext({ database, tables, feed, viewer, failureRules, actions: options.actionContext(viewer.tokenName) }),
   });
   const connections = createOpenConnections(authenticator, logger);
   const apollo = createApollo(operations, metrics, logger, onBug);

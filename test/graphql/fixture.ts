@@ -3,6 +3,7 @@ import { execute, parse, validate, type ExecutionResult } from 'graphql';
 import { v7 } from 'uuid';
 import type { ActionContext } from '../../src/actions/action-context.ts';
 import type { Feed } from '../../src/db/feed.ts';
+import { JobTables, type JobTableLimits } from '../../src/db/read/job-tables.ts';
 import * as tables from '../../src/db/tables/index.ts';
 import type { ClusterSettings } from '../../src/domain/cluster-settings.ts';
 import type { JsonObject } from '../../src/domain/job-spec.ts';
@@ -35,8 +36,8 @@ export interface Fixture {
   close(): Promise<void>;
 }
 
-/** A fresh database, and a schema over it. */
-export async function openFixture(feed?: (db: TestDatabase) => Promise<Feed>): Promise<Fixture> {
+/** A fresh database, and a schema over it. @param limits from which size on experiments are held in memory; the usual ones when left out */
+export async function openFixture(feed?: (db: TestDatabase) => Promise<Feed>, limits: Partial<JobTableLimits> = {}): Promise<Fixture> {
   const db = await testDatabase();
   const opened = await feed?.(db);
   const actions: ActionContext = {
@@ -44,7 +45,8 @@ export async function openFixture(feed?: (db: TestDatabase) => Promise<Feed>): P
     maxArraySizeOf: async () => null, limits: { maxJobsPerSweep: 10_000, maxConfigBytes: 1_000_000 }, tokenName: ADMIN.tokenName,
   };
   const noFeed = { subscribe: () => { throw new Error('this fixture has no feed'); } };
-  const context = () => createGraphqlContext({ database: db.database, feed: opened ?? noFeed, viewer: ADMIN, actions, failureRules: [] });
+  const jobTables = new JobTables(db.database, limits);
+  const context = () => createGraphqlContext({ database: db.database, tables: jobTables, feed: opened ?? noFeed, viewer: ADMIN, actions, failureRules: [] });
   const run: Fixture['run'] = async (query, variables) => {
     const document = parse(query);
     const faults = validate(schema, document);

@@ -106,6 +106,43 @@ describe('histories of many jobs', () => {
     ]);
   });
 
+  describe('of 500 jobs and three metrics', () => {
+    const MANY = `query ($id: [ID!], $n: Int) { experiments(filter: {ids: $id}) { nodes { metrics(keys: ["a", "b", "c"], maxPoints: $n) { key sampled pointCount steps values job { id } } } } }`;
+    let own: string;
+    beforeAll(async () => {
+      own = await seedExperiment(fixture.db);
+      const ids = await seedJobs(fixture.db, own, Array.from({ length: 500 }, () => ({})));
+      const { pool } = fixture.db;
+      await pool.query(`insert into metric_series (job_id, key, series_number, point_count)
+        select id, key, number, case key when 'c' then 4 else 100 end from unnest($1::uuid[]) as id, (values ('a', 1), ('b', 2), ('c', 3), ('d', 4)) as series(key, number)`, [ids]);
+      await pool.query(`insert into metric_points (job_id, series_number, step, attempt_number, value, time)
+        select id, number, step, 1, case when step = 50 then -1 when step = 51 then 9 else step / 100.0 end, now() from unnest($1::uuid[]) as id, generate_series(1, 4) as number,
+        generate_series(1, case number when 3 then 4 else 100 end) as step`, [ids]);
+    }, 60_000);
+
+    it('come in one call and few statements, sampled where they are long, which is said', async () => {
+      const { result, statements } = await fixture.counted(MANY, { id: [own], n: 10 });
+      expect(result.errors).toBeUndefined();
+      const series = result.data.experiments.nodes[0].metrics as { key: string; sampled: boolean; pointCount: number; steps: number[]; values: number[]; job: { id: string } }[];
+      expect(series).toHaveLength(1500);
+      expect(new Set(series.map(({ job, key }) => `${job.id} ${key}`)).size).toBe(1500);
+      for (const { key, sampled, pointCount, steps, values } of series) {
+        expect([key, sampled, pointCount]).toEqual(key === 'c' ? ['c', false, 4] : [key, true, 100]);
+        expect(steps.length).toBeLessThanOrEqual(10);
+        expect([steps[0], steps.at(-1)]).toEqual([1, key === 'c' ? 4 : 100]);
+        if (key !== 'c') expect([Math.min(...values), Math.max(...values)]).toEqual([-1, 9]);
+      }
+      expect(statements).toBeLessThanOrEqual(5);
+    });
+
+    it('are refused before any point is read when there could be too many, which fewer points of each mend', async () => {
+      const { result, statements } = await fixture.counted(MANY, { id: [own], n: 2000 });
+      expect(shownErrors(result)).toEqual([{ code: 'LIMIT_EXCEEDED', message: expect.stringMatching(/more than 1000 series of up to 2000 points match, .* lower `maxPoints`/) }]);
+      expect(statements).toBeLessThanOrEqual(3);
+      expect((await fixture.run(MANY, { id: [own], n: 1333 })).errors).toBeUndefined();
+    });
+  });
+
   it('are refused with the numbers when they could grow too large', async () => {
     const own = await seedExperiment(fixture.db);
     const [id] = await seedJobs(fixture.db, own, [{}]);

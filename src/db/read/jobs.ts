@@ -1,6 +1,7 @@
 /** Reads of jobs. */
 import { sql } from 'drizzle-orm';
-import type { JobFilter, SummaryPoint } from '../../domain/job-filter.ts';
+import type { JobFilter } from '../../domain/job-filter.ts';
+import { DEFAULT_JOB_ORDER, type JobOrder } from '../../domain/job-order.ts';
 import { JOB_STATES } from '../../domain/states.ts';
 import type { Reader } from '../database.ts';
 import { attempts, jobs, metricSeries } from '../tables/index.ts';
@@ -9,12 +10,6 @@ import type { OrderTerm, PageSource } from './page.ts';
 import { groupedBy, inOrderOf } from './rows.ts';
 
 export type JobRow = typeof jobs.$inferSelect;
-
-/** What jobs can be put in order by. `CONFIG` and `METRIC` name a key. */
-export type JobOrder =
-  | { field: 'CREATED_AT' | 'STARTED_AT' | 'FINISHED_AT' | 'PRIORITY' | 'NAME' | 'STATE'; descending: boolean }
-  | { field: 'CONFIG'; key: string; descending: boolean }
-  | { field: 'METRIC'; key: string; at: SummaryPoint; descending: boolean };
 
 /** Jobs by id, in the order asked for, null where there is none. */
 export async function jobsById(reader: Reader, ids: readonly string[]): Promise<(JobRow | null)[]> {
@@ -37,7 +32,7 @@ export async function jobIdsOfBatches(reader: Reader, batchIds: readonly string[
 
 /** Jobs that pass the filter, in the given order; oldest first where it leaves a tie. */
 export function jobSource(filter: JobFilter, order: readonly JobOrder[]): PageSource<typeof jobs> {
-  const terms = order.length === 0 ? [jobOrderTerm({ field: 'CREATED_AT', descending: false })] : order.map(jobOrderTerm);
+  const terms = (order.length === 0 ? DEFAULT_JOB_ORDER : order).map(jobOrderTerm);
   // The tie-breaker runs the same way as the last term, so that one index serves both.
   const descending = terms.at(-1)?.descending ?? false;
   return {

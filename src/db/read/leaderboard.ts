@@ -1,41 +1,15 @@
 /** Which configurations did best: jobs grouped by configuration, each group ranked by the mean of its jobs' best values. */
 import { sql, type SQL } from 'drizzle-orm';
 import type { Goal, Json } from '../../domain/job-spec.ts';
-import type { JobState } from '../../domain/states.ts';
+import { SQUARES_OVERFLOW_ABOVE, type LeaderboardEntry, type LeaderboardOptions } from '../../domain/leaderboard.ts';
 import type { Reader } from '../database.ts';
 import { jobs, metricSeries } from '../tables/index.ts';
 import type { RawRow } from './rows.ts';
-
-/** The square root of the largest double is about 1.3e154; this leaves room to add up. */
-const SQUARES_OVERFLOW_ABOVE = 1e150;
 
 export interface LeaderboardQuery {
   experimentId: string;
   metric: string;
   goal: Goal;
-}
-
-export interface LeaderboardOptions {
-  /** Dotted configuration keys that make a group; null: every job is its own. */
-  groupBy: readonly string[] | null;
-  /** Only jobs in these states count. */
-  states: readonly JobState[];
-  /** Most groups of each experiment. */
-  first: number;
-}
-
-export interface LeaderboardEntry {
-  /** 1 for the best group. */
-  rank: number;
-  /** Values of the `groupBy` keys, in their order; null where a job lacks the key. Empty without `groupBy`. */
-  groupValues: Json[];
-  jobCount: number;
-  mean: number;
-  /** Of the sample; null for a group of one. */
-  standardDeviation: number | null;
-  bestJobId: string;
-  bestValue: number;
-  bestStep: number;
 }
 
 /**

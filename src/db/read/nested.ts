@@ -1,9 +1,10 @@
 /** Lists below many parents: one statement for all parents that are asked for the same. */
 import type { JobFilter } from '../../domain/job-filter.ts';
+import type { JobOrder } from '../../domain/job-order.ts';
 import type { Reader } from '../database.ts';
 import { jobs, sweeps } from '../tables/index.ts';
 import { sweepSource, type SweepRow } from './experiments.ts';
-import { jobSource, type JobOrder, type JobRow } from './jobs.ts';
+import { jobSource, type JobRow } from './jobs.ts';
 import { countRowsPerParent, readPagePerParent, type Page, type PageRequest } from './page.ts';
 
 /** Which jobs of a parent are wanted, and in which order. */

@@ -93,7 +93,7 @@ function pageStatement<Table extends PgTable>(source: PageSource<Table>, where: 
   const sortValues = source.order.map((term, index) => sql`(${term.expression})::text as ${sql.identifier(`sort_${index}`)}`);
   const ordering = sql.join(source.order.map((term) =>
     sql`${term.expression} ${term.descending ? sql`desc` : sql`asc`}${term.nullable ? sql` nulls last` : sql``}`), sql`, `);
-  const start = request.after === null ? undefined : afterCondition(source.order, decodeCursor(source.order, request.after));
+  const start = request.after === null ? undefined : afterCondition(source.order, cursorValues(source.order, request.after));
   return sql`select ${selectList(source.table, source.omit)}, ${sql.join(sortValues, sql`, `)}, row_number() over (order by ${ordering}) as position
     from ${source.from ?? source.table} where ${and(where, start) ?? sql`true`} order by ${ordering} limit ${request.first + 1}`;
 }
@@ -143,7 +143,8 @@ function encodeCursor(order: OrderTerm[], values: SortValue[]): string {
   return Buffer.from(JSON.stringify([orderSignature(order), ...values])).toString('base64url');
 }
 
-function decodeCursor(order: OrderTerm[], cursor: string): SortValue[] {
+/** What a cursor holds of each sort key, as text; null for no value. Throws UserError when it is not one of a list in this order. */
+export function cursorValues(order: OrderTerm[], cursor: string): SortValue[] {
   const parsed = parseCursor(cursor);
   const [signature, ...values] = parsed;
   const whole = values.length === order.length && values.every((value, index) => isSortValue(order[index]!, value));

@@ -1,10 +1,11 @@
 /** Reads of what finished jobs yielded. */
 import { and, sql } from 'drizzle-orm';
 import type { JobFilter, TimeRange } from '../../domain/job-filter.ts';
+import type { JobOrder } from '../../domain/job-order.ts';
 import type { Reader } from '../database.ts';
 import { jobs, results } from '../tables/index.ts';
 import { jobFilterCondition, timeConditions, uuidIn } from './job-filter.ts';
-import { jobOrderTerm, type JobOrder } from './jobs.ts';
+import { jobOrderTerm } from './jobs.ts';
 import type { OrderTerm, PageSource } from './page.ts';
 import { inOrderOf } from './rows.ts';
 

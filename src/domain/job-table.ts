@@ -1,0 +1,129 @@
+/**
+ * The jobs of one experiment as columns in memory: what lists and leaderboards of a large experiment are chosen and put in order by.
+ * Only the columns that somebody asked for are there. A job is a row number, given in the order of arrival.
+ */
+import { canonicalJson } from './fingerprint.ts';
+import type { Json } from './job-spec.ts';
+
+/** A value of a job. `createdAt` is in microseconds since 1970; `config:KEY` is the configuration's value at a dotted key. */
+export type JobColumn = 'state' | 'tags' | 'sweepId' | 'cluster' | 'priority' | 'createdAt' | `config:${string}`;
+
+/** Which columns a question needs. */
+export interface TableNeeds {
+  columns: readonly JobColumn[];
+  /** Keys of metrics. */
+  metrics: readonly string[];
+}
+
+/** The summary of one metric of one job; null where no point is finite. */
+export interface MetricSummary {
+  last: number | null;
+  min: number | null;
+  minStep: number | null;
+  max: number | null;
+  maxStep: number | null;
+}
+
+/** Values with few distinct ones among many: each row holds the number of its value. */
+export class ValueColumn {
+  /** By row. Code 0 means that the job has no such value. */
+  readonly codes: number[] = [];
+  /** By code. Equal values have one code. */
+  readonly values: (Json | undefined)[] = [undefined];
+  readonly #codeOfText = new Map<string, number>();
+  readonly #codeOfValue = new Map<string, number>();
+
+  /** @param text the value as JSON, or null where there is none */
+  set(row: number, text: string | null): void {
+    this.codes[row] = text === null ? 0 : this.#codeOfText.get(text) ?? this.#codeOfNew(text);
+  }
+
+  #codeOfNew(text: string): number {
+    const value = JSON.parse(text) as Json;
+    const canonical = canonicalJson(value);
+    const code = this.#codeOfValue.get(canonical) ?? this.values.push(value) - 1;
+    this.#codeOfValue.set(canonical, code);
+    this.#codeOfText.set(text, code);
+    return code;
+  }
+}
+
+/** The summaries of one metric by row; NaN where a job has none. */
+export class MetricColumn {
+  readonly last: number[] = [];
+  readonly min: number[] = [];
+  readonly minStep: number[] = [];
+  readonly max: number[] = [];
+  readonly maxStep: number[] = [];
+
+  set(row: number, summary: MetricSummary | null): void {
+    this.last[row] = summary?.last ?? NaN;
+    this.min[row] = summary?.min ?? NaN;
+    this.minStep[row] = summary?.minStep ?? NaN;
+    this.max[row] = summary?.max ?? NaN;
+    this.maxStep[row] = summary?.maxStep ?? NaN;
+  }
+}
+
+/** How many numbers take as much room as a row of a metric, and as an id with its place in the map. */
+const NUMBERS_OF_METRIC = 5;
+const NUMBERS_OF_ID = 16;
+
+export class JobTable {
+  /** By row. */
+  readonly ids: string[] = [];
+  readonly columns = new Map<JobColumn, ValueColumn>();
+  readonly metrics = new Map<string, MetricColumn>();
+  readonly #rowOfId = new Map<string, number>();
+
+  /** How many numbers would take as much room. */
+  get size(): number {
+    return this.ids.length * (NUMBERS_OF_ID + this.columns.size + NUMBERS_OF_METRIC * this.metrics.size);
+  }
+
+  /** The row of the job; undefined where it is not in the table. */
+  rowOf(id: string): number | undefined {
+    return this.#rowOfId.get(id);
+  }
+
+  /** The row of the job, which is added without any values if need be. */
+  addJob(id: string): number {
+    const known = this.#rowOfId.get(id);
+    if (known !== undefined) return known;
+    const row = this.ids.push(id) - 1;
+    this.#rowOfId.set(id, row);
+    for (const column of this.columns.values()) column.set(row, null);
+    for (const metric of this.metrics.values()) metric.set(row, null);
+    return row;
+  }
+
+  /** Adds a column, in which no job has a value yet. */
+  addColumn(name: JobColumn): ValueColumn {
+    const column = new ValueColumn();
+    for (const row of this.ids.keys()) column.set(row, null);
+    this.columns.set(name, column);
+    return column;
+  }
+
+  /** Adds a metric, which no job has yet. */
+  addMetric(key: string): MetricColumn {
+    const metric = new MetricColumn();
+    for (const row of this.ids.keys()) metric.set(row, null);
+    this.metrics.set(key, metric);
+    return metric;
+  }
+
+  /** A column that was loaded before. */
+  column(name: JobColumn): ValueColumn {
+    const column = this.columns.get(name);
+    if (column === undefined) throw new Error(`the column ${name} is not loaded`);
+    return column;
+  }
+
+  /** A metric that was loaded before. */
+  metric(key: string): MetricColumn {
+    const metric = this.metrics.get(key);
+    if (metric === undefined) throw new Error(`the metric ${key} is not loaded`);
+    return metric;
+  }
+}
