@@ -109,7 +109,7 @@ async function fillLowestLevel(transaction: Transaction, jobId: string, ranges: 
     from (
       select made.series_number, point.step >> made.shift as bucket, point.step::float8, point.value, point.time, abs(point.value) < 'Infinity' as is_finite
       from ${rangesTable(ranges)} cross join lateral (
-        select step, value, extract(epoch from time)::float8 * 1000 as time, lead(step) over (order by step, attempt_number) as next_step from metric_points
+        select step, value, date_part('epoch', time) * 1000 as time, lead(step) over (order by step, attempt_number) as next_step from metric_points
         where job_id = ${jobId} and metric_points.series_number = made.series_number
           and step >= made.first_bucket << made.shift and step < made.end_bucket << made.shift
       ) as point where point.next_step is distinct from point.step
