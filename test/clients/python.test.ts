@@ -93,7 +93,7 @@ describe('the client, against a server', () => {
   }, SUITE_TIMEOUT_MS);
 
   test('reads results into pandas, polars and Arrow, submits, changes and waits', async (context) => {
-    await expectTestsToPass(bin(notebook, context), ['tests/test_results.py', 'tests/test_submitting.py'], environment);
+    await expectTestsToPass(bin(notebook, context), ['tests/test_results.py', 'tests/test_history.py', 'tests/test_submitting.py'], environment);
   }, SUITE_TIMEOUT_MS);
 
   test("the example notebook analyses the demo's sweep: results, curves, leaderboard, and the best checkpoint, loaded and evaluated", async (context) => {

@@ -2,9 +2,12 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 import uuid
 from pathlib import Path
 
@@ -84,3 +87,83 @@ def sweep(client):
     progress = client.wait(submission, timeout=120, progress=False)
     assert progress.states == {"COMPLETED": 6}
     return client.sweeps(EXPERIMENT)[0]
+
+
+def validation(job_directory):
+    """Step and loss of each validation, as the trainer wrote them."""
+    lines = map(json.loads, (Path(job_directory) / "metrics.jsonl").read_text().splitlines())
+    return [(line["step"], line["loss"]) for line in lines if line["phase"] == "val"]
+
+
+class Proxy:
+    """Stands between client and server, and cuts the connections when told to, or when so many bytes came from the server."""
+
+    def __init__(self, port):
+        self._port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._pairs = []
+        self._open = True
+        self.cut_after_bytes = None
+        self.connections = 0
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/graphql"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            if not self._open:
+                near.close()
+                continue
+            far = socket.create_connection(("127.0.0.1", self._port))
+            self._pairs.append((near, far))
+            self.connections += 1
+            for source, target, most in ((near, far, None), (far, near, self.cut_after_bytes)):
+                threading.Thread(target=self._copy, args=(source, target, most), daemon=True).start()
+
+    def _copy(self, source, target, most):
+        copied = 0
+        try:
+            while (most is None or copied < most) and (data := source.recv(65536)):
+                target.sendall(data)
+                copied += len(data)
+        except OSError:
+            pass
+        for each in (source, target):
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def cut(self):
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for each in pair:
+                try:
+                    each.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+                each.close()
+
+    def wait_for_connections(self, count):
+        deadline = time.monotonic() + 30
+        while self.connections < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert self.connections >= count
+
+    def refuse(self, refuses):
+        self._open = not refuses
+
+    def close(self):
+        self._listener.close()
+        self.cut()
+
+
+@pytest.fixture
+def proxy(client):
+    port = int(client._transport.url.split(":")[2].split("/")[0])
+    proxy = Proxy(port)
+    yield proxy
+    proxy.close()

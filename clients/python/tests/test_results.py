@@ -1,24 +1,16 @@
 """Results, histories and rankings of a sweep that really ran, in the form that is at hand."""
 
 import json
-import math
 import sys
-import warnings
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from conftest import EXPERIMENT, PROJECT
+from conftest import EXPERIMENT, PROJECT, validation
 
 import expgraph
 
 pandas = pytest.importorskip("pandas")
-
-
-def validation(job_directory):
-    """Step and loss of each validation, as the trainer wrote them."""
-    lines = map(json.loads, (Path(job_directory) / "metrics.jsonl").read_text().splitlines())
-    return [(line["step"], line["loss"]) for line in lines if line["phase"] == "val"]
 
 
 def test_results_are_a_data_frame_with_a_row_for_each_job(client, sweep):
@@ -73,57 +65,6 @@ def test_a_job_of_another_experiment_has_its_own_columns(client, sweep):
     assert client.results(sweep, filter={"name": "no such job"}).empty
 
 
-def test_metrics_are_the_points_that_the_trainer_wrote(client, sweep):
-    frame = client.metrics(EXPERIMENT, "val/loss")
-    assert list(frame.columns) == ["job_id", "key", "step", "time", "value"]
-    assert [str(frame[name].dtype) for name in ("step", "value")] == ["int64", "float64"]
-    assert frame.attrs == {"sampled": False}
-    directories = client.results(EXPERIMENT).set_index("job.id")["job.directory"]
-    for job_id, points in frame.groupby("job_id"):
-        assert list(zip(points["step"], points["value"])) == validation(directories[job_id])
-
-
-def test_metrics_of_some_jobs_and_all_keys(client, sweep):
-    job = client.jobs(sweep, filter={"config.seed": 0})[0]
-    frame = client.metrics(job)
-    assert set(frame["key"]) >= {"train/loss", "val/loss", "val/accuracy"}
-    assert set(frame["job_id"]) == {job.id}
-    assert set(client.metrics([job.id], ["val/loss", "val/accuracy"])["key"]) == {"val/loss", "val/accuracy"}
-
-
-def test_long_histories_are_sampled_where_asked_and_that_is_said(client, sweep):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        frame = client.metrics(sweep, "train/loss", max_points=10)
-    assert frame.attrs["sampled"] is True
-    assert frame.groupby("job_id").size().max() <= 10
-
-
-def test_a_history_that_is_too_long_for_one_answer_is_sampled_with_a_warning_and_keeps_its_extremes(client, sweep):
-    job = client.jobs(sweep)[1]
-    steps = list(range(10_500))
-    values = [float(step % 100) for step in steps]
-    values[5_001], values[7_003] = -7.0, 1e6
-    record = "mutation Record($input: RecordMetricsInput!) { recordMetrics(input: $input) { pointCount userErrors { message } } }"
-    client.graphql(record, input={"jobId": job.id, "series": [{"key": "long", "steps": steps, "values": values}]})
-    with pytest.warns(expgraph.SampledWarning, match="1 histories have more than 10000 points"):
-        frame = client.metrics(job, "long")
-    assert frame.attrs["sampled"] is True
-    assert len(frame) <= 10_000
-    assert (frame["value"].min(), frame["value"].max()) == (-7.0, 1e6)
-
-
-def test_non_finite_values_arrive_as_they_were_logged(client, sweep):
-    job = client.jobs(sweep)[0]
-    values = {"key": "odd", "steps": [1, 2, 3, 4], "values": [None, 1.5, None, None]}
-    non_finite = [{"index": 0, "value": "NAN"}, {"index": 2, "value": "POSITIVE_INFINITY"}, {"index": 3, "value": "NEGATIVE_INFINITY"}]
-    record = "mutation Record($input: RecordMetricsInput!) { recordMetrics(input: $input) { pointCount userErrors { message } } }"
-    assert client.graphql(record, input={"jobId": job.id, "series": [{**values, "nonFinite": non_finite}]})["recordMetrics"]["pointCount"] == 4
-    recorded = list(client.metrics(job, "odd")["value"])
-    assert math.isnan(recorded[0])
-    assert recorded[1:] == [1.5, math.inf, -math.inf]
-
-
 def test_pages_that_are_too_much_for_the_server_are_asked_for_by_halves(client, sweep, monkeypatch):
     from expgraph import results
 
@@ -139,7 +80,7 @@ def test_pages_that_are_too_much_for_the_server_are_asked_for_by_halves(client, 
     monkeypatch.setattr(client._transport, "request", refuse_large)
     monkeypatch.setattr(results, "HISTORY_PAGE_SIZE", 8)
     jobs = {"sweepIds": [sweep.id]}
-    assert len(set(results.read_metrics(client._transport, jobs, ["val/loss"], None).column("job_id"))) == 6
+    assert len(set(results.read_sampled_metrics(client._transport, jobs, ["val/loss"], 10_000).column("job_id"))) == 6
     assert sizes == [8, 4, 2, 2, 2]
 
 

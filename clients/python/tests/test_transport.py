@@ -1,26 +1,31 @@
 """Where the client finds its server and its token, and what it says when there is none."""
 
 import http.server
+import json
+import math
 import threading
+from datetime import datetime, timezone
 
 import pytest
 
-from expgraph import Client, ExpgraphError
+from expgraph import Client, ExpgraphError, SampledWarning
 
 
 @pytest.fixture
 def other_server():
-    """A server that is not expgraph; ``answers`` is what it says, ``seen`` the headers it got."""
+    """A server that is not expgraph; ``answers`` is what it says (a list: one after the other), ``seen`` the headers it got."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             server.seen.append(dict(self.headers))
-            status, headers, body = server.answers
+            status, headers, body = server.answers.pop(0) if isinstance(server.answers, list) else server.answers
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
+
+        do_GET = do_POST
 
         def log_message(self, *_):
             pass
@@ -104,3 +109,33 @@ def test_a_wrong_token_is_refused_with_the_code_of_the_server(client):
     with pytest.raises(ExpgraphError) as raised:
         Client(client._transport.url, "eg_wrong").experiments()
     assert raised.value.code == "UNAUTHENTICATED"
+
+
+JOB_ID = "0190a0c0-0000-7000-8000-000000000001"
+FOUND = (200, {}, json.dumps({"data": {"job": {"id": JOB_ID}, "sweep": None, "experiments": {"nodes": []}}}).encode())
+POINT = {"job_id": JOB_ID, "key": "loss", "step": 7, "time": "2026-03-01T12:00:00.000Z", "value": "-Infinity", "attempt": 1}
+POINTS = (200, {}, json.dumps(POINT).encode() + b"\n")
+
+
+def test_a_server_that_is_busy_is_asked_again(no_settings, other_server):
+    other_server.answers = [FOUND, (503, {"Retry-After": "0"}, b""), (503, {"Retry-After": "0"}, b""), POINTS]
+    table = Client(other_server.url, "t").metrics(JOB_ID, form="table")
+    assert list(table) == [{"job_id": JOB_ID, "key": "loss", "step": 7, "time": datetime(2026, 3, 1, 12, tzinfo=timezone.utc), "value": -math.inf}]
+    assert table.attributes == {"sampled": False}
+
+
+def test_a_history_of_which_only_a_sample_is_left_comes_with_a_warning(no_settings, other_server):
+    refusal = {"errors": [{"message": "only a roll-up is left", "extensions": {"code": "CONFLICT"}}]}
+    other_server.answers = [FOUND, (409, {}, json.dumps(refusal).encode()), POINTS]
+    with pytest.warns(SampledWarning, match="only a roll-up is left"):
+        table = Client(other_server.url, "t").metrics(JOB_ID, form="table")
+    assert (len(table), table.attributes) == (1, {"sampled": True})
+
+
+def test_an_export_that_is_refused_tells_the_code_of_the_server(client):
+    with pytest.raises(ExpgraphError) as raised:
+        Client(client._transport.url, "eg_wrong")._transport.download(f"export/job/{JOB_ID}/metrics.csv", [])
+    assert raised.value.code == "UNAUTHENTICATED"
+    with pytest.raises(ExpgraphError, match="there is no job") as raised:
+        client._transport.download(f"export/job/{JOB_ID}/metrics.csv", [])
+    assert raised.value.code == "NOT_FOUND"

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import socket
 import threading
 import time
 
@@ -10,77 +9,6 @@ import pytest
 from conftest import PROJECT
 
 from expgraph import Client, ExpgraphError
-
-
-class Proxy:
-    """Stands between client and server, and cuts the connections when told to."""
-
-    def __init__(self, port):
-        self._port = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._pairs = []
-        self._open = True
-        self.connections = 0
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/graphql"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            if not self._open:
-                near.close()
-                continue
-            far = socket.create_connection(("127.0.0.1", self._port))
-            self._pairs.append((near, far))
-            self.connections += 1
-            for source, target in ((near, far), (far, near)):
-                threading.Thread(target=self._copy, args=(source, target), daemon=True).start()
-
-    def _copy(self, source, target):
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-        except OSError:
-            pass
-        for each in (source, target):
-            try:
-                each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def cut(self):
-        pairs, self._pairs = self._pairs, []
-        for pair in pairs:
-            for each in pair:
-                try:
-                    each.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-                each.close()
-
-    def wait_for_connections(self, count):
-        deadline = time.monotonic() + 30
-        while self.connections < count and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert self.connections >= count
-
-    def refuse(self, refuses):
-        self._open = not refuses
-
-    def close(self):
-        self._listener.close()
-        self.cut()
-
-
-@pytest.fixture
-def proxy(client):
-    port = int(client._transport.url.split(":")[2].split("/")[0])
-    proxy = Proxy(port)
-    yield proxy
-    proxy.close()
 
 
 def states_of(watch, job_ids):

@@ -23,7 +23,7 @@ from .this_job import ThisJob, config, this_job
 
 if TYPE_CHECKING:
     from .client import Client
-    from .results import SampledWarning
+    from .history import SampledWarning
     from .submitting import LogRange, Range
 
 __all__ = [
@@ -41,7 +41,7 @@ __all__ = [
     "this_job",
 ]
 
-_OF_THE_CLIENT = {"Client": "client", "LogRange": "submitting", "Range": "submitting", "SampledWarning": "results"}
+_OF_THE_CLIENT = {"Client": "client", "LogRange": "submitting", "Range": "submitting", "SampledWarning": "history"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .errors import ExpgraphError
+from .history import read_metrics
 from .mutations import SUBMIT_JOB, SUBMIT_SWEEP, Changes, change_jobs, mutate
+from .pages import pages
 from .records import EXPERIMENT_FIELDS, JOB_FIELDS, SWEEP_FIELDS, Checkpoint, Experiment, Job, Progress, Records, Submission, Sweep
-from .results import leaderboard_table, pages, read_best_checkpoint, read_leaderboard, read_metrics, read_results
+from .results import leaderboard_table, read_best_checkpoint, read_leaderboard, read_results, read_sampled_metrics
 from .scope import Meant, Scope, find_experiment, scope_of, split_experiment
 from .submitting import Values, job_input, submission_of, sweep_input
 from .table import Form
@@ -129,15 +131,23 @@ class Client:
         self, of: Meant, keys: str | Iterable[str] | None = None, *, project: str | None = None,
         filter: Mapping[str, Any] | None = None, max_points: int | None = None, form: Form | None = None,
     ) -> Any:
-        """Metric histories, a row for each point, as ``results`` gives tables.
+        """Metric histories, every point of them, a row each, as ``results`` gives tables.
 
-        Columns: ``job_id``, ``key`` (such as ``val/loss``), ``step`` (int), ``time`` (UTC), ``value`` (float; NaN and infinities
-        as they were logged). ``keys``: which metrics, all when left out. ``max_points``: most points of each history, 2 to 10,000;
-        a longer one is sampled so that its extremes stay. Left out, a history of more than 10,000 points is sampled with a
-        ``SampledWarning``. ``attrs["sampled"]`` (``attributes`` of a ``Table``) says whether any was.
+        Columns: ``job_id`` and ``key`` (such as ``val/loss``; both categories, since few are different), ``step`` (int64), ``time``
+        (datetime, UTC, milliseconds), ``value`` (float64; NaN and infinities as they were logged). By job, key and step; of a step
+        that was logged again after a restart comes the later value. ``keys``: which metrics, all when left out. ``filter`` as for ``results``.
+
+        ``max_points``: most points of each history, 2 to 10,000; a longer one is sampled so that its extremes stay, which is enough
+        for a chart. ``attrs["sampled"]`` (``attributes`` of a ``Table``) says whether any was. Without it all points come; where the
+        project keeps whole histories for some time only and that is over, what is left, with a ``SampledWarning``.
+
+        Millions of points take seconds with pyarrow installed, and several times as long without.
         """
         wanted = None if keys is None else [keys] if isinstance(keys, str) else list(keys)
-        return read_metrics(self._transport, self._filter(of, project, filter), wanted, max_points).to(form)
+        scope = self._scope(of, project)
+        if max_points is None:
+            return read_metrics(self._transport, scope, job_filter(filter), wanted, form)
+        return read_sampled_metrics(self._transport, {**job_filter(filter), **scope.filter()}, wanted, max_points).to(form)
 
     def leaderboard(
         self, experiment: str | Experiment, *, project: str | None = None, group_by: Iterable[str] | None = None,

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .errors import ExpgraphError
+from .history import HISTORY_TYPES
+from .pages import pages
 from .records import CHECKPOINT_FIELDS, Checkpoint
 from .scope import Scope
 from .table import Table, flatten
 from .transport import Transport
 
-PAGE_SIZE = 500
-"""The most that the server gives at once."""
 HISTORY_PAGE_SIZE = 200
 """Jobs whose histories are asked for at once; fewer where their points are too many for one answer."""
-MAX_POINTS = 10_000
-"""The most points of a series that GraphQL gives."""
 
 _RESULTS = """query Results($filter: ResultFilter, $orderBy: [ResultOrder!], $metric: String, $goal: Goal, $first: Int, $after: String) {
   page: results(filter: $filter, orderBy: $orderBy, first: $first, after: $after) {
@@ -64,34 +61,13 @@ _BEST = {
 _NON_FINITE = {"NAN": float("nan"), "POSITIVE_INFINITY": float("inf"), "NEGATIVE_INFINITY": float("-inf")}
 
 
-class SampledWarning(UserWarning):
-    """A history is longer than what was asked for, so that points were left out (never its extremes)."""
-
-
-def pages(transport: Transport, query: str, variables: Mapping[str, Any], size: int = PAGE_SIZE) -> Iterator[dict[str, Any]]:
-    """The nodes of the field ``page`` of a query, over all its pages. A page that is too much for the server is asked for by halves."""
-    after = None
-    while True:
-        try:
-            page = transport.request(query, {**variables, "first": size, "after": after})["page"]
-        except ExpgraphError as error:
-            if error.code != "LIMIT_EXCEEDED" or size == 1:
-                raise
-            size = max(1, size // 2)
-            continue
-        yield from page["nodes"]
-        if not page["pageInfo"]["hasNextPage"]:
-            return
-        after = page["pageInfo"]["endCursor"]
-
-
 def read_results(
     transport: Transport, jobs: Mapping[str, Any], order_by: list[dict[str, Any]], metric: str | None, goal: str | None
 ) -> Table:
     """A row for each completed job that passes the filter."""
     variables = {"filter": {"jobs": jobs}, "orderBy": order_by, "metric": metric, "goal": goal}
     rows = [_result_row(node) for node in pages(transport, _RESULTS, variables)]
-    table = Table.of_rows(rows, times=("job.started_at", "job.finished_at"))
+    table = Table.of_rows(rows, types={"job.started_at": "time", "job.finished_at": "time"})
     return _with_columns_grouped(table)
 
 
@@ -119,11 +95,11 @@ def _with_columns_grouped(table: Table) -> Table:
     return table.select(sorted(table.columns, key=lambda name: rank[name]))
 
 
-def read_metrics(transport: Transport, jobs: Mapping[str, Any], keys: list[str] | None, max_points: int | None) -> Table:
-    """A row for each point: ``job_id``, ``key``, ``step``, ``time``, ``value``."""
-    columns: dict[str, list[Any]] = {name: [] for name in ("job_id", "key", "step", "time", "value")}
-    sampled = 0
-    variables = {"filter": jobs, "keys": keys, "maxPoints": max_points or MAX_POINTS}
+def read_sampled_metrics(transport: Transport, jobs: Mapping[str, Any], keys: list[str] | None, max_points: int) -> Table:
+    """A row for each point: ``job_id``, ``key``, ``step``, ``time``, ``value``; of a longer history a sample."""
+    columns: dict[str, list[Any]] = {name: [] for name in HISTORY_TYPES}
+    sampled = False
+    variables = {"filter": jobs, "keys": keys, "maxPoints": max_points}
     for job in pages(transport, _METRICS, variables, HISTORY_PAGE_SIZE):
         for series in job["metrics"]:
             values = series["values"]
@@ -134,13 +110,8 @@ def read_metrics(transport: Transport, jobs: Mapping[str, Any], keys: list[str] 
             columns["step"] += series["steps"]
             columns["time"] += series["times"]
             columns["value"] += [float(value) for value in values]
-            sampled += series["sampled"]
-    if sampled and max_points is None:
-        warnings.warn(
-            f"{sampled} histories have more than {MAX_POINTS} points; they were sampled so that their extremes stay",
-            SampledWarning, stacklevel=3,
-        )
-    return Table(columns, times=["time"], attributes={"sampled": sampled > 0})
+            sampled = sampled or series["sampled"]
+    return Table(columns, types=HISTORY_TYPES, attributes={"sampled": sampled})
 
 
 def read_leaderboard(transport: Transport, experiment_id: str, **arguments: Any) -> list[dict[str, Any]]:

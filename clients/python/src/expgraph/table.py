@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, overload
 
 Form = Literal["pandas", "polars", "arrow", "table"]
+ColumnType = Literal["time", "word", "integer", "number"]
+"""``time``: moments, as ISO 8601 texts; ``word``: texts of which few are different; ``integer`` and ``number``: none is missing."""
 MAX_ROWS_SHOWN = 20
 
 
@@ -19,18 +21,19 @@ class Table(Sequence[dict[str, Any]]):
     """
 
     def __init__(
-        self, columns: Mapping[str, Sequence[Any]], *, times: Iterable[str] = (), attributes: Mapping[str, Any] | None = None
+        self, columns: Mapping[str, Sequence[Any]], *, types: Mapping[str, ColumnType] | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        """``times`` names the columns that hold moments, as ISO 8601 texts."""
+        """``types`` says what is in columns whose values do not tell, or need not be asked one by one."""
         self._columns = {name: list(values) for name, values in columns.items()}
-        self._times = [name for name in times if name in self._columns]
+        self._types = {name: type for name, type in (types or {}).items() if name in self._columns}
         self.attributes = dict(attributes or {})
 
     @classmethod
-    def of_rows(cls, rows: Sequence[Mapping[str, Any]], *, times: Iterable[str] = ()) -> Table:
+    def of_rows(cls, rows: Sequence[Mapping[str, Any]], *, types: Mapping[str, ColumnType] | None = None) -> Table:
         """A column for each name in any row, in the order of their first appearance; None where a row has none."""
         names = list(dict.fromkeys(name for row in rows for name in row))
-        return cls({name: [row.get(name) for row in rows] for name in names}, times=times)
+        return cls({name: [row.get(name) for row in rows] for name in names}, types=types)
 
     @property
     def columns(self) -> list[str]:
@@ -40,11 +43,11 @@ class Table(Sequence[dict[str, Any]]):
     def column(self, name: str) -> list[Any]:
         """The values of one column."""
         values = self._columns[name]
-        return [moment(value) for value in values] if name in self._times else values
+        return [moment(value) for value in values] if self._types.get(name) == "time" else values
 
     def select(self, names: Sequence[str]) -> Table:
         """The table with these columns, in this order."""
-        return Table({name: self._columns[name] for name in names}, times=self._times, attributes=self.attributes)
+        return Table({name: self._columns[name] for name in names}, types=self._types, attributes=self.attributes)
 
     def __len__(self) -> int:
         return len(next(iter(self._columns.values()), []))
@@ -55,20 +58,25 @@ class Table(Sequence[dict[str, Any]]):
     def __getitem__(self, index: slice) -> Table: ...
     def __getitem__(self, index: int | slice) -> dict[str, Any] | Table:
         if isinstance(index, slice):
-            return Table({name: values[index] for name, values in self._columns.items()}, times=self._times, attributes=self.attributes)
+            return Table({name: values[index] for name, values in self._columns.items()}, types=self._types, attributes=self.attributes)
         row = {name: values[index] for name, values in self._columns.items()}
-        return {name: moment(value) if name in self._times else value for name, value in row.items()}
+        return {name: moment(value) if self._types.get(name) == "time" else value for name, value in row.items()}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self[index] for index in range(len(self)))
 
     def to_pandas(self) -> Any:
-        """A ``pandas.DataFrame``; moments are in UTC."""
+        """A ``pandas.DataFrame``; moments are in UTC, words are categories."""
         import pandas
 
         frame = pandas.DataFrame(self._columns)
-        for name in self._times:
-            frame[name] = pandas.to_datetime(frame[name], utc=True, format="ISO8601")
+        for name, type in self._types.items():
+            if type == "time":
+                moments = pandas.to_datetime(frame[name], utc=True, format="ISO8601")
+                # Before version 2 pandas knew nothing but nanoseconds.
+                frame[name] = moments.dt.as_unit("ms") if hasattr(moments.dt, "as_unit") else moments
+            else:
+                frame[name] = frame[name].astype({"word": "category", "integer": "int64", "number": "float64"}[type])
         frame.attrs.update(self.attributes)
         return frame
 
@@ -76,13 +84,23 @@ class Table(Sequence[dict[str, Any]]):
         """A ``polars.DataFrame``. A column with values of several types becomes texts."""
         import polars
 
-        return polars.DataFrame({name: _of_one_type(self.column(name)) for name in self._columns}, strict=False, infer_schema_length=None)
+        types = {"time": polars.Datetime("ms", "UTC"), "word": polars.Categorical, "integer": polars.Int64, "number": polars.Float64}
+        schema = {name: types[type] for name, type in self._types.items()}
+        columns = {name: _of_one_type(self.column(name)) for name in self._columns}
+        return polars.DataFrame(columns, schema_overrides=schema, strict=False, infer_schema_length=None)
 
     def to_arrow(self) -> Any:
         """A ``pyarrow.Table``. A column with values of several types becomes texts."""
         import pyarrow
 
-        return pyarrow.table({name: _of_one_type(self.column(name)) for name in self._columns})
+        types = {"time": pyarrow.timestamp("ms", "UTC"), "integer": pyarrow.int64(), "number": pyarrow.float64(), "word": pyarrow.string()}
+
+        def array(name: str) -> Any:
+            type = self._types.get(name)
+            values = pyarrow.array(_of_one_type(self.column(name)), types.get(type) if type else None)
+            return values.dictionary_encode() if type == "word" else values
+
+        return pyarrow.table({name: array(name) for name in self._columns})
 
     def to(self, form: Form | None) -> Any:
         """The table in a form; None: a ``pandas.DataFrame`` where pandas is installed, else the table itself."""

@@ -7,10 +7,11 @@ import json
 import os
 import socket
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +20,8 @@ from .errors import ExpgraphError, Fault
 
 DEFAULT_URL = "http://127.0.0.1:4000/graphql"
 REQUEST_TIMEOUT_SECONDS = 120.0
+BUSY_SECONDS = 120.0
+"""For so long a server is asked again that says it is busy."""
 STREAM_SILENCE_SECONDS = 60.0
 """The server says something every 12 seconds on a stream; one that is silent for so long is dead."""
 
@@ -48,7 +51,7 @@ class Transport:
             try:
                 answer = json.loads(response.read())
             except (OSError, http.client.HTTPException) as error:
-                raise self._unreachable(error) from error
+                raise self.unreachable(error) from error
             except ValueError as error:
                 raise self._no_answer("its answer is not JSON") from error
         return data_of(answer)
@@ -57,8 +60,25 @@ class Transport:
         """Opens the stream of a subscription."""
         return EventStream(self._open(query, variables, "text/event-stream", STREAM_SILENCE_SECONDS), self)
 
+    def download(self, path: str, parameters: Sequence[tuple[str, str]]) -> Any:
+        """Begins to read what is not GraphQL, at an address beside that of GraphQL. Waits for its turn where the server is busy with others."""
+        url = urllib.parse.urljoin(self.url, path) + (f"?{urllib.parse.urlencode(parameters)}" if parameters else "")
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self._token}"})
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                return self._opener.open(request, timeout=REQUEST_TIMEOUT_SECONDS)
+            except urllib.error.HTTPError as error:
+                with error:
+                    wait = error.headers.get("Retry-After")
+                    if wait is None or time.monotonic() > deadline:
+                        raise self._refusal(error.code, error.read()) from None
+                time.sleep(float(wait))
+            except (OSError, http.client.HTTPException) as error:
+                raise self.unreachable(error) from error
+
     def _open(self, query: str, variables: Mapping[str, Any], accept: str, timeout: float) -> Any:
-        body = json.dumps({"query": query, "variables": variables}, default=_to_json, allow_nan=True)
+        body = json.dumps({"query": query, "variables": variables}, default=to_json, allow_nan=True)
         if "NaN" in body or "Infinity" in body:
             _refuse_non_finite(variables)
         headers = {"Content-Type": "application/json", "Accept": accept, "Authorization": f"Bearer {self._token}"}
@@ -69,7 +89,7 @@ class Transport:
             with error:
                 raise self._refusal(error.code, error.read()) from None
         except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(error) from error
+            raise self.unreachable(error) from error
 
     def _refusal(self, status: int, body: bytes) -> ExpgraphError:
         try:
@@ -80,7 +100,8 @@ class Transport:
     def _no_answer(self, problem: str) -> ExpgraphError:
         return ExpgraphError(f"what answers at {self.url} is not expgraph ({problem})", code="BAD_ANSWER")
 
-    def _unreachable(self, error: Exception) -> ExpgraphError:
+    def unreachable(self, error: Exception) -> ExpgraphError:
+        """The error that says that no answer came, or not all of it."""
         reason = getattr(error, "reason", None) or error
         return ExpgraphError(
             f"no answer from {self.url}: {reason}. Is the server running (npm start), and is this its address (EXPGRAPH_URL)?",
@@ -111,8 +132,8 @@ class EventStream:
                         yield json.loads(data)
                     event, data = "", ""
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._transport._unreachable(error) from error
-        raise self._transport._unreachable(ConnectionError("the connection ended"))
+            raise self._transport.unreachable(error) from error
+        raise self._transport.unreachable(ConnectionError("the connection ended"))
 
     def release(self) -> None:
         """Gives the connection back, from the thread that reads it."""
@@ -183,7 +204,7 @@ def _data_directory() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "expgraph"
 
 
-def _to_json(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """numpy arrays and scalars, tensors, paths, moments and sets, as JSON has them."""
     if callable(getattr(value, "tolist", None)):
         return value.tolist()
@@ -202,7 +223,7 @@ def _to_json(value: Any) -> Any:
 
 def _refuse_non_finite(variables: Mapping[str, Any]) -> None:
     try:
-        json.dumps(variables, default=_to_json, allow_nan=False)
+        json.dumps(variables, default=to_json, allow_nan=False)
     except ValueError:
         message = "NaN and infinities cannot be sent: JSON has no number for them; use None or a text"
         raise ExpgraphError(message, code="BAD_USER_INPUT") from None
