@@ -60,7 +60,7 @@ describe.skipIf(rigUnavailableReason() !== null)('a requeued job', () => {
     await site.db.pool.query('update jobs set harvested_at = now()');
     await site.slurm('scontrol', 'requeue', slurmJobId);
     await untilJob(jobId, 'PENDING', 2);
-    await site.slurm('scontrol', 'update', `jobid=${slurmJobId}`, 'StartTime=now');
+    await startRequeued(site.slurm, slurmJobId);
     await untilJob(jobId, 'RUNNING', 2);
     expect(await site.attemptsOf(jobId)).toMatchObject([{ number: 1, state: 'FAILED', reason: 'exit code 3', exitCode: 3 }, { number: 2, restart: 1, state: 'RUNNING', slurmJobId }]);
     await site.slurm('sh', '-c', `touch ${site.root}/go`);

@@ -5,6 +5,8 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { endAll, identify, processesWithOpenFile, readRecord, until } from '../rig/processes.ts';
 import { ensureRig, killNode, rigCluster, rigUnavailableReason, slurm, startRequeued, takeDownRig, type Rig } from '../rig/rig.ts';
 import { ENDS_SHAPES } from '../rig/slurm-config.ts';
+import { requeueUnseen } from '../chaos/requeue-unseen.ts';
+import { openRigSite } from '../chaos/rig-site.ts';
 import { collectUntil } from '../support/graphql-client.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
@@ -269,5 +271,22 @@ describe.skipIf(skipReason !== null)(`the ends of jobs on SLURM${skipReason === 
       await startRequeued(onGamma, slurmId);
       await untilJob(id, { state: 'COMPLETED', attempts: [{ state: 'CANCELLED' }, { state: 'COMPLETED', exitCode: 0 }] }, 200_000);
     }, 400_000);
+
+    test.concurrent('requeues that no server saw are followed from the start guards and exit records, also of a run that had failed by itself', async () => {
+      const site = await openRigSite(rig, 'gamma');
+      try {
+        const { jobId, slurmJobId } = await requeueUnseen(site);
+        site.start();
+        await site.untilEnded();
+        await until('all runs to be known', 120_000, async () => (await site.attemptsOf(jobId)).length === 3);
+        await site.untilEnded();
+        expect(await site.attemptsOf(jobId)).toMatchObject([
+          { state: 'FAILED', reason: 'exit code 3', exitCode: 3 }, { state: 'CANCELLED', reason: 'requeued' }, { state: 'COMPLETED', exitCode: 0, restart: 2, slurmJobId },
+        ]);
+        expect(await site.executions()).toEqual([1, 2, 3].map((run) => `${jobId} ${run}`));
+      } finally {
+        await site.close();
+      }
+    }, 600_000);
   });
 });
