@@ -24,17 +24,28 @@ export interface MetricSummary {
   maxStep: number | null;
 }
 
+/** Characters of JSON. Longer values are no settings that one compares, and would take up all memory. */
+export const MAX_VALUE_LENGTH = 500;
+
 /** Values with few distinct ones among many: each row holds the number of its value. */
 export class ValueColumn {
   /** By row. Code 0 means that the job has no such value. */
   readonly codes: number[] = [];
   /** By code. Equal values have one code. */
   readonly values: (Json | undefined)[] = [undefined];
+  /** Whether no value was too long to be held. */
+  isWhole = true;
+  /** Characters of all distinct values. */
+  textLength = 0;
   readonly #codeOfText = new Map<string, number>();
   readonly #codeOfValue = new Map<string, number>();
 
-  /** @param text the value as JSON, or null where there is none */
+  /** @param text the value as JSON, or null where there is none; what is longer than `MAX_VALUE_LENGTH` may be cut off after it */
   set(row: number, text: string | null): void {
+    if (text !== null && text.length > MAX_VALUE_LENGTH) {
+      this.isWhole = false;
+      text = null;
+    }
     this.codes[row] = text === null ? 0 : this.#codeOfText.get(text) ?? this.#codeOfNew(text);
   }
 
@@ -44,6 +55,7 @@ export class ValueColumn {
     const code = this.#codeOfValue.get(canonical) ?? this.values.push(value) - 1;
     this.#codeOfValue.set(canonical, code);
     this.#codeOfText.set(text, code);
+    this.textLength += text.length;
     return code;
   }
 }
@@ -65,9 +77,11 @@ export class MetricColumn {
   }
 }
 
-/** How many numbers take as much room as a row of a metric, and as an id with its place in the map. */
+/** How many numbers take as much room as a row of a metric, an id with its place in the map, and a character of a distinct value. */
 const NUMBERS_OF_METRIC = 5;
 const NUMBERS_OF_ID = 16;
+/** Its value is held as text, as canonical text and as it is. */
+const NUMBERS_OF_CHARACTER = 0.5;
 
 export class JobTable {
   /** By row. */
@@ -78,7 +92,9 @@ export class JobTable {
 
   /** How many numbers would take as much room. */
   get size(): number {
-    return this.ids.length * (NUMBERS_OF_ID + this.columns.size + NUMBERS_OF_METRIC * this.metrics.size);
+    let size = this.ids.length * (NUMBERS_OF_ID + this.columns.size + NUMBERS_OF_METRIC * this.metrics.size);
+    for (const { textLength } of this.columns.values()) size += textLength * NUMBERS_OF_CHARACTER;
+    return size;
   }
 
   /** The row of the job; undefined where it is not in the table. */

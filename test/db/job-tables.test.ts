@@ -131,6 +131,20 @@ describe('a table in memory', () => {
     }
   });
 
+  it('leaves values to the database that are too long to be held', async () => {
+    const id = await seedExperiment(db);
+    const long = ['x', 'y'].map((end) => `${'v'.repeat(2000)}${end}`);
+    await seedJobs(db, id, [...long, long[0]!, 'short'].map((text, index) => ({ state: 'COMPLETED' as const, config: { text, index }, metrics: { loss: [[1, index]] as [number, number][] } })));
+    for (const filter of [{ config: [{ key: 'text', eq: long[0]! }] }, { config: [{ key: 'text', ne: 'short' }] }, { config: [{ key: 'index', gt: 0 }] }]) {
+      const [fromMemory, fromDatabase] = await inBothWays(async (sources) => (await jobPage(sources, { experimentIds: [id], ...filter }, [], { first: 9, after: null })).rows.map(({ row }) => row.id));
+      expect(fromMemory).toEqual(fromDatabase);
+      expect(fromMemory.length).toBeGreaterThan(1);
+    }
+    const [fromMemory, fromDatabase] = await inBothWays((sources) => leaderboardsOf(sources, [{ experimentId: id, metric: 'loss', goal: 'MIN' }], { groupBy: ['text'], states: ['COMPLETED'], first: 9 }));
+    expect(fromMemory).toEqual(fromDatabase);
+    expect(fromMemory[0]).toHaveLength(3);
+  });
+
   it('answers for large and small experiments together, in the order asked for', async () => {
     const tables = new JobTables(db.database, { minJobs: 2 });
     const read = vi.spyOn(tables, 'read');

@@ -3,7 +3,7 @@
  * have changed since, and these are read anew. So an answer holds whatever was committed when it was asked for.
  */
 import { sql, type SQL } from 'drizzle-orm';
-import { JobTable, type JobColumn, type TableNeeds } from '../../domain/job-table.ts';
+import { JobTable, MAX_VALUE_LENGTH, type JobColumn, type TableNeeds } from '../../domain/job-table.ts';
 import type { Database } from '../database.ts';
 import { events, jobs, metricSeries } from '../tables/index.ts';
 import { configValue, textIn, uuidIn } from './job-filter.ts';
@@ -60,13 +60,17 @@ export class JobTables {
     return Promise.all(experimentIds.map(async (id, index) => (large.has(id) ? this.read(id, needs(index), (table) => use(table, index)) : null)));
   }
 
-  /** What `use` makes of the table of a large experiment; it must not keep the table, which changes with the next question. */
-  async read<Answer>(experimentId: string, needs: TableNeeds, use: (table: JobTable) => Answer): Promise<Answer> {
+  /**
+   * What `use` makes of the table of a large experiment; it must not keep the table, which changes with the next question. Null where it asks for
+   * values that are too long to be held.
+   */
+  async read<Answer>(experimentId: string, needs: TableNeeds, use: (table: JobTable) => Answer): Promise<Answer | null> {
     const before = this.#turns.get(experimentId);
-    const turn = (async (): Promise<Answer> => {
+    const turn = (async (): Promise<Answer | null> => {
       // Its failure is told to whoever asked then.
       await before?.catch(() => undefined);
-      return use(await this.#upToDate(experimentId, needs));
+      const table = await this.#upToDate(experimentId, needs);
+      return needs.columns.every((name) => table.column(name).isWhole) ? use(table) : null;
     })();
     this.#turns.set(experimentId, turn);
     try {
@@ -163,6 +167,6 @@ function columnText(name: JobColumn): SQL {
     case 'cluster': return sql`to_json(${jobs.cluster})::text`;
     case 'priority': return sql`${jobs.priority}::text`;
     case 'createdAt': return sql`(extract(epoch from ${jobs.createdAt}) * 1000000)::bigint::text`;
-    default: return sql`${configValue(name.slice('config:'.length))}::text`;
+    default: return sql`left(${configValue(name.slice('config:'.length))}::text, ${MAX_VALUE_LENGTH + 1})`;
   }
 }
