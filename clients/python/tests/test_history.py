@@ -9,7 +9,7 @@ import warnings
 import pytest
 from conftest import EXPERIMENT, validation
 
-from expgraph import Client, ExpgraphError, history
+from expgraph import Client, ExpgraphError, exports
 
 pandas = pytest.importorskip("pandas")
 TYPES = {"job_id": "category", "key": "category", "step": "int64", "time": "datetime64[ms, UTC]", "value": "float64"}
@@ -103,7 +103,7 @@ def test_a_lost_connection_is_gone_on_with_where_it_broke(client, long_history, 
 
 def test_a_server_that_stays_away_is_an_error(client, long_history, proxy, reader, monkeypatch):
     job, _ = long_history
-    monkeypatch.setattr(history, "FIRST_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(exports, "FIRST_RETRY_SECONDS", 0.001)
     behind = Client(proxy.url, client._transport._token)
     proxy.cut_after_bytes = 100_000
     with pytest.raises(ExpgraphError, match="no answer") as raised:
@@ -137,7 +137,7 @@ def test_what_does_not_fit_into_one_address_is_asked_for_in_parts(client, sweep,
     keys = ["val/loss", "val/accuracy", "train/loss"]
     order = ["job_id", "key", "step"]
     whole = client.metrics(EXPERIMENT, keys)
-    monkeypatch.setattr(history, "JOBS_IN_AN_ADDRESS", 2)
-    monkeypatch.setattr(history, "MAX_ADDRESS_CHARACTERS", 30)
+    monkeypatch.setattr(exports, "JOBS_IN_AN_ADDRESS", 2)
+    monkeypatch.setattr(exports, "MAX_ADDRESS_CHARACTERS", 30)
     for part in (client.metrics(EXPERIMENT, keys, filter={"config.seed": [0, 1, 2]}), client.metrics(client.jobs(sweep), keys)):
         assert sorted(map(tuple, part[order].values)) == sorted(map(tuple, whole[order].values))

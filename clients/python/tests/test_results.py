@@ -38,6 +38,16 @@ def test_results_are_filtered_and_ordered_by_the_server(client, sweep):
     assert list(ordered["config.seed"]) == [2, 1, 0, 2, 1, 0]
 
 
+def test_results_in_any_order_have_the_same_columns_and_types(client, sweep):
+    for options in ({}, {"metric": "val/accuracy", "goal": "max"}):
+        frame = client.results(sweep, **options)
+        assert frame["job.finished_at"].is_monotonic_increasing
+        assert list(frame["checkpoint.uri"]) == [f"file://{path}" for path in frame["checkpoint.path"].str.replace("=", "%3D")]
+        ordered = client.results(sweep, order_by="job.finished_at", **options)
+        pandas.testing.assert_frame_equal(frame, ordered)
+    assert len(client.results(client.jobs(sweep)[:2])) == 2
+
+
 def test_results_in_the_last_hour(client, sweep):
     hour_ago = datetime.now(timezone.utc) - timedelta(hours=1)
     assert len(client.results(sweep, filter={"finished_at": hour_ago})) == 6
@@ -90,6 +100,7 @@ def test_the_best_checkpoint_is_the_one_with_the_least_loss_of_all_that_exist(cl
     for meant in (sweep, EXPERIMENT, client.jobs(sweep)):
         checkpoint = client.best_checkpoint(meant)
         assert (checkpoint.step, checkpoint.metrics["val/loss"]) == (best[1], best[0])
+        assert checkpoint.steps_apart["val/loss"] == 0
         assert checkpoint.path.startswith(best[2])
         assert json.loads(Path(checkpoint.path).read_text())["step"] == best[1]
     most_accurate = client.best_checkpoint(sweep, "val/accuracy", "max")

@@ -30,6 +30,7 @@ export interface ExportedResult {
   config: JsonObject;
   metrics: JsonObject;
   sweepId: string | null;
+  cluster: string;
   storagePath: string;
   startedAt: Date | null;
   finishedAt: Date;
@@ -60,7 +61,7 @@ export async function resultNames(reader: Reader, scope: ExportScope, limit: num
 export async function* resultPages(reader: Reader, jobIds: JobIds, objective: Objective | null): AsyncGenerator<ExportedResult[]> {
   for (let index = 0; index < jobIds.length; index += JOBS_PER_PAGE) {
     const rows = await reader.select({
-      id: jobs.id, name: jobs.name, state: jobs.state, tags: jobs.tags, config: jobs.config, metrics: results.metrics, sweepId: jobs.sweepId,
+      id: jobs.id, name: jobs.name, state: jobs.state, tags: jobs.tags, config: jobs.config, metrics: results.metrics, sweepId: jobs.sweepId, cluster: jobs.cluster,
       storagePath: jobs.storagePath, startedAt: jobs.startedAt, finishedAt: results.finishedAt,
     }).from(jobs).innerJoin(results, eq(results.jobId, jobs.id)).where(uuidIn(jobs.id, jobIds.slice(index, JOBS_PER_PAGE))).orderBy(asc(jobs.id));
     const best = objective === null ? [] : await bestCheckpoints(reader, rows.map(({ id }) => ({ jobId: id, ...objective })));

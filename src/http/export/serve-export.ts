@@ -6,6 +6,7 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { GraphQLSchema } from 'graphql';
 import type { Logger } from 'pino';
+import type { ActionContext } from '../../actions/action-context.ts';
 import type { Database } from '../../db/database.ts';
 import { experimentsById, sweepsById } from '../../db/read/experiments.ts';
 import { jobsToExport, type ExportScope, type JobIds } from '../../db/read/export-jobs.ts';
@@ -15,12 +16,13 @@ import { rolledUpJobs } from '../../db/read/roll-ups.ts';
 import { UserError } from '../../domain/errors.ts';
 import { slug } from '../../domain/slug.ts';
 import { objectiveOf } from '../../graphql/leaderboard.ts';
+import { fileUri } from '../../graphql/uri.ts';
 import { errorBody } from '../answers.ts';
 import type { Caller } from '../authentication.ts';
 import { readAsked, type AskedExport } from './asked.ts';
 import { checkpointsTable } from './checkpoints-table.ts';
 import { metricsTable } from './metrics-table.ts';
-import { resultsTable } from './results-table.ts';
+import { resultsTable, type UriOf } from './results-table.ts';
 import type { Batch, ExportTable, FormatWriter } from './table.ts';
 
 /** Each holds some megabytes, and one connection to the database at a time; two while most of them are idle. */
@@ -37,6 +39,13 @@ export interface ExportOptions {
   database: Database;
   schema: GraphQLSchema;
   logger: Logger;
+  actionContext(tokenName: string): Pick<ActionContext, 'clusters'>;
+}
+
+/** What results need besides. */
+interface ResultSource {
+  experimentId: string;
+  uriOf: UriOf;
 }
 
 interface Request {
@@ -45,7 +54,7 @@ interface Request {
 }
 
 /** Serves the endpoint. */
-export function serveExport(server: FastifyInstance, { database, schema, logger }: ExportOptions): void {
+export function serveExport(server: FastifyInstance, { database, schema, logger, actionContext }: ExportOptions): void {
   let openCount = 0;
   server.get<Request>('/export/:parent/:id/:file', { exposeHeadRoute: false }, async (request, reply) => {
     const { tokenName, scopes } = request.caller as Caller;
@@ -54,7 +63,9 @@ export function serveExport(server: FastifyInstance, { database, schema, logger 
     const { name, experimentId } = await parentOf(database, asked.scope);
     if (openCount >= MAX_EXPORTS_AT_ONCE) return refuse(reply);
     openCount += 1;
-    const body = await openBody(database, asked, experimentId, logger).catch((error: unknown) => { openCount -= 1; throw error; });
+    const { clusters } = actionContext(tokenName);
+    const uriOf: UriOf = (cluster, path) => fileUri(clusters.get(cluster), path);
+    const body = await openBody(database, asked, { experimentId, uriOf }, logger).catch((error: unknown) => { openCount -= 1; throw error; });
     body.once('close', () => { openCount -= 1; });
     reply.raw.setTimeout(STALLED_MS, () => reply.raw.destroy());
     return reply.headers({
@@ -75,7 +86,7 @@ async function parentOf(database: Database, { parent, id }: ExportScope): Promis
   return { name: found.name, experimentId: 'experimentId' in found ? found.experimentId : found.id };
 }
 
-async function openTable(database: Database, { scope, table }: AskedExport, experimentId: string): Promise<ExportTable> {
+async function openTable(database: Database, { scope, table }: AskedExport, { experimentId, uriOf }: ResultSource): Promise<ExportTable> {
   const jobIds = await jobsToExport(database, scope, table.name === 'results');
   switch (table.name) {
     case 'metrics': {
@@ -88,7 +99,7 @@ async function openTable(database: Database, { scope, table }: AskedExport, expe
     case 'checkpoints': return checkpointsTable(database, scope, jobIds, table.keys, table.after);
     case 'results': {
       const [experiment] = await experimentsById(database, [experimentId]);
-      return resultsTable(database, scope, table.after === null ? jobIds : jobIds.from(table.after.jobId, false), objectiveOf(experiment ?? null, table.objective));
+      return resultsTable(database, scope, table.after === null ? jobIds : jobIds.from(table.after.jobId, false), objectiveOf(experiment ?? null, table.objective), uriOf);
     }
   }
 }
@@ -109,8 +120,8 @@ async function* endedBy(batches: AsyncGenerator<Batch>, check: () => Promise<voi
 }
 
 /** The file as a stream; its first rows are read already. */
-async function openBody(database: Database, asked: AskedExport, experimentId: string, logger: Logger): Promise<Readable> {
-  const table = await openTable(database, asked, experimentId);
+async function openBody(database: Database, asked: AskedExport, source: ResultSource, logger: Logger): Promise<Readable> {
+  const table = await openTable(database, asked, source);
   const writer = await asked.format.open(table.columns);
   const first = await table.batches.next();
   return Readable.from(piecesOf(table.batches, first, writer, logger), { objectMode: false, highWaterMark: BUFFER_BYTES });

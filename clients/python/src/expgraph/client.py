@@ -10,7 +10,7 @@ from .history import read_metrics
 from .mutations import SUBMIT_JOB, SUBMIT_SWEEP, Changes, change_jobs, mutate
 from .pages import pages
 from .records import EXPERIMENT_FIELDS, JOB_FIELDS, SWEEP_FIELDS, Checkpoint, Experiment, Job, Progress, Records, Submission, Sweep
-from .results import leaderboard_table, read_best_checkpoint, read_leaderboard, read_results, read_sampled_metrics
+from .results import leaderboard_table, read_best_checkpoint, read_leaderboard, read_ordered_results, read_results, read_sampled_metrics
 from .scope import Meant, Scope, find_experiment, scope_of, split_experiment
 from .submitting import Values, job_input, submission_of, sweep_input
 from .table import Form
@@ -124,8 +124,10 @@ class Client:
         ``order_by``: names of columns, with ``-`` in front for the greatest first: ``"-metrics.val/accuracy"``.
         ``metric`` and ``goal`` (``"min"`` or ``"max"``) say which checkpoint is best; the experiment's objective when left out.
         """
-        jobs = self._filter(of, project, filter)
-        return read_results(self._transport, jobs, result_order(order_by), metric, goal_of(goal)).to(form)
+        scope, conditions, order = self._scope(of, project), job_filter(filter), result_order(order_by)
+        if not order:
+            return read_results(self._transport, scope, conditions, metric, goal_of(goal)).to(form)
+        return read_ordered_results(self._transport, {**conditions, **scope.filter()}, order, metric, goal_of(goal)).to(form)
 
     def metrics(
         self, of: Meant, keys: str | Iterable[str] | None = None, *, project: str | None = None,

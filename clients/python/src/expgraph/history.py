@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import time
 import urllib.parse
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from . import exports
 from .errors import ExpgraphError
-from .pages import pages
+from .exports import Parameters, json_rows, pieces, places
 from .scope import Scope
 from .table import ColumnType, Form, Table
-from .transport import Transport, to_json
+from .transport import Transport
 
 HISTORY_TYPES: dict[str, ColumnType] = {"job_id": "word", "key": "word", "step": "integer", "time": "time", "value": "number"}
 """The columns of a history."""
 _PLACE = ["job_id", "key", "step", "attempt"]
 """What of a row tells its place in an export."""
-JOBS_IN_AN_ADDRESS = 100
-MAX_ADDRESS_CHARACTERS = 6_000
-"""A server takes no address that is much longer; then the jobs are named one by one, or the metrics are asked for in several parts."""
-MAX_FAILURES = 6
-"""So often in a row, without anything that came, a connection may break."""
-FIRST_RETRY_SECONDS = 0.25
-BLOCK_BYTES = 1 << 20
-_PLACES = """query Places($filter: JobFilter, $first: Int, $after: String) {
-  page: jobs(filter: $filter, first: $first, after: $after) { nodes { id experiment { id } } pageInfo { endCursor hasNextPage } }
-}"""
-
-Parameters = list[tuple[str, str]]
-Read = Callable[[Any], Iterator[tuple[Any, str]]]
-"""What came of an export, piece by piece, each with its last row as JSON."""
 
 
 class SampledWarning(UserWarning):
@@ -59,7 +44,7 @@ def _read_parts(transport: Transport, parts: Sequence[tuple[str, Parameters]], f
         return _as_arrow(transport, parts, form, attributes)
     columns: dict[str, list[Any]] = {name: [] for name in HISTORY_TYPES}
     for path, parameters in parts:
-        for rows in _pieces(transport, f"{path}.jsonl", parameters, _json_rows):
+        for rows in pieces(transport, f"{path}.jsonl", parameters, json_rows):
             for name, values in columns.items():
                 values += [row[name] for row in rows]
     # JSON has no number for NaN and the infinities: they come as the texts that float reads.
@@ -80,7 +65,7 @@ def _as_arrow(transport: Transport, parts: Sequence[tuple[str, Parameters]], for
     word = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
     types = {"word": word, "integer": pyarrow.int64(), "time": pyarrow.timestamp("ms", "UTC"), "number": pyarrow.float64()}
     schema = pyarrow.schema([pyarrow.field(name, types[type], type != "word") for name, type in HISTORY_TYPES.items()])
-    batches = [batch for path, parameters in parts for batch in _pieces(transport, f"{path}.arrow", parameters, read)]
+    batches = [batch for path, parameters in parts for batch in pieces(transport, f"{path}.arrow", parameters, read)]
     table = pyarrow.Table.from_batches(batches, schema)
     if form == "arrow":
         return table.unify_dictionaries()
@@ -93,55 +78,10 @@ def _as_arrow(transport: Transport, parts: Sequence[tuple[str, Parameters]], for
     return frame
 
 
-def _json_rows(response: Any) -> Iterator[tuple[list[dict[str, Any]], str]]:
-    rest = b""
-    while block := response.read(BLOCK_BYTES):
-        *lines, rest = (rest + block).split(b"\n")
-        if lines:
-            yield [json.loads(line) for line in lines], lines[-1].decode()
-
-
-def _pieces(transport: Transport, path: str, parameters: Parameters, read: Read) -> Iterator[Any]:
-    """All pieces; after a lost connection it goes on behind the last row that came."""
-    after: str | None = None
-    failures = 0
-    while True:
-        try:
-            with transport.download(path, parameters if after is None else [*parameters, ("after", after)]) as response:
-                for piece, last in read(response):
-                    after, failures = last, 0
-                    yield piece
-                return
-        except ExpgraphError as error:
-            if after is None or error.code not in ("UNREACHABLE", "DATABASE_UNAVAILABLE"):
-                raise
-            problem: Exception = error
-        # pyarrow's words for a stream that ends too soon are a ValueError.
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            problem = transport.unreachable(error)
-        failures += 1
-        if failures > MAX_FAILURES:
-            raise problem
-        time.sleep(FIRST_RETRY_SECONDS * 2 ** (failures - 1))
-
-
 def _parts(transport: Transport, scope: Scope, conditions: Mapping[str, Any], keys: list[str] | None) -> list[tuple[str, Parameters]]:
     """The exports that hold what is meant, each at an address that is not too long."""
     in_keys: list[Parameters] = [[]] if keys is None else [[("keys", key) for key in some] for some in _short_enough(keys)]
-    return [(path, [*jobs, *some]) for path, jobs in _places(transport, scope, conditions) for some in in_keys]
-
-
-def _places(transport: Transport, scope: Scope, conditions: Mapping[str, Any]) -> list[tuple[str, Parameters]]:
-    named = [("filter", json.dumps(conditions, default=to_json))] if conditions else []
-    if len(scope.ids) == 1 and len(urllib.parse.urlencode(named)) <= MAX_ADDRESS_CHARACTERS:
-        return [(f"export/{'job' if scope.kind == 'jobs' else scope.kind}/{scope.ids[0]}/metrics", named)]
-    experiments: dict[str, list[str]] = {}
-    for job in pages(transport, _PLACES, {"filter": {**conditions, **scope.filter()}}):
-        experiments.setdefault(job["experiment"]["id"], []).append(job["id"])
-    return [
-        (f"export/experiment/{experiment}/metrics", [("filter", json.dumps({"ids": ids[start:start + JOBS_IN_AN_ADDRESS]}))])
-        for experiment, ids in experiments.items() for start in range(0, len(ids), JOBS_IN_AN_ADDRESS)
-    ]
+    return [(path, [*jobs, *some]) for path, jobs in places(transport, scope, conditions, "metrics") for some in in_keys]
 
 
 def _short_enough(keys: Sequence[str]) -> Iterator[list[str]]:
@@ -149,7 +89,7 @@ def _short_enough(keys: Sequence[str]) -> Iterator[list[str]]:
     characters = 0
     for key in dict.fromkeys(keys):
         length = len(urllib.parse.urlencode({"keys": key})) + 1
-        if some and characters + length > MAX_ADDRESS_CHARACTERS:
+        if some and characters + length > exports.MAX_ADDRESS_CHARACTERS:
             yield some
             some, characters = [], 0
         some.append(key)

@@ -16,7 +16,7 @@ JOB_FIELDS = """
   experiment { id name project } sweep { id } cluster { name }
   currentAttempt { number slurmJobId failure { class evidence advice } }
 """
-CHECKPOINT_FIELDS = "id path uri step epoch state sizeBytes aliases writtenAt metrics { key value } job { id name config }"
+CHECKPOINT_FIELDS = "id path uri step epoch state sizeBytes aliases writtenAt metrics { key value stepsApart } job { id name config }"
 PROGRESS_FIELDS = "total done states { state count } jobsPerHour etaSeconds"
 
 
@@ -154,7 +154,9 @@ class Checkpoint(Shown):
     size_bytes: int
     aliases: list[str]
     metrics: dict[str, float | None]
-    """The metrics as they stood when it was written."""
+    """The metrics as they stood when it was written: as the job gave them with it, else the last values at or before its step."""
+    steps_apart: dict[str, int]
+    """How many steps older than the checkpoint each of these values is."""
     job_id: str
     job_name: str
     config: dict[str, Any]
@@ -167,7 +169,8 @@ class Checkpoint(Shown):
         job = answer["job"]
         return Checkpoint(
             answer["id"], answer["path"], answer["uri"], answer["step"], answer["epoch"], answer["state"], answer["sizeBytes"],
-            answer["aliases"], {each["key"]: each["value"] for each in answer["metrics"]}, job["id"], job["name"], job["config"],
+            answer["aliases"], {each["key"]: each["value"] for each in answer["metrics"]},
+            {each["key"]: each["stepsApart"] for each in answer["metrics"]}, job["id"], job["name"], job["config"],
             _moment(answer["writtenAt"]),
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .errors import ExpgraphError
+from .exports import json_rows, pieces, places
 from .history import HISTORY_TYPES
 from .pages import pages
 from .records import CHECKPOINT_FIELDS, Checkpoint
@@ -58,17 +59,36 @@ _BEST = {
   among: sweep(id: $id) {{ bestCheckpoint(metric: $metric, goal: $goal) {{ {CHECKPOINT_FIELDS} }} }}
 }}""",
 }
+_EXPORTED = {name: f"job.{name.removeprefix('job_')}" for name in ("job_id", "name", "state", "started_at", "finished_at", "sweep_id", "directory")}
+"""The columns of an export that are called otherwise here."""
 _NON_FINITE = {"NAN": float("nan"), "POSITIVE_INFINITY": float("inf"), "NEGATIVE_INFINITY": float("-inf")}
 
 
-def read_results(
+def read_results(transport: Transport, scope: Scope, conditions: Mapping[str, Any], metric: str | None, goal: str | None) -> Table:
+    """A row for each completed job that passes the filter, those first that ended first."""
+    asked = [(name, value) for name, value in (("metric", metric), ("goal", goal and goal.lower())) if value is not None]
+    rows: list[dict[str, Any]] = []
+    for path, parameters in places(transport, scope, conditions, "results"):
+        for some in pieces(transport, f"{path}.jsonl", [*parameters, *asked], json_rows):
+            rows += [{_EXPORTED.get(name, name): value for name, value in row.items()} for row in some]
+    rows.sort(key=lambda row: (row["job.finished_at"], row["job.id"]))
+    return _results_table(rows)
+
+
+def read_ordered_results(
     transport: Transport, jobs: Mapping[str, Any], order_by: list[dict[str, Any]], metric: str | None, goal: str | None
 ) -> Table:
-    """A row for each completed job that passes the filter."""
+    """The same in an order that the server knows, page by page."""
     variables = {"filter": {"jobs": jobs}, "orderBy": order_by, "metric": metric, "goal": goal}
-    rows = [_result_row(node) for node in pages(transport, _RESULTS, variables)]
+    return _results_table([_result_row(node) for node in pages(transport, _RESULTS, variables)])
+
+
+def _results_table(rows: list[dict[str, Any]]) -> Table:
+    """Columns of one kind stand together, by name where they are the job's own."""
     table = Table.of_rows(rows, types={"job.started_at": "time", "job.finished_at": "time"})
-    return _with_columns_grouped(table)
+    groups = ["job.id", "job.name", "job.state", "tags", "config.", "metrics.", "checkpoint.", "job."]
+    rank = {name: next(index for index, group in enumerate(groups) if name.startswith(group)) for name in table.columns}
+    return table.select(sorted(table.columns, key=lambda name: (rank[name], name if name.startswith(("config.", "metrics.")) else "")))
 
 
 def _result_row(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,13 +106,6 @@ def _result_row(node: Mapping[str, Any]) -> dict[str, Any]:
         "job.sweep_id": (job["sweep"] or {}).get("id"),
         "job.directory": job["storagePath"],
     }
-
-
-def _with_columns_grouped(table: Table) -> Table:
-    """Columns that only later jobs have stand with those of their kind."""
-    groups = ["job.id", "job.name", "job.state", "tags", "config.", "metrics.", "checkpoint.", "job."]
-    rank = {name: next(index for index, group in enumerate(groups) if name.startswith(group)) for name in table.columns}
-    return table.select(sorted(table.columns, key=lambda name: rank[name]))
 
 
 def read_sampled_metrics(transport: Transport, jobs: Mapping[str, Any], keys: list[str] | None, max_points: int) -> Table:
