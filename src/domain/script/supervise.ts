@@ -174,14 +174,26 @@ if [ -n "$expgraph_setup" ]; then
 fi
 
 if [ -z "$expgraph_pending" ]; then
+  # A pipe of which the command holds the one end: when it ends, there is nothing more to read.
+  exec {expgraph_held}<> <(:)
+  exec {expgraph_end}< "/dev/fd/$expgraph_held"
   # By env, because bash changes or refuses some variables (GROUPS, RANDOM, UID) when it sets them itself.
   env "\${expgraph_variables[@]}" "\${expgraph_command[@]}" &
   expgraph_child=$!
+  exec {expgraph_held}>&-
   if [ -n "$expgraph_pending" ]; then kill -s "$expgraph_pending" "$expgraph_child" 2>/dev/null; fi
   # bash loses the code of a command that ends in the moment in which a trapped signal interrupts the wait for it. So we look
-  # whether it is still there, sleeping on a pipe that stays silent, and wait only once it has ended.
+  # whether it is still there, sleeping on the pipe, and wait only once it has ended. One that leaves its end of the pipe to others is
+  # looked for now and then; after one that has closed it, the pipe says nothing any more, and another one stays silent.
   exec {expgraph_silence}<> <(:)
-  while kill -0 "$expgraph_child" 2>/dev/null; do read -r -t 0.2 -u "$expgraph_silence"; done
+  expgraph_pause=0.01
+  while kill -0 "$expgraph_child" 2>/dev/null; do
+    read -r -t 0.2 -u "$expgraph_end"
+    if [ $? -le 128 ]; then
+      read -r -t "$expgraph_pause" -u "$expgraph_silence"
+      expgraph_pause=0.2
+    fi
+  done
   wait "$expgraph_child"
   expgraph_code=$?
 else
