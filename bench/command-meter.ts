@@ -44,11 +44,20 @@ export class CommandMeter {
 
 /** How often the server has run each command of the scheduler on a cluster. */
 export async function commandCounts(server: ServerProcess, cluster: string): Promise<Record<string, number>> {
-  const answer = await fetch(server.url.replace(/graphql$/, 'metrics'), { headers: { authorization: `Bearer ${server.token}` } });
   const counts: Record<string, number> = {};
-  for (const [, labels = '', value] of (await answer.text()).matchAll(/^expgraph_cluster_commands_total\{(.*)\} (\d+)$/gm)) {
+  for (const [, labels = '', value] of (await metricsText(server)).matchAll(/^expgraph_cluster_commands_total\{(.*)\} (\d+)$/gm)) {
     const command = /command="(\w+)"/.exec(labels)?.[1];
     if (command !== undefined && labels.includes(`cluster="${cluster}"`)) counts[command] = Number(value);
   }
   return counts;
+}
+
+/** CPU time that the server has taken since it was started, without PostgreSQL's. */
+export async function serverCpuMs(server: ServerProcess): Promise<number> {
+  return Number(/^process_cpu_seconds_total (\S+)/m.exec(await metricsText(server))?.[1]) * 1000;
+}
+
+async function metricsText(server: ServerProcess): Promise<string> {
+  const answer = await fetch(server.url.replace(/graphql$/, 'metrics'), { headers: { authorization: `Bearer ${server.token}` } });
+  return answer.text();
 }

@@ -14,7 +14,7 @@ import type { ServerProcess } from '../src/cli/server-process.ts';
 import { exitRecordPath, metricsPath, ownerPath } from '../src/domain/layout.ts';
 import { ensureRig, slurm, slurmAnswer } from '../test/rig/rig.ts';
 import type { Rig } from '../test/rig/rig.ts';
-import { CommandMeter } from './command-meter.ts';
+import { CommandMeter, serverCpuMs } from './command-meter.ts';
 import { rounded } from './result.ts';
 import type { BenchResult } from './result.ts';
 import { withFolder, withServer } from './server.ts';
@@ -163,16 +163,20 @@ interface Measured {
   stages: Record<Moment, { written: Percentiles; recorded: Percentiles; received: Percentiles }>;
   bySacct: Partial<Record<Moment, Percentiles>>;
   mostPerMinute: Record<string, number>;
+  /** From its submission until its end was told. Unlike the times, it hardly depends on what else the machine does. */
+  serverCpuMsPerJob: number;
   wrongStates: number;
 }
 
 async function measure(rig: Rig, client: GraphqlClient, server: ServerProcess, jobCount: number): Promise<Measured> {
   const meter = new CommandMeter(server, CLUSTER);
+  const cpuBefore = await serverCpuMs(server);
   const deadline = AbortSignal.timeout(DEADLINE_MS);
   const late = new Promise<never>((_, reject) => { deadline.addEventListener('abort', () => reject(new Error('the jobs did not end in time'))); });
   const listening = listen(client, jobCount);
   const [told] = await Promise.race([Promise.all([listening, submitAll(client, jobCount)]), late]).finally(() => meter.end());
   const mostPerMinute = await meter.most();
+  const serverCpuMsPerJob = rounded((await serverCpuMs(server) - cpuBefore) / jobCount);
   const jobs = await allJobs(client);
   const recorded = await accounting(rig, jobs.map((job) => job.attempts[0]?.slurmJobId ?? ''));
   const booted = await bootedAt();
@@ -186,7 +190,7 @@ async function measure(rig: Rig, client: GraphqlClient, server: ServerProcess, j
     byOwnClock: ofEach((moment) => between(moment, 'own', 'received')),
     stages: ofEach((moment) => ({ written: between(moment, 'own', 'written'), recorded: between(moment, 'written', 'recorded'), received: between(moment, 'recorded', 'received') })),
     bySacct: { started: between('started', 'sacct', 'received'), ended: between('ended', 'sacct', 'received') },
-    mostPerMinute,
+    mostPerMinute, serverCpuMsPerJob,
     wrongStates: jobs.filter((job) => job.state !== 'COMPLETED' || recorded.get(job.attempts[0]?.slurmJobId ?? '')?.state !== 'COMPLETED').length,
   };
 }
@@ -215,7 +219,7 @@ async function withWatch(rig: Rig, watch: boolean, jobCount: number): Promise<Me
       const parts = Object.entries(measured.stages[moment as Moment]).map(([stage, part]) => `${stage} after ${part.p50} and ${part.p95}`);
       console.log(`${watch ? 'push' : 'poll'}: ${moment.padEnd(8)} p50 ${p50} s, p95 ${p95} s, p99 ${p99} s; p50 and p95 of its parts: ${parts.join(', ')}`);
     }
-    console.log(`${watch ? 'push' : 'poll'}: most commands in a minute ${JSON.stringify(measured.mostPerMinute)}; against sacct's whole seconds ${JSON.stringify(measured.bySacct)}`);
+    console.log(`${watch ? 'push' : 'poll'}: most commands in a minute ${JSON.stringify(measured.mostPerMinute)}; CPU of the server for each job ${measured.serverCpuMsPerJob} ms; against sacct's whole seconds ${JSON.stringify(measured.bySacct)}`);
     return measured;
   });
 }
