@@ -200,8 +200,12 @@ export class ClusterRounds {
       this.#nextTourAt = time + TOUR_MS;
     }
     if (this.#tour.length === 0 || time < this.#nextStepAt) return;
-    this.#nextStepAt = time + TOUR_STEP_MS;
-    await this.#readFiles(new Map(this.#tour.splice(0, this.#tourStepJobs).map((jobId) => [jobId, new Set()])), true);
+    try {
+      await this.#readFiles(new Map(this.#tour.splice(0, this.#tourStepJobs).map((jobId) => [jobId, new Set()])), true);
+    } finally {
+      // Counted from the end: where all is slow, what is pushed goes first.
+      this.#nextStepAt = Date.now() + TOUR_STEP_MS;
+    }
   }
 
   async #readFiles(changes: Map<string, Set<ChangeKind>>, withAllLogs: boolean): Promise<void> {
