@@ -244,22 +244,6 @@ describe('a script that is signalled', () => {
     }
   });
 
-  it('waits for a command that closes whatever it was handed', async () => {
-    const task = taskOf(root, 'a', { identity: identityOf({ command: ['bash', '-c', 'for fd in /dev/fd/*; do fd=${fd##*/}; if [ "$fd" -gt 2 ]; then eval "exec $fd>&-"; fi; done; sleep 1; echo ran > "$EXPGRAPH_JOB_DIR/ran"; exit 3'] }) });
-    expect((await run(batchOf(root, [task]))).code).toBe(3);
-    expect(existsSync(`${task.jobDirectory}/ran`)).toBe(true);
-    expect(recordOf(task)).toMatchObject({ exitCode: 3, signal: null });
-  });
-
-  it('does not wait for what the command left behind', async () => {
-    const task = taskOf(root, 'a', { identity: identityOf({ command: ['sh', '-c', 'sleep 300 & echo $! > "$EXPGRAPH_JOB_DIR/left"; exit 4'] }) });
-    const { code } = await run(batchOf(root, [task]), { SLURM_JOB_ID: '1' }, '1');
-    const left = Number(readFileSync(`${task.jobDirectory}/left`, 'utf8'));
-    expect(isAlive(left)).toBe(true);
-    process.kill(left, 'SIGKILL');
-    expect(code).toBe(4);
-  });
-
   it('ends what the command left behind, as SLURM does', async () => {
     const task = taskOf(root, 'a', { identity: identityOf({ command: ['sh', '-c', 'sleep 60 & echo $! > "$EXPGRAPH_JOB_DIR/left"'] }) });
     await run(batchOf(root, [task]), { EXPGRAPH_TASK_INDEX: '0' });
