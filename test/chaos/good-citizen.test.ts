@@ -85,14 +85,15 @@ describe.skipIf(rigUnavailableReason() !== null)('a good citizen', () => {
     const breaker = async () => (await site.db.pool.query('select breaker from clusters')).rows[0]?.breaker;
     await vi.waitFor(async () => expect(await breaker()).toMatchObject({ state: 'CLOSED', failureCount: 0 }), { timeout: 30_000 });
     await site.door.slam();
-    await vi.waitFor(async () => expect(await breaker()).toMatchObject({ state: 'OPEN', reason: expect.stringContaining('ECONNREFUSED'), nextTryAt: expect.any(String) }), { timeout: 60_000 });
+    await vi.waitFor(async () => expect(await breaker()).toMatchObject({ state: 'OPEN', reason: expect.stringContaining('ECONNREFUSED'), nextTryAt: expect.any(String) }), { timeout: 120_000 });
     const [jobId] = await site.submit('after the break', 'true', 1, { account: 'cds' });
-    await vi.waitFor(async () => expect((await breaker()).failureCount).toBeGreaterThanOrEqual(6), { timeout: 60_000 });
+    // A loop that failed often waits for up to a minute before it tries again.
+    await vi.waitFor(async () => expect((await breaker()).failureCount).toBeGreaterThanOrEqual(6), { timeout: 150_000 });
     await site.door.reopen();
-    await vi.waitFor(async () => expect(await breaker()).toMatchObject({ state: 'CLOSED', reason: null, nextTryAt: null }), { timeout: 90_000 });
+    await vi.waitFor(async () => expect(await breaker()).toMatchObject({ state: 'CLOSED', reason: null, nextTryAt: null }), { timeout: 150_000 });
     await site.untilEnded();
     expect(await site.attemptsOf(jobId!)).toMatchObject([{ number: 1, state: 'COMPLETED' }]);
-  }, 240_000);
+  }, 500_000);
 });
 
 /** The cluster as seen by a user who may not run sacctmgr. */
