@@ -2,14 +2,13 @@
 import { textProblem } from '../domain/config-values.ts';
 import { UserError, type UserFault } from '../domain/errors.ts';
 import { GOALS, type Objective } from '../domain/job-spec.ts';
+import { metricKeyProblem } from '../domain/readers/reader.ts';
 
 const MAX_NAME_LENGTH = 200;
 const MAX_TAG_LENGTH = 100;
 /** Tags are for grouping; a job with more of them needs a config value instead. */
 export const MAX_TAGS = 100;
 const MAX_DESCRIPTION_LENGTH = 10_000;
-/** Keys of metrics are part of an index. */
-const MAX_METRIC_KEY_LENGTH = 256;
 const MAX_IDEMPOTENCY_KEY_LENGTH = 255;
 /** More say the same again. */
 const MAX_FAULTS = 50;
@@ -36,8 +35,10 @@ export function tagFaults(tags: readonly string[], field: string[]): UserFault[]
   return faults;
 }
 
+/** The same that is asked of keys in files and streams, so that every way in takes the same metrics. */
 export function metricKeyFaults(key: string, field: string[]): UserFault[] {
-  return lineFaults(key, field, MAX_METRIC_KEY_LENGTH);
+  const problem = metricKeyProblem(key);
+  return problem === null ? [] : [badInput(field, `is ${problem}`)];
 }
 
 export function objectiveFaults(objective: Objective | null | undefined, field: string[]): UserFault[] {

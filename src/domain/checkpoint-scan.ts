@@ -146,8 +146,7 @@ function stateOf(found: FoundCheckpoint, reading: CheckpointReading, before: Kno
   const unfinished = reading.isUnfinished || isNamedTemporary || sizeOf(found) === 0;
   const isSame = before !== undefined && sameBytes(found, before);
   if (isSame && (before.state === 'COMPLETE' || before.state === 'PARTIAL')) return before.state;
-  // What a listing lacks that stopped early may be there all the same.
-  const lacksPart = (): boolean => !truncated && missingPart(found, heads) !== null;
+  const lacksPart = (): boolean => missingPart(found, heads, { truncated }) !== null;
   if (jobEnded) return unfinished || lacksPart() ? 'PARTIAL' : 'COMPLETE';
   const isQuiet = isSame && before.state !== 'DELETED' && now.getTime() - found.modifiedAt.getTime() >= QUIET_MS;
   if (unfinished || !isQuiet) return 'WRITING';

@@ -45,8 +45,9 @@ export function longerHeadsOf(found: FoundCheckpoint, heads: FileHeads): WantedH
   });
 }
 
-/** What is missing of it, in words; null when nothing is, or nobody can tell. */
-export function missingPart(found: FoundCheckpoint, heads: FileHeads): string | null {
+/** What is missing of it, in words; null when nothing is, or nobody can tell. What a listing lacks that stopped early may be there all the same. */
+export function missingPart(found: FoundCheckpoint, heads: FileHeads, { truncated }: { truncated: boolean }): string | null {
+  if (truncated) return found.files.map((file) => shortfall(file, heads)).find((missing) => missing !== null) ?? null;
   const { reader } = readLayout(found);
   const byLayout = reader.missingPart?.(found) ?? null;
   if (byLayout !== null) return byLayout;

@@ -23,7 +23,8 @@ export function openTestClient(url: string, token: string): TestClient {
       return answer.data;
     },
     ws,
-    close: async () => { await ws.dispose(); },
+    // Fails with the event of a connection that was just being made when its server was killed.
+    close: async () => { await Promise.resolve(ws.dispose()).catch(() => undefined); },
   };
 }
 
