@@ -26,6 +26,8 @@ export interface Victim {
   events: StateEvent[];
   /** Starts the server; the subscriber goes on after the last event it received. */
   start(crashAt?: CrashPoint): Promise<void>;
+  /** Address of GraphQL of the server that runs now. */
+  url(): string;
   request<Data = any>(query: string, variables?: Record<string, unknown>): Promise<Data>;
   /** When the server has ended by itself, as at a crash point. Answers the signal that ended it. */
   died(): Promise<string | null>;
@@ -42,7 +44,7 @@ export async function openVictim(databaseUrl: string, configText: string): Promi
   await chmod(folder, 0o755);
   await writeFile(join(folder, 'expgraph.yaml'), configText);
   const events: StateEvent[] = [];
-  let life: { child: ChildProcess; client: TestClient; ended: Promise<unknown[]>; following: Promise<void> } | null = null;
+  let life: { url: string; child: ChildProcess; client: TestClient; ended: Promise<unknown[]>; following: Promise<void> } | null = null;
 
   const end = async (): Promise<string | null> => {
     if (life === null) return null;
@@ -66,7 +68,11 @@ export async function openVictim(databaseUrl: string, configText: string): Promi
       const address = /at (\S+)/.exec(String(line?.[0]))?.[1];
       if (address === undefined && child.signalCode !== 'SIGKILL') throw new Error(`the server did not start: ${errors}`);
       const client = openTestClient(address ?? 'http://127.0.0.1:1/graphql', (await readFile(join(folder, 'token'), 'utf8')).trim());
-      life = { child, client, ended, following: address === undefined ? Promise.resolve() : follow(client, events, () => child.exitCode !== null || child.signalCode !== null) };
+      life = { url: address ?? '', child, client, ended, following: address === undefined ? Promise.resolve() : follow(client, events, () => child.exitCode !== null || child.signalCode !== null) };
+    },
+    url() {
+      if (life === null) throw new Error('the server does not run');
+      return life.url;
     },
     request(query, variables) {
       if (life === null) throw new Error('the server does not run');
