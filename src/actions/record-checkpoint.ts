@@ -10,6 +10,8 @@ import type { UserFault } from '../domain/errors.ts';
 import { badInput, tagFaults, throwFaults } from './input-faults.ts';
 import { resolveAttempt } from './resolve-attempt.ts';
 
+/** ARCHIVED is what `archiveCheckpoints` makes of one. */
+const RECORDED_STATES: readonly CheckpointState[] = CHECKPOINT_STATES.filter((state) => state !== 'ARCHIVED');
 const MAX_PATH_BYTES = 4096;
 const MAX_FILE_COUNT = 2 ** 31 - 1;
 
@@ -40,7 +42,8 @@ export async function recordCheckpoint({ database }: { database: Database }, inp
       sizeBytes: input.sizeBytes ?? known?.sizeBytes ?? 0, fileCount: input.fileCount ?? known?.fileCount ?? 1,
       aliases: [...new Set(input.aliases ?? known?.aliases ?? [])], writtenAt: new Date(),
     };
-    const [checkpointId = ''] = await upsertCheckpoints(transaction, [record]);
+    const [checkpointId] = await upsertCheckpoints(transaction, [record]);
+    if (!checkpointId) throw new Error('a checkpoint that holds whatever is known was not stored');
     await appendEvents(transaction, [{ kind: 'CHECKPOINT_CHANGED', ...job, attemptNumber, payload: { checkpointId, path: record.path, state: record.state } }]);
     return { checkpointId };
   });
@@ -62,7 +65,7 @@ function inputFaults(input: RecordCheckpointInput): UserFault[] {
   const state = input.state ?? 'COMPLETE';
   return [
     ...(pathProblem === null ? [] : [badInput(['path'], pathProblem)]),
-    ...(CHECKPOINT_STATES.includes(state) ? [] : [badInput(['state'], `must be one of ${CHECKPOINT_STATES.join(', ')}`)]),
+    ...(RECORDED_STATES.includes(state) ? [] : [badInput(['state'], `must be one of ${RECORDED_STATES.join(', ')}`)]),
     ...countFaults('step', input.step, 0, Number.MAX_SAFE_INTEGER),
     ...(input.epoch === null || input.epoch === undefined || input.epoch >= 0 ? [] : [badInput(['epoch'], `must be 0 or more, not ${input.epoch}`)]),
     ...countFaults('sizeBytes', input.sizeBytes, 0, Number.MAX_SAFE_INTEGER),

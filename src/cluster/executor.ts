@@ -153,7 +153,7 @@ export interface ClusterDescription {
 
 export interface Executor {
   /** Submits one batch with the script that was rendered and recorded for it. Throws SubmitError. */
-  submit(batch: BatchSpec, script: string): Promise<Submitted>;
+  submit(batch: SubmittedBatch, script: string): Promise<Submitted>;
   /** The state of many attempts in O(1) commands; none are needed to see strangers. Throws TransportError when the cluster could not be asked. */
   observe(attempts: TrackedAttempt[]): Promise<ObservationReport>;
   /** Asks for an end; the state that follows is observed, not assumed. Unknown and ended ids are no error. */
@@ -162,12 +162,23 @@ export interface Executor {
   cancelWaiting(slurmJobIds: string[]): Promise<void>;
   /** Holds (or releases) pending jobs in the cluster's own queue. Ids that are no longer pending are no error. */
   setHeld(slurmJobIds: string[], held: boolean): Promise<void>;
+  /** The newest job in the queue that goes by this name, also when it ended in the last minutes; null where there is none. */
+  findByName(name: string): Promise<NamedJob | null>;
   /** The script of a submission, by the id of its array or single job, as the cluster keeps it; else why it cannot be had, in words. */
   readScript(slurmJobId: string): Promise<{ script: string } | { problem: string }>;
   /** Partitions and counts, asked live, and what the configuration of the cluster says, which is asked seldom. */
   describe(): Promise<ClusterDescription>;
   /** How many jobs the user may have, by accounting; null where there is none or it does not answer. */
   limits(): Promise<AccountingLimits | null>;
+}
+
+/** What an executor must know of a batch to submit it with the script that was made for it. */
+export type SubmittedBatch = Pick<BatchSpec, 'token' | 'rootDirectory' | 'resources'> & { tasks: readonly object[] };
+
+/** A job of the scheduler that runs none of our attempts, found by its name. */
+export interface NamedJob {
+  slurmJobId: string;
+  state: AttemptState;
 }
 
 /** A named executor + transport + limits + paths. */

@@ -4,16 +4,21 @@
  *   WRITING -> COMPLETE -> DELETED      COMPLETE -> WRITING when it is written again, DELETED -> WRITING when it is back
  *   WRITING -> PARTIAL                  when parts are missing that should be there, or the job ended before it was whole
  *   PARTIAL -> WRITING                  when it is written on
+ *   ARCHIVED                            for as long as there is its archive and nothing in its old place
  */
 import { LAYOUT_READERS, readLayout } from './checkpoint-layouts/all-layouts.ts';
 import type { CheckpointFacts, CheckpointLayout, CheckpointReading, FoundCheckpoint, Position } from './checkpoint-layouts/layout.ts';
+import { ARCHIVE_ENDINGS } from './checkpoint-requests/archive-name.ts';
 import { aliasOfLink, followLinks } from './checkpoint-links.ts';
 import type { LoggedCheckpoint } from './checkpoint-line.ts';
 import type { CheckpointSearch } from './checkpoint-search.ts';
 import { missingPart, type FileHeads } from './checkpoint-whole.ts';
 
-export const CHECKPOINT_STATES = ['WRITING', 'COMPLETE', 'PARTIAL', 'DELETED'] as const;
-/** WRITING: still changing. COMPLETE: whole. PARTIAL: its writer ended before it was whole. DELETED: no longer on disk. */
+export const CHECKPOINT_STATES = ['WRITING', 'COMPLETE', 'PARTIAL', 'DELETED', 'ARCHIVED'] as const;
+/**
+ * WRITING: still changing. COMPLETE: whole. PARTIAL: its writer ended before it was whole. DELETED: no longer on disk. ARCHIVED: its place was
+ * taken by a compressed archive.
+ */
 export type CheckpointState = (typeof CHECKPOINT_STATES)[number];
 
 /** A checkpoint as it was last recorded. */
@@ -63,7 +68,7 @@ const BEST = 'best';
 
 /** Whether it is not yet known what state a checkpoint is in: its files are then to be looked into. */
 export function isUndecided(found: FoundCheckpoint, before: KnownCheckpoint | undefined): boolean {
-  return before === undefined || before.state === 'WRITING' || before.state === 'DELETED' || !sameBytes(found, before);
+  return before === undefined || before.state === 'WRITING' || before.state === 'DELETED' || before.state === 'ARCHIVED' || !sameBytes(found, before);
 }
 
 /**
@@ -99,7 +104,9 @@ export function scanCheckpoints(input: ScanInput): CheckpointChange[] {
   }
   const present = new Set(search.found.map(({ path }) => path));
   const notYetListed = [...loggedAt].filter(([path]) => !present.has(path)).map(([path, line]) => announced(path, line));
-  const gone = truncated ? [] : known.filter(({ relativePath, state }) => state !== 'DELETED' && !present.has(relativePath) && !loggedAt.has(relativePath)).map(vanished);
+  const isGone = ({ relativePath, state }: KnownCheckpoint): boolean => state !== 'DELETED' && !present.has(relativePath) && !loggedAt.has(relativePath)
+    && !(state === 'ARCHIVED' && ARCHIVE_ENDINGS.some((ending) => search.archives.includes(relativePath + ending)));
+  const gone = truncated ? [] : known.filter(isGone).map(vanished);
   return [...changes, ...notYetListed, ...gone];
 }
 

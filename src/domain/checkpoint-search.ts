@@ -5,6 +5,7 @@
  */
 import { LAYOUT_READERS, readLayout } from './checkpoint-layouts/all-layouts.ts';
 import type { CheckpointFile, FoundCheckpoint } from './checkpoint-layouts/layout.ts';
+import { OWN_PREFIX } from './checkpoint-requests/archive-name.ts';
 import { parseCheckpointName } from './checkpoint-name.ts';
 import { ARTIFACTS_DIRECTORY, ATTEMPTS_DIRECTORY, CHECKPOINTS_DIRECTORY } from './layout.ts';
 
@@ -25,6 +26,16 @@ export interface CheckpointSearch {
   links: CheckpointEntry[];
   /** Files beside checkpoints that name the newest. */
   pointers: CheckpointEntry[];
+  /** Paths of archives of checkpoints. */
+  archives: string[];
+}
+
+/** What is known of a job's checkpoints before its directory is searched; paths relative to that. */
+export interface KnownPaths {
+  /** What somebody said is a checkpoint: it is one, wherever it lies. */
+  declared: ReadonlySet<string>;
+  /** Where archives of checkpoints may lie: those are none themselves. */
+  archives: ReadonlySet<string>;
 }
 
 /** How deep directories are searched for checkpoints. */
@@ -48,11 +59,9 @@ interface Node {
   children: Map<string, Node>;
 }
 
-/**
- * @param declared paths, relative to the job directory, that somebody said are checkpoints: those are, wherever they lie
- */
-export function findCheckpoints(entries: readonly CheckpointEntry[], declared: ReadonlySet<string>): CheckpointSearch {
-  const search = new Search(declared);
+/** Finds all that look like checkpoints, or are said to be. */
+export function findCheckpoints(entries: readonly CheckpointEntry[], known: KnownPaths): CheckpointSearch {
+  const search = new Search(known, entries);
   search.visit(treeOf(entries), { depth: 0, isStrict: true });
   return search.result;
 }
@@ -72,14 +81,16 @@ function treeOf(entries: readonly CheckpointEntry[]): Node {
 }
 
 class Search {
-  readonly result: CheckpointSearch = { found: [], links: [], pointers: [] };
+  readonly result: CheckpointSearch = { found: [], links: [], pointers: [], archives: [] };
   readonly #declared: ReadonlySet<string>;
+  readonly #archives: ReadonlySet<string>;
   /** Directories above those. */
   readonly #above = new Set<string>();
 
-  constructor(declared: ReadonlySet<string>) {
+  constructor({ declared, archives }: KnownPaths, entries: readonly CheckpointEntry[]) {
     this.#declared = declared;
-    for (const path of declared) {
+    this.#archives = new Set(entries.filter(({ relativePath, kind }) => kind === 'file' && archives.has(relativePath)).map(({ relativePath }) => relativePath));
+    for (const path of [...declared, ...this.#archives]) {
       for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) this.#above.add(path.slice(0, end));
     }
   }
@@ -91,6 +102,8 @@ class Search {
 
   #look(node: Node, { depth, isStrict }: { depth: number; isStrict: boolean }): void {
     const kind = node.entry?.kind ?? 'directory';
+    if (this.#archives.has(node.path)) return void this.result.archives.push(node.path);
+    if (node.name.startsWith(OWN_PREFIX)) return;
     if (this.#declared.has(node.path) && kind !== 'link') return void this.result.found.push(foundAt(node));
     if (kind === 'other') return;
     if (kind === 'link') return void (isStrict || this.result.links.push(node.entry!));

@@ -2,13 +2,14 @@
  * The append-only log: one fact a row, in one order. It is the record of submissions, the feed of the subscriptions,
  * the wake-up call of the reconcilers and the audit trail. `payload` holds what the kind names below.
  */
+import type { CheckpointAction, CheckpointItemState } from './checkpoint-requests/request.ts';
 import type { AttemptState, JobState } from './states.ts';
 import type { JsonObject } from './job-spec.ts';
 
 export const EVENT_KINDS = [
   'EXPERIMENT_CREATED', 'SWEEP_CREATED',
   'JOB_STATE_CHANGED', 'ATTEMPT_STATE_CHANGED', 'JOB_UPDATED',
-  'METRICS_APPENDED', 'CHECKPOINT_CHANGED', 'NOTE', 'SECOND_EXECUTION',
+  'METRICS_APPENDED', 'CHECKPOINT_CHANGED', 'CHECKPOINT_REQUEST_CHANGED', 'NOTE', 'SECOND_EXECUTION',
 ] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
 
@@ -23,6 +24,12 @@ export interface EventPayloads {
   /** The points now in the database, per key, as closed step intervals. */
   METRICS_APPENDED: { series: { key: string; firstStep: number; lastStep: number; count: number }[] };
   CHECKPOINT_CHANGED: { checkpointId: string; path: string; state: string };
+  /** What was asked for on checkpoints of a job went on: PENDING when it was asked, then for each checkpoint RUNNING, DONE or FAILED (with the reason). */
+  CHECKPOINT_REQUEST_CHANGED: {
+    requestId: string; action: CheckpointAction; state: CheckpointItemState;
+    /** Null for all of the job that are meant, as when it was asked. */
+    checkpointId: string | null; count: number; reason: string | null;
+  };
   /** A line the job wrote into `events.jsonl`. */
   NOTE: { note: JsonObject };
   /** Another execution of an attempt turned up; the reason says what became of it. Only one ever runs. */

@@ -6,6 +6,7 @@ import { lexicographicSortSchema, parse, type GraphQLSchema } from 'graphql';
 import { buildSchemaSync, createResolversMap } from 'type-graphql';
 import { isUuid } from '../db/read/uuid.ts';
 import { AttemptResolver } from './attempt.resolver.ts';
+import { CheckpointRequestItemResolver, CheckpointRequestPayloadResolver, CheckpointRequestResolver, KeptCheckpointResolver } from './checkpoint-request.resolver.ts';
 import { CheckpointResolver } from './checkpoint.resolver.ts';
 import { ClusterResolver } from './cluster.resolver.ts';
 import type { GraphqlContext } from './context.ts';
@@ -60,7 +61,7 @@ function sdlOf(base: GraphQLSchema): string {
 function buildBase(): GraphQLSchema {
   return buildSchemaSync({
     resolvers: [
-      AttemptResolver, CheckpointResolver, ClusterResolver, DuplicateJobResolver, EventSubscriptionResolver, ExperimentResolver,
+      AttemptResolver, CheckpointRequestItemResolver, CheckpointRequestPayloadResolver, CheckpointRequestResolver, KeptCheckpointResolver, CheckpointResolver, ClusterResolver, DuplicateJobResolver, EventSubscriptionResolver, ExperimentResolver,
       JobChangesResolver, JobEventResolver, JobResolver, LeaderboardRowResolver, MetricAppendResolver, MetricPointResolver,
       MetricSeriesResolver, OrphanResolver, PlannedJobResolver, ProjectResolver, RecordResolver, ResultResolver, SubmissionResolver, SubmitResolver, SweepResolver,
       TokenResolver, UnchangedJobResolver, ViewerResolver,
@@ -87,6 +88,7 @@ function referenceResolvers(): Record<string, (reference: Reference, context: Gr
     Job: byId((loaders) => loaders.jobById),
     Attempt: byId((loaders) => loaders.attemptById),
     Checkpoint: byId((loaders) => loaders.checkpointById),
+    CheckpointRequest: byId((loaders) => loaders.checkpointRequestById),
     Cluster: ({ name }, { loaders }) => (typeof name !== 'string' ? null : loaders.clusterByName.load(name)),
   };
 }

@@ -1,5 +1,6 @@
 import { Arg, Ctx, Directive, FieldResolver, Resolver, Root } from 'type-graphql';
 import type { CheckpointRow } from '../db/read/checkpoints.ts';
+import { restoreCommand } from '../domain/checkpoint-requests/archive-name.ts';
 import { AttemptType } from './attempt.type.ts';
 import { CheckpointType, MetricAtStepType } from './checkpoint.type.ts';
 import { ClusterType } from './cluster.type.ts';
@@ -32,6 +33,11 @@ export class CheckpointResolver {
   async uri(@Root() checkpoint: CheckpointRow, @Ctx() { loaders, actions }: GraphqlContext) {
     const job = await loaders.jobById.load(checkpoint.jobId);
     return fileUri(actions.clusters.get(job?.cluster ?? ''), checkpoint.path);
+  }
+
+  @FieldResolver(() => String, { nullable: true, description: 'ARCHIVED: a shell command that unpacks it to where it was, and leaves the archive. `restoreCheckpoints` does that, too, and removes the archive.' })
+  restoreCommand(@Root() { path, archivePath }: CheckpointRow) {
+    return archivePath === null ? null : restoreCommand(path, archivePath);
   }
 
   @FieldResolver(() => [String], {

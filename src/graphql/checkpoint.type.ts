@@ -9,6 +9,7 @@ const checkpointStates = enumOf<CheckpointState>({
   COMPLETE: 'Whole.',
   PARTIAL: 'Its writer ended before it was whole.',
   DELETED: 'No longer on disk.',
+  ARCHIVED: 'Whole, as a compressed archive (`archivePath`): it has to be unpacked before it can be loaded, by `restoreCheckpoints` or by `restoreCommand`.',
 });
 registerEnumType(checkpointStates.values, { name: 'CheckpointState', description: 'Whether a checkpoint can be loaded.', valuesConfig: checkpointStates.descriptions });
 export const CheckpointStateEnum = checkpointStates.values;
@@ -95,4 +96,20 @@ export class CheckpointType {
 
   @Field(() => DateTime, { description: 'When it was last written to.' })
   writtenAt!: Date;
+
+  @Field(() => String, { nullable: true, description: 'ARCHIVED: absolute path of the archive on the cluster.' })
+  archivePath!: string | null;
+
+  @Field(() => Long, { nullable: true, description: 'ARCHIVED: size of the archive in bytes.' })
+  archiveBytes!: number | null;
+
+  @Field(() => DateTime, { nullable: true, description: 'ARCHIVED: when its archive took its place.' })
+  archivedAt!: Date | null;
+
+  @Field(() => String, {
+    nullable: true,
+    description: 'SHA-256 of its content in hex, as `sha256sum` gives it of a file; of a folder that of the output of `find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum` in it. '
+      + 'Null until `digestCheckpoints` asks for it; archiving a single file computes it, too.',
+  })
+  contentDigest!: string | null;
 }

@@ -82,7 +82,8 @@ export const EventKindEnum = registered('EventKind', 'What an event tells.', enu
   ATTEMPT_STATE_CHANGED: 'An attempt began or changed its state.',
   JOB_UPDATED: 'Something else about a job changed: priority, tags, a wish to cancel or hold it.',
   METRICS_APPENDED: 'Metric values of a job arrived.',
-  CHECKPOINT_CHANGED: 'A checkpoint appeared, grew whole or vanished.',
+  CHECKPOINT_CHANGED: 'A checkpoint appeared, grew whole, was archived or restored, or vanished.',
+  CHECKPOINT_REQUEST_CHANGED: 'Something was asked for on checkpoints of the job (`requestState` PENDING), or went on for one of them.',
   NOTE: 'The job wrote a line into its `events.jsonl`.',
   SECOND_EXECUTION: 'The cluster had a second execution of an attempt; `reason` says what became of it. Only one ever runs.',
 }));

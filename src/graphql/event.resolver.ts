@@ -8,6 +8,7 @@ import type { EventKind, EventPayloads, LoggedEvent } from '../domain/events.ts'
 import type { Json } from '../domain/job-spec.ts';
 import { AttemptType } from './attempt.type.ts';
 import { Changes } from './changes.ts';
+import { CheckpointRequestStateEnum, CheckpointRequestType } from './checkpoint-request.type.ts';
 import { CheckpointType } from './checkpoint.type.ts';
 import { refreshLoaders, type GraphqlContext } from './context.ts';
 import { AttemptStateEnum, JobStateEnum } from './enums.ts';
@@ -127,9 +128,20 @@ export class JobEventResolver {
     return payloadOf(event, 'ATTEMPT_STATE_CHANGED')?.to ?? null;
   }
 
-  @FieldResolver(() => String, { nullable: true, description: 'State changes and SECOND_EXECUTION: why, in words.' })
+  @FieldResolver(() => String, { nullable: true, description: 'State changes, SECOND_EXECUTION and CHECKPOINT_REQUEST_CHANGED: why, in words.' })
   reason(@Root() event: LoggedEvent) {
-    return (payloadOf(event, 'JOB_STATE_CHANGED') ?? payloadOf(event, 'ATTEMPT_STATE_CHANGED') ?? payloadOf(event, 'SECOND_EXECUTION'))?.reason ?? null;
+    return (payloadOf(event, 'JOB_STATE_CHANGED') ?? payloadOf(event, 'ATTEMPT_STATE_CHANGED') ?? payloadOf(event, 'SECOND_EXECUTION')
+      ?? payloadOf(event, 'CHECKPOINT_REQUEST_CHANGED'))?.reason ?? null;
+  }
+
+  @FieldResolver(() => CheckpointRequestType, { nullable: true, description: 'CHECKPOINT_REQUEST_CHANGED: the request.' })
+  checkpointRequest(@Root() event: LoggedEvent, @Ctx() { ahead }: GraphqlContext) {
+    return ahead.row(event, ({ checkpointRequestById }) => checkpointRequestById, (each) => payloadOf(each, 'CHECKPOINT_REQUEST_CHANGED')?.requestId ?? null);
+  }
+
+  @FieldResolver(() => CheckpointRequestStateEnum, { nullable: true, description: 'CHECKPOINT_REQUEST_CHANGED: how far the request on `checkpoint` is; PENDING when it was asked for.' })
+  requestState(@Root() event: LoggedEvent) {
+    return payloadOf(event, 'CHECKPOINT_REQUEST_CHANGED')?.state ?? null;
   }
 
   @FieldResolver(() => String, { nullable: true, description: "ATTEMPT_STATE_CHANGED: SLURM's id, as known then. SECOND_EXECUTION: the id of that execution." })
@@ -148,9 +160,9 @@ export class JobEventResolver {
     return payloadOf(event, 'METRICS_APPENDED')?.series ?? null;
   }
 
-  @FieldResolver(() => CheckpointType, { nullable: true, description: 'CHECKPOINT_CHANGED: the checkpoint.' })
+  @FieldResolver(() => CheckpointType, { nullable: true, description: 'CHECKPOINT_CHANGED: the checkpoint. CHECKPOINT_REQUEST_CHANGED: the one that it went on for; null when it was asked for.' })
   checkpoint(@Root() event: LoggedEvent, @Ctx() { ahead }: GraphqlContext) {
-    return ahead.row(event, ({ checkpointById }) => checkpointById, (each) => payloadOf(each, 'CHECKPOINT_CHANGED')?.checkpointId ?? null);
+    return ahead.row(event, ({ checkpointById }) => checkpointById, (each) => (payloadOf(each, 'CHECKPOINT_CHANGED') ?? payloadOf(each, 'CHECKPOINT_REQUEST_CHANGED'))?.checkpointId ?? null);
   }
 
   @FieldResolver(() => JSONValue, { nullable: true, description: 'NOTE: what the job wrote.' })

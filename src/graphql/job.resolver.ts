@@ -119,7 +119,7 @@ export class JobResolver {
 
   @FieldResolver(() => CheckpointType, {
     nullable: true,
-    description: 'The checkpoint to load: of the COMPLETE ones, the one whose last metric value at or before its step is best (of equals the earliest); '
+    description: 'The checkpoint to load: of the COMPLETE and the ARCHIVED ones, the one whose last metric value at or before its step is best (of equals the earliest); '
       + 'if none has a value, the newest at or before the best step. Null when there is none, or nothing says what best means.',
   })
   async bestCheckpoint(
@@ -130,7 +130,7 @@ export class JobResolver {
     return bestCheckpointOf(loaders, job, { metric, goal });
   }
 
-  @FieldResolver(() => CheckpointType, { nullable: true, description: 'Of the COMPLETE checkpoints the one that a link, name or pointer file calls last, else the one with the highest step. Null when there is none.' })
+  @FieldResolver(() => CheckpointType, { nullable: true, description: 'Of the COMPLETE and the ARCHIVED checkpoints the one that a link, name or pointer file calls last, else the one with the highest step. Null when there is none.' })
   lastCheckpoint(@Root() job: JobRow, @Ctx() { loaders }: GraphqlContext) {
     return loaders.lastCheckpoint.load(job.id);
   }

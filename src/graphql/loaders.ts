@@ -6,6 +6,7 @@ import { droppedOfJobs } from '../db/read/dropped-items.ts';
 import { jobIdsOfBatches, jobsById, retriesOfJobs } from '../db/read/jobs.ts';
 import { scriptsOfBatches, submittersOfBatches } from '../db/read/batches.ts';
 import { bestCheckpoints, bestCheckpointsAmong, type BestAmongQuery, type BestCheckpointQuery } from '../db/read/best-checkpoints.ts';
+import * as requests from '../db/read/checkpoint-requests.ts';
 import * as checkpoints from '../db/read/checkpoints.ts';
 import { allClusters, unknownCluster, type ClusterState, type ConfiguredCluster } from '../db/read/clusters.ts';
 import { experimentsById, experimentsByName, sweepsById, type ExperimentName } from '../db/read/experiments.ts';
@@ -47,6 +48,9 @@ export function createLoaders(database: Database, tables: JobTables, configured:
     checkpointById: byId(checkpoints.checkpointsById),
     checkpointsOfJob: byId(checkpoints.checkpointsOfJobs),
     checkpointAtStep: byKey((places: readonly checkpoints.JobStep[]) => checkpoints.checkpointsAtSteps(database, places)),
+    checkpointRequestById: byId(requests.checkpointRequestsById),
+    checkpointRequestProgress: byId(requests.progressOfRequests),
+    itemsOfCheckpointRequest: perArguments((wanted: requests.WantedItems, ids: readonly string[]) => requests.itemsOfRequests(database, ids, wanted)),
     lastCheckpoint: byId(checkpoints.lastCheckpoints),
     bestCheckpoint: byKey((queries: readonly BestCheckpointQuery[]) => bestCheckpoints(database, queries)),
     bestCheckpointAmong: byKey((queries: readonly BestAmongQuery[]) => bestCheckpointsAmong(database, queries)),

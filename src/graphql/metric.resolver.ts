@@ -71,7 +71,7 @@ export class MetricSeriesResolver {
 
 @Resolver(() => MetricPointType)
 export class MetricPointResolver {
-  @FieldResolver(() => CheckpointType, { nullable: true, description: 'The newest COMPLETE checkpoint at or before this step; null when there is none.' })
+  @FieldResolver(() => CheckpointType, { nullable: true, description: 'The newest checkpoint at or before this step that is COMPLETE or ARCHIVED; null when there is none.' })
   checkpoint(@Root() point: PointView, @Ctx() { loaders }: GraphqlContext) {
     return loaders.checkpointAtStep.load({ jobId: point.jobId, step: point.step });
   }

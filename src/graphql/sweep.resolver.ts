@@ -28,7 +28,7 @@ export class SweepResolver {
 
   @FieldResolver(() => CheckpointType, {
     nullable: true,
-    description: 'The checkpoint to load, of all its jobs, whatever their state: the best of those that are COMPLETE, by the metric that was given with it, else by the last value at or before its step. '
+    description: 'The checkpoint to load, of all its jobs, whatever their state: the best of those that are COMPLETE or ARCHIVED, by the metric that was given with it, else by the last value at or before its step. '
       + 'Null when there is none, or nothing says what best means.',
   })
   async bestCheckpoint(

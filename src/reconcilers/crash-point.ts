@@ -5,6 +5,7 @@
 export const CRASH_POINTS = [
   'dispatch-before-record', 'dispatch-after-record', 'dispatch-after-sbatch', 'dispatch-after-commit',
   'harvest-before-commit', 'harvest-after-commit', 'end-before-commit', 'end-after-commit', 'cancel-before', 'cancel-after',
+  'checkpoints-before-run', 'checkpoints-after-run', 'checkpoints-after-commit',
 ] as const;
 export type CrashPoint = (typeof CRASH_POINTS)[number];
 

@@ -2,7 +2,8 @@
 import type { FileEntry, Transport } from '../cluster/transport.ts';
 import type { CheckpointRow } from '../db/read/harvest-state.ts';
 import type { LoggedCheckpoint } from '../domain/checkpoint-line.ts';
-import { isUndecided, scanCheckpoints, type CheckpointChange, type KnownCheckpoint } from '../domain/checkpoint-scan.ts';
+import { ARCHIVE_ENDINGS } from '../domain/checkpoint-requests/archive-name.ts';
+import { isUndecided, scanCheckpoints, type CheckpointChange, type CheckpointState, type KnownCheckpoint } from '../domain/checkpoint-scan.ts';
 import { findCheckpoints, type CheckpointSearch } from '../domain/checkpoint-search.ts';
 import { headsOf, longerHeadsOf, type WantedHead } from '../domain/checkpoint-whole.ts';
 
@@ -31,7 +32,7 @@ export interface CheckpointTarget {
 
 /** Finds the checkpoints of all jobs and looks into those that are undecided: two round trips, and none where nothing is new. */
 export async function lookForCheckpoints(machine: Pick<Transport, 'read'>, targets: CheckpointTarget[], now: Date): Promise<Map<string, FoundCheckpoints>> {
-  const found = new Map(targets.map((target) => [target.jobId, search(target)]));
+  const found = new Map(targets.map((target) => [target.jobId, searchCheckpoints(target)]));
   const first: JobHead[] = [];
   for (const { jobId, jobDirectory } of targets) {
     const { search: { found: checkpoints, pointers }, known } = found.get(jobId)!;
@@ -66,24 +67,30 @@ async function readHeads(machine: Pick<Transport, 'read'>, wanted: JobHead[], fo
   }
 }
 
-function search({ jobDirectory, entries, known, logged }: CheckpointTarget): FoundCheckpoints {
+/** Finds the checkpoints of a job in the listing of its directory. */
+export function searchCheckpoints({ jobDirectory, entries, known, logged }: Omit<CheckpointTarget, 'jobId'>): FoundCheckpoints {
   const below = `${jobDirectory}/`;
   const inside = known.filter(({ path }) => path.startsWith(below)).map((row) => ({ ...row, relativePath: row.path.slice(below.length) }));
   const declared = new Set([...inside.filter(({ isDeclared }) => isDeclared).map(({ relativePath }) => relativePath), ...logged.map(({ path }) => path)]);
   const listed = entries.filter(({ path }) => path.startsWith(below)).map((entry) => ({ ...entry, relativePath: entry.path.slice(below.length) }));
-  return { search: findCheckpoints(listed, declared), heads: new Map(), known: inside, logged };
+  const archives = new Set(inside.flatMap(({ relativePath }) => ARCHIVE_ENDINGS.map((ending) => relativePath + ending)));
+  return { search: findCheckpoints(listed, { declared, archives }), heads: new Map(), known: inside, logged };
 }
+
+/** A change with its absolute path and, of what was looked at, the state that was known before the look; null of what is new. */
+type FoundChange = CheckpointChange & { path: string; stateBefore?: CheckpointState | null };
 
 /** What changed since it was recorded, with absolute paths. What the job said of files that lie elsewhere is taken at its word. */
 export function checkpointChanges(
   { search: found, heads, known, logged }: FoundCheckpoints, { jobDirectory, now, jobEnded, truncated }: { jobDirectory: string; now: Date; jobEnded: boolean; truncated: boolean },
-): (CheckpointChange & { path: string })[] {
+): FoundChange[] {
   const isElsewhere = ({ path }: LoggedCheckpoint): boolean => path.startsWith('/');
   const changes = scanCheckpoints({ search: found, known, logged: logged.filter((line) => !isElsewhere(line)), heads, jobDirectory, now, jobEnded, truncated });
   const elsewhere = new Map(logged.filter(isElsewhere).map((line) => [line.path, line]));
+  const before = new Map(known.map(({ relativePath, state }) => [relativePath, state]));
   return [
-    ...changes.map((change) => ({ ...change, path: `${jobDirectory}/${change.relativePath}` })),
-    ...[...elsewhere.values()].map(({ path, step, epoch, metrics, aliases, time }): CheckpointChange & { path: string } => ({
+    ...changes.map((change) => ({ ...change, path: `${jobDirectory}/${change.relativePath}`, stateBefore: before.get(change.relativePath) ?? null })),
+    ...[...elsewhere.values()].map(({ path, step, epoch, metrics, aliases, time }): FoundChange => ({
       path, relativePath: path, state: 'COMPLETE', sizeBytes: 0, fileCount: 1, aliases, writtenAt: time, layout: null, loggedMetrics: metrics, isDeclared: true,
       step: step === null ? null : { value: step, source: 'LOGGED', confidence: 'CERTAIN' },
       epoch: epoch === null ? null : { value: epoch, source: 'LOGGED', confidence: 'CERTAIN' },

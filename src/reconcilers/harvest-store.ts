@@ -99,8 +99,10 @@ async function storeCheckpoints(transaction: Transaction, harvested: HarvestedAt
   const changed = harvested.flatMap((item) => changesOf(item, now).map(({ relativePath: _, ...change }) => (
     { row: item.row, record: { ...change, jobId: item.row.jobId, attemptNumber: item.row.attemptNumber } })));
   const ids = await upsertCheckpoints(transaction, changed.map(({ record }) => record));
-  return changed.map(({ row, record }, index) => ({
-    ...about(row), kind: 'CHECKPOINT_CHANGED', payload: { checkpointId: ids[index]!, path: record.path, state: record.state } }));
+  return changed.flatMap(({ row, record }, index): NewEvent[] => {
+    const checkpointId = ids[index] ?? null;
+    return checkpointId === null ? [] : [{ ...about(row), kind: 'CHECKPOINT_CHANGED', payload: { checkpointId, path: record.path, state: record.state } }];
+  });
 }
 
 /** What the trainer says in result.json: `{"metrics": {...}, "artifacts": {name: path}}`; anything else in it is left alone. */

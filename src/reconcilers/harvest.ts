@@ -18,9 +18,9 @@ import { planStreams, readStreams, type HarvestedMetrics, type PlannedStream } f
 import { readStart, type FoundStart } from './harvest-start.ts';
 
 /** Deep enough for the metrics of MLflow and the files of a checkpoint directory; what lies deeper is not counted into its size. */
-const LIST_DEPTH = 6;
+export const LIST_DEPTH = 6;
 /** Bounds the answer to the listings of a round: some 30 MB of text. */
-const LIST_MAX_ENTRIES = 200_000;
+export const LIST_MAX_ENTRIES = 200_000;
 /** Bytes of growing files taken in during one round; what does not fit waits for the next. */
 const ROUND_BUDGET_BYTES = 64 * 1024 * 1024;
 
@@ -106,7 +106,7 @@ export async function gatherHarvest(
 
 function emptyHarvest(found: Pick<Harvest, 'entries' | 'leftOutCount' | 'hasMore'>): Harvest {
   return {
-    checkpoints: { search: { found: [], links: [], pointers: [] }, heads: new Map(), known: [], logged: [] },
+    checkpoints: { search: { found: [], links: [], pointers: [], archives: [] }, heads: new Map(), known: [], logged: [] },
     exitRecord: null, start: null, metrics: null, notes: null, checkpointLines: null, cursors: [], stdoutTail: null, stderrTail: null, errorText: null, resultText: null, ...found,
   };
 }

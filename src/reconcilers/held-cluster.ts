@@ -12,6 +12,7 @@ export function heldCluster(cluster: Cluster, isCurrent: () => boolean): Cluster
     cancel: (slurmJobIds) => whileHeld(() => executor.cancel(slurmJobIds)),
     cancelWaiting: (slurmJobIds) => whileHeld(() => executor.cancelWaiting(slurmJobIds)),
     setHeld: (slurmJobIds, held) => whileHeld(() => executor.setHeld(slurmJobIds, held)),
+    findByName: (name) => executor.findByName(name),
     readScript: (slurmJobId) => executor.readScript(slurmJobId),
     observe: (attempts) => executor.observe(attempts),
     describe: () => executor.describe(),

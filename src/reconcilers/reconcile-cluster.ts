@@ -5,6 +5,7 @@ import { openWatch, type Watch } from '../cluster/watch/open-watch.ts';
 import type { Database } from '../db/database.ts';
 import type { LoggedEvent } from '../domain/events.ts';
 import { isTerminalJobState } from '../domain/states.ts';
+import { CheckpointWork } from './checkpoint-work.ts';
 import { ClusterContact } from './cluster-contact.ts';
 import { startDispatchLoop } from './dispatch-loop.ts';
 import { startLoop, type Loop } from './loop.ts';
@@ -22,6 +23,9 @@ const RETRY_PERIOD_MS = 15_000;
 /** While there are orphans, the database is asked this often what is wished about them; else only a look at the cluster brings some. */
 const ORPHAN_WISHES_PERIOD_MS = 2_000;
 const NO_ORPHANS_PERIOD_MS = 600_000;
+/** While something is asked for on checkpoints; what is asked wakes the loop. */
+const CHECKPOINT_WORK_PERIOD_MS = 2_000;
+const IDLE_PERIOD_MS = 60_000;
 
 export interface ClusterReconciler {
   /** Told of every event of the log; wakes the loop that has something to do. */
@@ -68,7 +72,7 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
     await run();
     if (!contact.isReachable()) describe.wake();
   }));
-  const retry = startRetry(database, cluster, policies, logger);
+  const woken = startWoken(database, cluster, contact, policies, logger);
   const promptRounds = (): void => {
     rounds.prompt();
     for (const loop of [push, follow]) loop.wake();
@@ -87,15 +91,30 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
     onEvent(event) {
       if (event.kind === 'JOB_UPDATED') promptRounds();
       if (isQueued(event) || (isEnd(event) && dispatch.mayHaveLeftSome())) dispatch.wake();
-      if (event.kind === 'JOB_STATE_CHANGED' && event.payload.to === 'FAILED') retry.wake();
+      woken.onEvent(event);
     },
     async stop() {
       isStopping = true;
       // Nobody is to wait for a turn that comes after the end.
       budget.suspend();
-      await Promise.all([describe.stop(), dispatch.stop(), follow.stop(), push.stop(), retry.stop(), keep.stop(), watch?.close()]);
+      await Promise.all([describe.stop(), dispatch.stop(), follow.stop(), push.stop(), woken.stop(), keep.stop(), watch?.close()]);
       forgetBreaker();
       await status.watch({ state: 'POLLING', reason: 'the server that looked after it has stopped' });
+    },
+  };
+}
+
+/** What nothing but events gives something to do: failed jobs that may be tried again, and what is asked for on checkpoints. */
+function startWoken(database: Database, cluster: Cluster, contact: ClusterContact, policies: FailurePolicies, logger: Logger): ClusterReconciler {
+  const retry = startRetry(database, cluster, policies, logger);
+  const checkpoints = startCheckpointWork(database, cluster, contact, logger);
+  return {
+    onEvent(event) {
+      if (event.kind === 'JOB_STATE_CHANGED' && event.payload.to === 'FAILED') retry.wake();
+      if (event.kind === 'CHECKPOINT_REQUEST_CHANGED' && event.payload.state === 'PENDING') checkpoints.wake();
+    },
+    async stop() {
+      await Promise.all([retry.stop(), checkpoints.stop()]);
     },
   };
 }
@@ -143,6 +162,24 @@ function startKeeping(database: Database, cluster: Cluster, contact: ClusterCont
       if (keeper.note(observed)) loop.wake();
     },
     stop: () => loop.stop(),
+  };
+}
+
+/** Carries out what is asked for on checkpoints; a stop does not wait for what runs on the cluster. */
+function startCheckpointWork(database: Database, cluster: Cluster, contact: ClusterContact, logger: Logger): Pick<Loop, 'wake' | 'stop'> {
+  const stopping = new AbortController();
+  const work = new CheckpointWork({ database, cluster, logger, now: () => new Date(), stopped: stopping.signal });
+  const loop = startLoop({
+    name: `checkpoints ${cluster.settings.name}`, logger,
+    periodMs: () => (work.isBusy() ? CHECKPOINT_WORK_PERIOD_MS : IDLE_PERIOD_MS),
+    run: () => contact.within(() => work.run()),
+  });
+  return {
+    wake: () => loop.wake(),
+    async stop() {
+      stopping.abort();
+      await loop.stop();
+    },
   };
 }
 

@@ -101,6 +101,6 @@ function withoutSacctmgr(cluster: Cluster): Cluster {
   const { executor } = cluster;
   return { ...cluster, executor: {
     submit: (batch, script) => executor.submit(batch, script), observe: (attempts) => executor.observe(attempts), cancel: (ids) => executor.cancel(ids), cancelWaiting: (ids) => executor.cancelWaiting(ids),
-    setHeld: (ids, held) => executor.setHeld(ids, held), readScript: (id) => executor.readScript(id), describe: () => executor.describe(), limits: async () => null,
+    setHeld: (ids, held) => executor.setHeld(ids, held), findByName: (name) => executor.findByName(name), readScript: (id) => executor.readScript(id), describe: () => executor.describe(), limits: async () => null,
   } };
 }

@@ -88,6 +88,7 @@ export interface SeedJob {
   state?: JobState;
   priority?: number;
   cluster?: string;
+  storagePath?: string;
   sweepId?: string | null;
   retryOf?: string;
   notBefore?: Date;

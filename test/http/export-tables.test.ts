@@ -40,7 +40,7 @@ test('results hold a row for each job that has one, with a column for each value
   expect(rows[0]).toEqual({
     job_id: jobIds[0], name: expect.any(String), state: 'COMPLETED', tags: ['a', 'b, c'], 'config.half': null, 'config.mixed': 1, 'config.nothing': null, 'config.odd.a,b': '"x"\n', 'config.on': true,
     'config.optim.lr': 0.1, 'config.optim.name': 'adam', 'config.seed': expect.any(Number), 'config.sizes': [1, 2], 'metrics.loss': 0.25, 'metrics.note': null, 'metrics.val/acc': 1,
-    'checkpoint.path': '/scratch/a.pt', 'checkpoint.uri': 'file:///scratch/a.pt', 'checkpoint.step': 0, 'checkpoint.epoch': 0.5, started_at: null, finished_at: FINISHED.toISOString(), sweep_id: fixture.sweepId, directory: expect.stringContaining(jobIds[0]!),
+    'checkpoint.path': '/scratch/a.pt', 'checkpoint.uri': 'file:///scratch/a.pt', 'checkpoint.state': 'COMPLETE', 'checkpoint.step': 0, 'checkpoint.epoch': 0.5, started_at: null, finished_at: FINISHED.toISOString(), sweep_id: fixture.sweepId, directory: expect.stringContaining(jobIds[0]!),
   });
   expect(rows[1]).toMatchObject({ 'config.mixed': 'one', 'config.half': 0.5, 'config.on': null, 'metrics.note': 'good', 'checkpoint.path': null });
 });

@@ -52,6 +52,7 @@ export async function fakeCluster(name: string): Promise<FakeCluster> {
     cancel: async () => undefined,
     cancelWaiting: async () => undefined,
     setHeld: async () => undefined,
+    findByName: async () => null,
     readScript: async () => ({ problem: 'there is none' }),
     describe: async () => ({ partitions: [], pendingJobCount: 0, runningJobCount: 0, maxArraySize: MAX_ARRAY_SIZE, maxJobCount: null, schedulerVersion: null, hasAccounting: true, jobsAhead: new Map() }),
     limits: async () => null,

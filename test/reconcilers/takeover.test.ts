@@ -2,7 +2,7 @@
 import pg from 'pg';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
-import type { BatchSpec } from '../../src/domain/batch.ts';
+import type { SubmittedBatch } from '../../src/cluster/executor.ts';
 import { beginTerm, databaseOfTerm } from '../../src/db/cluster-term.ts';
 import { recordJobsAhead } from '../../src/db/write/attempts.ts';
 import { endOrphanWish, storeOrphanOrigin } from '../../src/db/write/orphans.ts';
@@ -15,7 +15,7 @@ import { fakeCluster, silent, type FakeCluster } from './fake-cluster.ts';
 let at: ActionTest;
 let fake: FakeCluster;
 let lockClient: pg.Client;
-let submitted: BatchSpec[];
+let submitted: SubmittedBatch[];
 let isCurrent: boolean;
 
 beforeEach(async () => {

@@ -9,10 +9,9 @@ import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { availableParallelism, hostname, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import { parseExitRecord, type ExitRecord } from '../../domain/attempt-change.ts';
-import type { BatchSpec } from '../../domain/batch.ts';
 import { batchDirectory, batchScriptPath, exitRecordPath, localLogPaths, localMarkPath, ownerPath, type LocalMark } from '../../domain/layout.ts';
 import { parseGuardOwner } from '../../domain/start-guard.ts';
-import { SubmitError, type ClusterDescription, type Executor, type Observation, type ObservationReport, type Submitted, type TrackedAttempt } from '../executor.ts';
+import { SubmitError, type ClusterDescription, type Executor, type Observation, type ObservationReport, type Submitted, type SubmittedBatch, type TrackedAttempt } from '../executor.ts';
 import type { Transport } from '../transport.ts';
 import { commandLineOf, identifyChild, isAnyOfJob, listProcesses, parseProcessId, peakResidentBytes, processId, type ProcessRow } from './process.ts';
 
@@ -38,7 +37,7 @@ class LocalExecutor implements Executor {
     this.#transport = transport;
   }
 
-  async submit(batch: BatchSpec, script: string): Promise<Submitted> {
+  async submit(batch: SubmittedBatch, script: string): Promise<Submitted> {
     const scriptPath = batchScriptPath(this.#root, batch.token);
     try {
       await this.#transport.put(scriptPath, Buffer.from(script));
@@ -164,6 +163,10 @@ class LocalExecutor implements Executor {
   async cancelWaiting(): Promise<void> {}
 
   async setHeld(): Promise<void> {}
+
+  async findByName(): Promise<null> {
+    return null;
+  }
 
   async readScript(): Promise<{ problem: string }> {
     return { problem: 'the local machine keeps no scripts of jobs that it does not know' };

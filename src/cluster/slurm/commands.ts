@@ -1,6 +1,6 @@
 /** The argv of every SLURM command we run. Times are in UTC and in SLURM's standard form, whatever the account is set to. */
-import type { BatchSpec } from '../../domain/batch.ts';
 import type { CommandUse } from '../command-budget.ts';
+import type { SubmittedBatch } from '../executor.ts';
 import { batchDirectory } from '../../domain/layout.ts';
 import { sbatchArguments } from '../../domain/script/sbatch-arguments.ts';
 import { compactIds } from './job-ids.ts';
@@ -16,7 +16,7 @@ export const NO_DIRECTORY_EXIT_CODE = 73;
 const SUBMIT = `mkdir -p -- "$1" || exit ${NO_DIRECTORY_EXIT_CODE}; shift; exec sbatch --parsable "$@"`;
 
 /** Makes the batch directory and submits the script on standard input: one round trip. */
-export function submitCommand(batch: BatchSpec): string[] {
+export function submitCommand(batch: SubmittedBatch): string[] {
   return ['sh', '-c', SUBMIT, 'submit', batchDirectory(batch.rootDirectory, batch.token), ...sbatchArguments(batch)];
 }
 
@@ -25,6 +25,11 @@ export const QUEUE_FORMAT = '%i|%T|%r|%N|%S|%V|%P %a %q|%M|%j';
 /** All jobs of a user that the controller remembers, array tasks singly: also those that ended in the last MinJobAge (5 minutes). */
 export function queueCommand(user: string): string[] {
   return [...ENVIRONMENT, 'squeue', '-h', '-r', '-t', 'all', '-u', user, '-o', QUEUE_FORMAT];
+}
+
+/** The same of the jobs of one name. */
+export function queueByNameCommand(user: string, name: string): string[] {
+  return [...queueCommand(user), '-n', name];
 }
 
 /** What jobs depend on, and what became of that, also of those that have ended: `7|afterok:6(failed)`. */

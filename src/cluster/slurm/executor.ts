@@ -1,15 +1,15 @@
 /** SLURM behind the executor's methods: its own commands over a transport, answers read by pure functions. */
-import type { BatchSpec } from '../../domain/batch.ts';
 import { isBatchToken } from '../../domain/batching.ts';
 import { isTerminalAttemptState } from '../../domain/states.ts';
 import type { AccountingLimits } from '../../domain/submit-limits.ts';
-import { SubmitError, type ClusterDescription, type Executor, type Observation, type ObservationReport, type Submitted, type TrackedAttempt } from '../executor.ts';
+import { SubmitError, type ClusterDescription, type Executor, type Observation, type ObservationReport, type NamedJob, type Submitted, type SubmittedBatch, type TrackedAttempt } from '../executor.ts';
 import { TransportError, type ExecResult, type Transport } from '../transport.ts';
 import { complaintOf, failed } from './complaint.ts';
 import { BY_DEPENDENCY, VanishedTasks, withDependencies, withQueueReason } from './cancellations.ts';
 import {
   accountingByIdCommands, accountingByNameCommands, accountingOfArrayCommands, cancelCommands, holdCommands, queueCommand, scriptCommand, submitCommand,
 } from './commands.ts';
+import { findJobByName } from './find-by-name.ts';
 import { taskSlurmJobId } from './job-ids.ts';
 import { parseAccounting, parseQueue, type JobRow, type Listing } from './parse.ts';
 import { endOf, isOfEarlierRun, isWaiting, laterStarts, mayBeRerun, mustBeRerun, runsBefore, untoldRuns, withUnseenReruns, type Sighting } from './requeued.ts';
@@ -30,9 +30,7 @@ const ASK_FOR_ACCOUNTING_AGAIN_MS = 10 * 60_000;
 /** What scancel and scontrol say of jobs that have ended, were never there, or are no longer pending. */
 const NOTHING_TO_DO = /invalid job id|already complet|job\/step already|job has already finished|job is no longer pending|: no error$/i;
 
-export function openSlurmExecutor(transport: Transport): Executor {
-  return new SlurmExecutor(transport);
-}
+export const openSlurmExecutor = (transport: Transport): Executor => new SlurmExecutor(transport);
 
 class SlurmExecutor implements Executor {
   readonly #transport: Transport;
@@ -48,7 +46,7 @@ class SlurmExecutor implements Executor {
     this.#site = new SlurmSite(transport);
   }
 
-  async submit(batch: BatchSpec, script: string): Promise<Submitted> {
+  async submit(batch: SubmittedBatch, script: string): Promise<Submitted> {
     const result = await this.#sendBatch(batch, script);
     const slurmJobId = readSubmitAnswer(result);
     return {
@@ -58,7 +56,7 @@ class SlurmExecutor implements Executor {
     };
   }
 
-  async #sendBatch(batch: BatchSpec, script: string): Promise<ExecResult> {
+  async #sendBatch(batch: SubmittedBatch, script: string): Promise<ExecResult> {
     try {
       return await this.#transport.exec(submitCommand(batch), { stdin: script, timeoutMs: SUBMIT_TIMEOUT_MS });
     } catch (error) {
@@ -212,6 +210,10 @@ class SlurmExecutor implements Executor {
 
   async setHeld(slurmJobIds: string[], held: boolean): Promise<void> {
     for (const command of holdCommands(slurmJobIds, held)) await this.#tell(command);
+  }
+
+  async findByName(name: string): Promise<NamedJob | null> {
+    return findJobByName(this.#transport, await this.#site.userName(), name);
   }
 
   async readScript(slurmJobId: string): Promise<{ script: string } | { problem: string }> {

@@ -1,12 +1,13 @@
 /**
  * Which checkpoint to load, by a metric. A checkpoint's value is the one that the job gave with it, else the last one logged at or before its
- * step. Only checkpoints that are COMPLETE count: the others cannot be loaded.
+ * step. Only checkpoints that are COMPLETE or ARCHIVED count: the others cannot be loaded, now or after they were unpacked. The best stays the best
+ * when it is archived; whoever asks sees its state, and is never given the second best in its place.
  */
 import { sql, type SQL } from 'drizzle-orm';
 import type { Goal } from '../../domain/job-spec.ts';
 import type { Reader } from '../database.ts';
 import { checkpoints, jobs, metricPoints, metricSeries } from '../tables/index.ts';
-import { byWantedNumber, type CheckpointRow } from './checkpoints.ts';
+import { byWantedNumber, existsWhole, type CheckpointRow } from './checkpoints.ts';
 import { selectList, type RawRow } from './rows.ts';
 
 /** What "best" means for one job. */
@@ -33,7 +34,7 @@ const FIRST_LOOK_JOBS = 64;
 const LOOK_GROWTH = 4;
 
 /**
- * The best checkpoint of each job, in the order asked for; null where the job has no such metric or no COMPLETE checkpoint.
+ * The best checkpoint of each job, in the order asked for; null where the job has no such metric or no checkpoint that is whole.
  *
  * Of equal values the earliest step counts, which lies nearest to where the value was measured. Where no checkpoint has a value, it is the
  * newest one at or before the metric's best step, and where steps are unknown the one called `best`, then the one written last.
@@ -70,7 +71,7 @@ async function bestAmong(reader: Reader, query: BestAmongQuery): Promise<Checkpo
   }
 }
 
-/** Jobs that have the metric and a COMPLETE checkpoint, by the best value that any checkpoint of theirs could have. */
+/** Jobs that have the metric and a checkpoint that is whole, by the best value that any checkpoint of theirs could have. */
 async function candidatesOf(reader: Reader, { parent, id, metric, goal }: BestAmongQuery, offset: number, count: number): Promise<{ jobId: string; cost: number }[]> {
   const isTheirs = parent === 'EXPERIMENT' ? sql`${jobs.experimentId} = ${id}` : sql`${jobs.sweepId} = ${id}`;
   const seriesCost = goal === 'MIN' ? sql`${metricSeries.minValue}` : sql`-${metricSeries.maxValue}`;
@@ -80,10 +81,10 @@ async function candidatesOf(reader: Reader, { parent, id, metric, goal }: BestAm
       select ${jobs.id} as job_id, ${seriesCost} as cost from ${jobs}
       join ${metricSeries} on ${metricSeries.jobId} = ${jobs.id} and ${metricSeries.key} = ${metric}
       where ${isTheirs} and ${metricSeries.minValue} is not null
-        and exists (select 1 from ${checkpoints} where ${checkpoints.jobId} = ${jobs.id} and ${checkpoints.state} = 'COMPLETE')
+        and exists (select 1 from ${checkpoints} where ${checkpoints.jobId} = ${jobs.id} and ${existsWhole})
       union all
       select ${jobs.id}, ${goal === 'MIN' ? given : sql`-${given}`} from ${jobs}
-      join ${checkpoints} on ${checkpoints.jobId} = ${jobs.id} and ${checkpoints.state} = 'COMPLETE' and ${checkpoints.loggedMetrics} is not null
+      join ${checkpoints} on ${checkpoints.jobId} = ${jobs.id} and ${existsWhole} and ${checkpoints.loggedMetrics} is not null
       where ${isTheirs} and ${given} is not null
     ) as candidates group by job_id order by cost, job_id limit ${count} offset ${offset}`);
   return rows.map((row) => ({ jobId: row.job_id, cost: row.cost }));
@@ -105,7 +106,7 @@ async function bestRows(reader: Reader, queries: readonly BestCheckpointQuery[])
       ${sql.param(queries.map((query) => query.jobId))}::uuid[], ${sql.param(queries.map((query) => query.metric))}::text[],
       ${sql.param(queries.map((query) => query.goal))}::text[]
     ) with ordinality as wanted(job_id, metric, goal, number)
-    join ${checkpoints} on ${checkpoints.jobId} = wanted.job_id and ${checkpoints.state} = 'COMPLETE'
+    join ${checkpoints} on ${checkpoints.jobId} = wanted.job_id and ${existsWhole}
     left join ${metricSeries} on ${metricSeries.jobId} = wanted.job_id and ${metricSeries.key} = wanted.metric
     left join lateral (
       select ${metricPoints.value} as value from ${metricPoints}
@@ -117,6 +118,6 @@ async function bestRows(reader: Reader, queries: readonly BestCheckpointQuery[])
       or ${checkpoints.step} <= case wanted.goal when 'MIN' then ${metricSeries.minStep} else ${metricSeries.maxStep} end))
     order by wanted.number, ${isFinite} desc, ${cost},
       case when ${isFinite} then ${checkpoints.step} else -${checkpoints.step} end nulls last,
-      'best' = any(${checkpoints.aliases}) desc, ${checkpoints.writtenAt} desc, ${checkpoints.path}`);
+      ${checkpoints.state} desc, 'best' = any(${checkpoints.aliases}) desc, ${checkpoints.writtenAt} desc, ${checkpoints.path}`);
   return result.rows;
 }

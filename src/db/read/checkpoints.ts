@@ -1,5 +1,5 @@
 /** Reads of checkpoints. */
-import { and, eq, sql } from 'drizzle-orm';
+import { and, sql } from 'drizzle-orm';
 import type { Reader } from '../database.ts';
 import { checkpoints } from '../tables/index.ts';
 import { uuidIn } from './job-filter.ts';
@@ -26,16 +26,22 @@ export async function checkpointsOfJobs(reader: Reader, jobIds: readonly string[
   return groupedBy(jobIds, rows, (row) => row.jobId);
 }
 
+/** It is there, whole: as it was written, or as an archive that has to be unpacked first. Of two that are equal, the first is preferred. */
+export const existsWhole = sql`${checkpoints.state} in ('COMPLETE', 'ARCHIVED')`;
+
+/** Nobody is taking the checkpoint `c` away: that begins only while its job has ended, and must then not be gone on from. */
+export const staysInPlace = sql`not exists (select 1 from checkpoint_request_items i where i.checkpoint_id = c.id and i.state = 'RUNNING' and i.action in ('ARCHIVE', 'DELETE'))`;
+
 /** From which checkpoint each job goes on: the path of its COMPLETE one with the highest step, then the newest; by job. */
 export async function checkpointsToResume(reader: Reader, jobIds: readonly string[]): Promise<Map<string, string>> {
   const { rows } = await reader.execute<{ job_id: string; path: string }>(sql`
-    select distinct on (job_id) job_id, path from checkpoints
-    where job_id = any(${sql.param([...jobIds])}::uuid[]) and state = 'COMPLETE'
+    select distinct on (job_id) job_id, path from checkpoints c
+    where job_id = any(${sql.param([...jobIds])}::uuid[]) and state = 'COMPLETE' and ${staysInPlace}
     order by job_id, step desc nulls last, written_at desc`);
   return new Map(rows.map((row) => [row.job_id, row.path]));
 }
 
-/** The newest COMPLETE checkpoint at or before each step, in the order asked for. */
+/** The newest checkpoint at or before each step that is whole, archived or not, in the order asked for. */
 export async function checkpointsAtSteps(reader: Reader, places: readonly JobStep[]): Promise<(CheckpointRow | null)[]> {
   const result = await reader.execute<RawRow>(sql`
     select wanted.number as wanted, chosen.*
@@ -43,17 +49,17 @@ export async function checkpointsAtSteps(reader: Reader, places: readonly JobSte
       with ordinality as wanted(job_id, step, number)
     cross join lateral (
       select ${selectList(checkpoints)} from ${checkpoints}
-      where ${checkpoints.jobId} = wanted.job_id and ${checkpoints.state} = 'COMPLETE' and ${checkpoints.step} <= wanted.step
+      where ${checkpoints.jobId} = wanted.job_id and ${existsWhole} and ${checkpoints.step} <= wanted.step
       order by ${checkpoints.step} desc, ${checkpoints.writtenAt} desc limit 1
     ) as chosen`);
   return byWantedNumber(result.rows, places.length);
 }
 
-/** Of each job the COMPLETE checkpoint that a link, name or pointer calls last, else the one with the highest step; null where there is none. */
+/** Of each job the checkpoint that a link, name or pointer calls last, else the one with the highest step, among those that are whole, archived or not; null where there is none. */
 export async function lastCheckpoints(reader: Reader, jobIds: readonly string[]): Promise<(CheckpointRow | null)[]> {
   const isCalledLast = sql`${checkpoints.aliases} && array['last', 'latest']`;
   const rows = await reader.selectDistinctOn([checkpoints.jobId]).from(checkpoints)
-    .where(and(uuidIn(checkpoints.jobId, jobIds), eq(checkpoints.state, 'COMPLETE')))
+    .where(and(uuidIn(checkpoints.jobId, jobIds), existsWhole))
     .orderBy(checkpoints.jobId, sql`${isCalledLast} desc`, sql`${checkpoints.step} desc nulls last`, sql`${checkpoints.writtenAt} desc`, checkpoints.path);
   return inOrderOf(jobIds, rows, (row) => row.jobId);
 }

@@ -31,6 +31,12 @@ export const checkpoints = pgTable('checkpoints', {
   /** `last`, `best`: what links or file names call it. */
   aliases: text('aliases').array().notNull().default([]),
   writtenAt: moment('written_at').notNull(),
+  /** Of an ARCHIVED one: where its archive lies, how large that is, and since when. */
+  archivePath: text('archive_path'),
+  archiveBytes: bigint('archive_bytes', { mode: 'number' }),
+  archivedAt: moment('archived_at'),
+  /** SHA-256 of its content, in hex; null where nobody asked for it. */
+  contentDigest: text('content_digest'),
 }, (table) => [
   primaryKey({ columns: [table.jobId, table.path] }),
   unique('checkpoints_id').on(table.id),

@@ -2,6 +2,7 @@
 export * from './access.ts';
 export * from './attempts.ts';
 export * from './batches.ts';
+export * from './checkpoint-requests.ts';
 export * from './checkpoints.ts';
 export * from './clusters.ts';
 export * from './events.ts';

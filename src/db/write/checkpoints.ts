@@ -21,6 +21,11 @@ export interface CheckpointRecord {
   fileCount: number;
   aliases: string[];
   writtenAt: Date;
+  /**
+   * Of what was found by looking: the state that was known then, null of what was new. Where the database says otherwise by now, somebody else has
+   * archived or restored it meanwhile, and the look is out of date. Absent: the record holds whatever is known.
+   */
+  stateBefore?: CheckpointState | null;
 }
 
 /** How much a source counts: a lesser one does not replace what a greater one said. */
@@ -35,28 +40,38 @@ function ranked(position: 'step' | 'epoch', column: string): SQL {
 
 /**
  * Stores each checkpoint as the record says; one that is known keeps its id, and what the record says nothing new about. Answers the ids
- * in the order of the records, which must not name a path twice.
+ * in the order of the records, which must not name a path twice. None of them is ARCHIVED: that is not learnt by looking.
+ * The id is null of a record that was out of date and not stored.
  */
-export async function upsertCheckpoints(transaction: Transaction, records: readonly CheckpointRecord[]): Promise<string[]> {
+export async function upsertCheckpoints(transaction: Transaction, records: readonly CheckpointRecord[]): Promise<(string | null)[]> {
   if (records.length === 0) return [];
-  const rows = records.map(({ step, epoch, ...record }) => ({
-    id: newId(), ...record, step: step?.value, stepSource: step?.source, stepConfidence: step?.confidence,
+  const rows = records.map(({ step, epoch, stateBefore, ...record }) => ({
+    id: newId(), ...record, isLooked: stateBefore !== undefined, stateBefore, step: step?.value, stepSource: step?.source, stepConfidence: step?.confidence,
     epoch: epoch?.value, epochSource: epoch?.source, epochConfidence: epoch?.confidence,
   }));
   const positions = (['step', 'epoch'] as const).flatMap((position) => [position, `${position}_source`, `${position}_confidence`].map((column) => ranked(position, column)));
   const { rows: stored } = await transaction.execute<{ id: string; job_id: string; path: string }>(sql`
+    with t as (
+      select * from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as t(id uuid, "jobId" uuid, path text, "attemptNumber" int, state text, layout text,
+        step bigint, "stepSource" text, "stepConfidence" text, epoch float8, "epochSource" text, "epochConfidence" text, "loggedMetrics" jsonb, "isDeclared" boolean,
+        "sizeBytes" bigint, "fileCount" int, aliases text[], "writtenAt" timestamptz, "isLooked" boolean, "stateBefore" text)
+    ), known as (
+      select c.job_id, c.path, c.state from checkpoints c join t on t."jobId" = c.job_id and t.path = c.path order by c.job_id, c.path for update of c
+    )
     insert into checkpoints (id, job_id, path, attempt_number, state, layout, step, step_source, step_confidence, epoch, epoch_source, epoch_confidence,
       logged_metrics, is_declared, size_bytes, file_count, aliases, written_at)
-    select id, "jobId", path, "attemptNumber", state, layout, step, "stepSource", "stepConfidence", epoch, "epochSource", "epochConfidence",
+    select t.id, "jobId", t.path, "attemptNumber", t.state, layout, step, "stepSource", "stepConfidence", epoch, "epochSource", "epochConfidence",
       "loggedMetrics", "isDeclared", "sizeBytes", "fileCount", aliases, "writtenAt"
-    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as t(id uuid, "jobId" uuid, path text, "attemptNumber" int, state text, layout text,
-      step bigint, "stepSource" text, "stepConfidence" text, epoch float8, "epochSource" text, "epochConfidence" text,
-      "loggedMetrics" jsonb, "isDeclared" boolean, "sizeBytes" bigint, "fileCount" int, aliases text[], "writtenAt" timestamptz)
+    from t left join known on known.job_id = t."jobId" and known.path = t.path
+    where not t."isLooked" or known.state is not distinct from t."stateBefore"
     on conflict (job_id, path) do update set attempt_number = excluded.attempt_number, state = excluded.state,
       layout = coalesce(excluded.layout, checkpoints.layout), ${sql.join(positions, sql`, `)},
       logged_metrics = coalesce(excluded.logged_metrics, checkpoints.logged_metrics), is_declared = excluded.is_declared or checkpoints.is_declared,
-      size_bytes = excluded.size_bytes, file_count = excluded.file_count, aliases = excluded.aliases, written_at = excluded.written_at
+      size_bytes = excluded.size_bytes, file_count = excluded.file_count, aliases = excluded.aliases, written_at = excluded.written_at,
+      archive_path = null, archive_bytes = null, archived_at = null,
+      content_digest = case when (checkpoints.size_bytes, checkpoints.file_count, checkpoints.written_at) = (excluded.size_bytes, excluded.file_count, excluded.written_at)
+        then checkpoints.content_digest end
     returning id, job_id, path`);
   const ids = new Map(stored.map((row) => [`${row.job_id} ${row.path}`, row.id]));
-  return records.map((record) => ids.get(`${record.jobId} ${record.path}`) ?? '');
+  return records.map((record) => ids.get(`${record.jobId} ${record.path}`) ?? null);
 }

@@ -6,6 +6,7 @@ import type { JobState } from '../../domain/states.ts';
 import { parseLaneKey, type LaneCount } from '../../domain/submit-lane.ts';
 import type { Reader, Transaction } from '../database.ts';
 import { newId } from '../ids.ts';
+import { staysInPlace } from '../read/checkpoints.ts';
 
 export interface QueuedJob {
   jobId: string;
@@ -72,7 +73,7 @@ export async function claimQueuedJobs(transaction: Transaction, cluster: string,
     from (select * from jobs where id = any(${sql.param(jobIds)}::uuid[]) and cluster = ${cluster} and state = 'QUEUED' for update skip locked) j
     join experiments e on e.id = j.experiment_id
     left join lateral (
-      select path from checkpoints where job_id = j.id and state = 'COMPLETE' and j.attempt_count > 0
+      select path from checkpoints c where job_id = j.id and state = 'COMPLETE' and j.attempt_count > 0 and ${staysInPlace}
       order by step desc nulls last, written_at desc limit 1
     ) c on true
     order by j.priority desc, j.id`);

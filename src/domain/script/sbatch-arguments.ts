@@ -9,6 +9,9 @@ export interface SbatchOption {
   value: string | null;
 }
 
+/** What of a batch counts here. */
+type Asked = Pick<BatchSpec, 'token' | 'rootDirectory' | 'resources'> & { tasks: readonly object[] };
+
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._@+-]*$/;
 const PARTITIONS = /^[A-Za-z0-9][A-Za-z0-9._@+,-]*$/;
 const OPTION_NAME = /^[a-z][a-z0-9-]*$/;
@@ -17,7 +20,7 @@ const OPTION_VALUE = /^[^\p{Cc}"'\\]*$/u;
 const PATH = /^\/[^\p{Cc}"'\\]*$/u;
 
 /** The options of one batch. Throws UserError with every value that sbatch could misread. */
-export function sbatchOptions(batch: BatchSpec): SbatchOption[] {
+export function sbatchOptions(batch: Asked): SbatchOption[] {
   const faults = new OptionFaults();
   const { resources, rootDirectory, token } = batch;
   const array = batch.tasks.length > 1;
@@ -52,7 +55,7 @@ export function sbatchHeader(options: SbatchOption[]): string {
 }
 
 /** The options as arguments of sbatch: those outrank a user's SBATCH_* variables, which outrank the script. */
-export function sbatchArguments(batch: BatchSpec): string[] {
+export function sbatchArguments(batch: Asked): string[] {
   return sbatchOptions(batch).map(({ name, value }) => (value === null ? `--${name}` : `--${name}=${value}`));
 }
 

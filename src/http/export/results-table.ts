@@ -19,6 +19,7 @@ const BEFORE: [Column, (result: ExportedResult) => Cell][] = [
 const AFTER: [Column, (result: ExportedResult, uriOf: UriOf) => Cell][] = [
   [{ name: 'checkpoint.path', type: 'text' }, ({ checkpoint }) => checkpoint?.path ?? null],
   [{ name: 'checkpoint.uri', type: 'text' }, ({ checkpoint, cluster }, uriOf) => (checkpoint === null ? null : uriOf(cluster, checkpoint.path))],
+  [{ name: 'checkpoint.state', type: 'text' }, ({ checkpoint }) => checkpoint?.state ?? null],
   [{ name: 'checkpoint.step', type: 'integer' }, ({ checkpoint }) => checkpoint?.step ?? null],
   [{ name: 'checkpoint.epoch', type: 'number' }, ({ checkpoint }) => checkpoint?.epoch ?? null],
   [{ name: 'started_at', type: 'moment' }, ({ startedAt }) => startedAt?.getTime() ?? null], [{ name: 'finished_at', type: 'moment' }, ({ finishedAt }) => finishedAt.getTime()],

@@ -1,4 +1,5 @@
 /** What only SLURM has: refusals, a queue to be held in, arrays whose waiting tasks share one record. */
+import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { TrackedAttempt } from '../../../src/cluster/executor.ts';
 import { openCluster } from '../../../src/cluster/open-cluster.ts';
@@ -46,6 +47,17 @@ describe.skipIf(rigUnavailableReason() !== null)('the SLURM executor', () => {
     await untilStates(test.cluster, tracked, ['PENDING', 'COMPLETED', 'COMPLETED']);
     await test.cluster.executor.setHeld(submitted.taskSlurmJobIds, false);
     await untilStates(test.cluster, tracked, ['COMPLETED', 'COMPLETED', 'COMPLETED']);
+  });
+
+  it('finds a job by its name, waiting and ended, and nothing under another', async () => {
+    const batch = { ...shellBatch(test, ['true'], { sbatchOptions: held }), token: `expgraph-checkpoints-${randomBytes(6).toString('hex')}` };
+    const { slurmJobId } = await test.cluster.executor.submit(batch, '#!/bin/bash\ntrue\n');
+    expect(await test.cluster.executor.findByName(batch.token)).toEqual({ slurmJobId, state: 'PENDING' });
+    await test.cluster.executor.cancel([slurmJobId!]);
+    await vi.waitFor(async () => expect(await test.cluster.executor.findByName(batch.token)).toEqual({ slurmJobId, state: 'CANCELLED' }), { timeout: 60_000 });
+    expect(await test.cluster.executor.findByName(`${batch.token}x`)).toBeNull();
+    // Its name is not of the form of those of attempts.
+    expect((await test.cluster.executor.observe([])).strangers.filter(({ token }) => token === batch.token)).toEqual([]);
   });
 
   it('sees the end of tasks that were cancelled while they waited, also of some of an array', async () => {

@@ -36,7 +36,7 @@ export interface ScanOptions {
 }
 
 export function scanFolder(folder: string, { known = [], logged = [], jobEnded = true, now = new Date(Date.now() + 3_600_000) }: ScanOptions = {}): CheckpointChange[] {
-  const search = findCheckpoints(listFolder(folder), new Set(logged.map(({ path }) => path)));
+  const search = findCheckpoints(listFolder(folder), { declared: new Set(logged.map(({ path }) => path)), archives: new Set() });
   const heads = new Map<string, Buffer>();
   const take = (wanted: WantedHead[]): void => { for (const { path, maxBytes } of wanted) heads.set(path, readHead(join(folder, path), maxBytes)); };
   take([...search.found.flatMap(headsOf), ...search.pointers.map(({ relativePath }) => ({ path: relativePath, maxBytes: 4096 }))]);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { scanCheckpoints, type KnownCheckpoint } from '../../../src/domain/checkpoint-scan.ts';
+import { ARCHIVE_ENDINGS } from '../../../src/domain/checkpoint-requests/archive-name.ts';
 import { findCheckpoints, type CheckpointEntry } from '../../../src/domain/checkpoint-search.ts';
 
 const at = (seconds: number) => new Date(Date.UTC(2026, 0, 1) + seconds * 1000);
@@ -12,7 +13,7 @@ const link = (name: string, linkTarget: string): CheckpointEntry => ({ ...file(n
 
 /** One scan; the paths of its changes are those below `checkpoints/`. */
 function scan(entries: CheckpointEntry[], known: KnownCheckpoint[], when: ReturnType<typeof moment>) {
-  const changes = scanCheckpoints({ search: findCheckpoints(entries, new Set()), known, logged: [], heads: new Map(), jobDirectory: '/r/j', ...when });
+  const changes = scanCheckpoints({ search: findCheckpoints(entries, { declared: new Set(), archives: new Set(known.flatMap(({ relativePath }) => ARCHIVE_ENDINGS.map((ending) => relativePath + ending))) }), known, logged: [], heads: new Map(), jobDirectory: '/r/j', ...when });
   return changes.map(({ relativePath, ...change }) => ({ relativePath: relativePath.slice(ROOT.length), ...change }));
 }
 
@@ -109,5 +110,27 @@ describe('a link', () => {
     const recorded = [...known.values()].map((checkpoint) => ({ ...checkpoint, relativePath: ROOT + checkpoint.relativePath, aliases: [...checkpoint.aliases, 'mine'] }));
     expect(scan([...files, link('last.pt', 'b.pt')], recorded, moment(200)).map(({ relativePath, aliases: names }) => [relativePath, names]))
       .toEqual([['a.pt', ['mine']], ['b.pt', ['last', 'mine']]]);
+  });
+});
+
+describe('an archived checkpoint', () => {
+  const archived = (name: string): KnownCheckpoint => ({ relativePath: ROOT + name, state: 'ARCHIVED', sizeBytes: 10, fileCount: 1, aliases: ['mine'], writtenAt: at(0) });
+
+  it.each([['a.pt', 'a.pt.zst'], ['a.pt', 'a.pt.gz'], ['checkpoint-5', 'checkpoint-5.tar.zst'], ['runs/a/step_5.pt', 'runs/a/step_5.pt.gz']])('%s stays one while %s is there, which is none itself', (name, archive) => {
+    for (const jobEnded of [false, true]) expect(scan([file(archive)], [archived(name)], moment(99, { jobEnded }))).toEqual([]);
+  });
+
+  it('is DELETED when its archive is gone, whatever else is there', () => {
+    expect(scan([file('a.pt.b.zst'), file('b.pt.zst')], [archived('a.pt'), archived('b.pt'), archived('a.pt.b')], moment(99))).toMatchObject([{ relativePath: 'a.pt', state: 'DELETED' }]);
+    expect(scan([directory('a.pt.zst')], [archived('a.pt')], moment(99, { jobEnded: true }))).toMatchObject([{ relativePath: 'a.pt.zst' }, { relativePath: 'a.pt', state: 'DELETED' }]);
+  });
+
+  it('that is back in its place is whole again, or written anew', () => {
+    expect(scan([file('a.pt'), file('a.pt.zst')], [archived('a.pt')], moment(99))).toMatchObject([{ relativePath: 'a.pt', state: 'COMPLETE' }]);
+    expect(scan([file('a.pt', 20, 98)], [archived('a.pt')], moment(99))).toMatchObject([{ relativePath: 'a.pt', state: 'WRITING' }]);
+  });
+
+  it('leaves no trace of what is half done', () => {
+    expect(scan([file('.expgraph-1.r.new.zst'), directory('.expgraph-1.old'), file('.expgraph-1.old/a.pt'), file('b.pt')], [], moment(99))).toMatchObject([{ relativePath: 'b.pt' }]);
   });
 });

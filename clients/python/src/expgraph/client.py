@@ -116,7 +116,7 @@ class Client:
         Answers a ``pandas.DataFrame`` where pandas is installed, else a ``Table``; ``form`` chooses: ``"pandas"``, ``"polars"``,
         ``"arrow"`` or ``"table"``. Columns: ``job.id``, ``job.name``, ``job.state``, ``tags`` (a list), ``config.optim.lr`` and
         so on for each configuration value, ``metrics.val/loss`` and so on for the final value of each metric,
-        ``checkpoint.path``, ``.uri``, ``.step``, ``.epoch`` of the checkpoint to load, ``job.started_at``, ``job.finished_at``
+        ``checkpoint.path``, ``.uri``, ``.state``, ``.step``, ``.epoch`` of the checkpoint to load, ``job.started_at``, ``job.finished_at``
         (UTC), ``job.sweep_id``, ``job.directory``. What a job does not have is missing (None, NaN).
 
         ``filter``: ``{"config.optim.lr": 0.1, "config.depth": {"gte": 3}, "metrics.val/loss": {"lt": 0.5}, "tags": ["baseline"]}``;

@@ -16,7 +16,7 @@ JOB_FIELDS = """
   experiment { id name project } sweep { id } cluster { name }
   currentAttempt { number slurmJobId failure { class evidence advice } }
 """
-CHECKPOINT_FIELDS = "id path uri step epoch state sizeBytes aliases writtenAt metrics { key value stepsApart } job { id name config }"
+CHECKPOINT_FIELDS = "id path uri step epoch state restoreCommand sizeBytes aliases writtenAt metrics { key value stepsApart } job { id name config }"
 PROGRESS_FIELDS = "total done states { state count } jobsPerHour etaSeconds"
 
 
@@ -151,6 +151,7 @@ class Checkpoint(Shown):
     epoch: float | None
     """As its framework counts."""
     state: str
+    """``COMPLETE``, or ``ARCHIVED``: then it has to be unpacked first, by ``restore_command`` or the mutation ``restoreCheckpoints``."""
     size_bytes: int
     aliases: list[str]
     metrics: dict[str, float | None]
@@ -162,6 +163,8 @@ class Checkpoint(Shown):
     config: dict[str, Any]
     """The configuration of the job that wrote it."""
     written_at: datetime
+    restore_command: str | None = None
+    """Of an archived one: a shell command for the cluster that unpacks it to ``path``."""
 
     @staticmethod
     def of(answer: Mapping[str, Any]) -> Checkpoint:
@@ -171,12 +174,13 @@ class Checkpoint(Shown):
             answer["id"], answer["path"], answer["uri"], answer["step"], answer["epoch"], answer["state"], answer["sizeBytes"],
             answer["aliases"], {each["key"]: each["value"] for each in answer["metrics"]},
             {each["key"]: each["stepsApart"] for each in answer["metrics"]}, job["id"], job["name"], job["config"],
-            _moment(answer["writtenAt"]),
+            _moment(answer["writtenAt"]), answer["restoreCommand"],
         )
 
     def _fields(self) -> dict[str, Any]:
         metrics = {name: shown(value) for name, value in self.metrics.items()}
-        return {"path": self.path, "step": self.step, "epoch": self.epoch, **metrics, "job": self.job_name, "bytes": self.size_bytes}
+        return {"path": self.path, "to restore it": self.restore_command, "step": self.step, "epoch": self.epoch, **metrics,
+                "job": self.job_name, "bytes": self.size_bytes}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ _RESULTS = """query Results($filter: ResultFilter, $orderBy: [ResultOrder!], $me
       metrics
       job {
         id name state tags config storagePath startedAt finishedAt sweep { id }
-        bestCheckpoint(metric: $metric, goal: $goal) { path uri step epoch }
+        bestCheckpoint(metric: $metric, goal: $goal) { path uri state step epoch }
       }
     }
     pageInfo { endCursor hasNextPage }
@@ -100,7 +100,7 @@ def _result_row(node: Mapping[str, Any]) -> dict[str, Any]:
         "tags": job["tags"],
         **flatten(job["config"], "config."),
         **{f"metrics.{name}": value for name, value in node["metrics"].items()},
-        **{f"checkpoint.{name}": checkpoint.get(name) for name in ("path", "uri", "step", "epoch")},
+        **{f"checkpoint.{name}": checkpoint.get(name) for name in ("path", "uri", "state", "step", "epoch")},
         "job.started_at": job["startedAt"],
         "job.finished_at": job["finishedAt"],
         "job.sweep_id": (job["sweep"] or {}).get("id"),

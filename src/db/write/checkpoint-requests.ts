@@ -1,0 +1,116 @@
+/** What people ask for on checkpoints, and what becomes of it. */
+import { and, eq, sql } from 'drizzle-orm';
+import type { CheckpointAction, CheckpointPlace } from '../../domain/checkpoint-requests/request.ts';
+import type { NewEvent } from '../../domain/events.ts';
+import type { Resources } from '../../domain/job-spec.ts';
+import type { Transaction } from '../database.ts';
+import { newId } from '../ids.ts';
+import type { CheckpointItemRow } from '../read/checkpoint-requests.ts';
+import { uuidIn } from '../read/job-filter.ts';
+import { checkpointRequestItems, checkpointRequests, checkpointRuns, checkpoints } from '../tables/index.ts';
+
+export interface NewCheckpointRequest {
+  action: CheckpointAction;
+  place: CheckpointPlace;
+  resources: Partial<Resources>;
+  requestedBy: string;
+  checkpoints: { id: string; jobId: string; cluster: string; sizeBytes: number }[];
+}
+
+/** Records the request; a checkpoint about which somebody asked in the same moment is left out. Answers its id. */
+export async function recordCheckpointRequest(transaction: Transaction, { action, place, resources, requestedBy, checkpoints: meant }: NewCheckpointRequest): Promise<string> {
+  const id = newId();
+  await transaction.insert(checkpointRequests).values({ id, action, place, resources, requestedBy });
+  await transaction.execute(sql`
+    insert into checkpoint_request_items (job_id, checkpoint_id, request_id, action, cluster, state, size_bytes)
+    select "jobId", id, ${id}, ${action}, cluster, 'PENDING', "sizeBytes"
+    from jsonb_to_recordset(${JSON.stringify(meant)}::jsonb) as t(id uuid, "jobId" uuid, cluster text, "sizeBytes" bigint)
+    on conflict do nothing`);
+  return id;
+}
+
+/** Which item is meant. */
+export type ItemKey = Pick<CheckpointItemRow, 'jobId' | 'checkpointId' | 'requestId'>;
+
+const isItem = ({ jobId, checkpointId, requestId }: ItemKey) =>
+  and(eq(checkpointRequestItems.jobId, jobId), eq(checkpointRequestItems.checkpointId, checkpointId), eq(checkpointRequestItems.requestId, requestId));
+
+/** The jobs of these ids that have not ended, none of which can be queued again before this transaction ends. */
+export async function lockJobsUnlessActive(transaction: Transaction, jobIds: readonly string[]): Promise<Set<string>> {
+  const { rows } = await transaction.execute<{ id: string; state: string }>(sql`
+    select id, state from jobs where id = any(${sql.param([...jobIds])}::uuid[]) order by id for no key update`);
+  return new Set(rows.filter(({ state }) => !['COMPLETED', 'FAILED', 'CANCELLED', 'LOST'].includes(state)).map(({ id }) => id));
+}
+
+/** A run begins with the item. */
+export async function markItemRunning(transaction: Transaction, item: ItemKey, { members, isOneFile, runId }: { members: string[]; isOneFile: boolean; runId: string | null }): Promise<void> {
+  await transaction.update(checkpointRequestItems)
+    .set({ state: 'RUNNING', members, isOneFile, runId, problem: null, tries: sql`${checkpointRequestItems.tries} + 1`, changedAt: sql`now()` }).where(isItem(item));
+}
+
+/** It is to be tried again; `counts` is false for what a run did not come to. */
+export async function markItemPending(transaction: Transaction, item: ItemKey, { problem, counts }: { problem: string | null; counts: boolean }): Promise<void> {
+  await transaction.update(checkpointRequestItems)
+    .set({ state: 'PENDING', runId: null, problem, changedAt: sql`now()`, ...(counts ? {} : { tries: sql`${checkpointRequestItems.tries} - 1` }) }).where(isItem(item));
+}
+
+export async function markItemDone(transaction: Transaction, item: ItemKey, freedBytes: number): Promise<void> {
+  await transaction.update(checkpointRequestItems).set({ state: 'DONE', problem: null, freedBytes, changedAt: sql`now()` }).where(isItem(item));
+}
+
+export async function markItemFailed(transaction: Transaction, item: ItemKey, problem: string): Promise<void> {
+  await transaction.update(checkpointRequestItems).set({ state: 'FAILED', problem, changedAt: sql`now()` }).where(isItem(item));
+}
+
+/** Those with which no run has begun have failed, for this reason. Answers the events. */
+export async function cancelPendingItems(transaction: Transaction, requestId: string, problem: string): Promise<NewEvent[]> {
+  const { rows } = await transaction.execute<{ job_id: string; checkpoint_id: string; action: CheckpointAction; experiment_id: string; sweep_id: string | null }>(sql`
+    update checkpoint_request_items i set state = 'FAILED', problem = ${problem}, changed_at = now() from jobs j
+    where i.request_id = ${requestId} and i.state = 'PENDING' and i.tries = 0 and j.id = i.job_id
+    returning i.job_id, i.checkpoint_id, i.action, j.experiment_id, j.sweep_id`);
+  return rows.map((row) => requestEvent(
+    { requestId, jobId: row.job_id, checkpointId: row.checkpoint_id, action: row.action, experimentId: row.experiment_id, sweepId: row.sweep_id }, 'FAILED', problem));
+}
+
+/** What a run did to a checkpoint; null leaves a value as it is. */
+export type CheckpointOutcome =
+  | { kind: 'ARCHIVED'; archivePath: string; archiveBytes: number; sha256: string | null }
+  | { kind: 'DELETED' | 'RESTORED' }
+  | { kind: 'DIGEST'; sha256: string };
+
+export async function recordOutcome(transaction: Transaction, { jobId, path }: { jobId: string; path: string }, outcome: CheckpointOutcome): Promise<void> {
+  const noArchive = { archivePath: null, archiveBytes: null, archivedAt: null };
+  const changes = (() => {
+    switch (outcome.kind) {
+      case 'ARCHIVED': {
+        const { archivePath, archiveBytes, sha256 } = outcome;
+        return { state: 'ARCHIVED' as const, archivePath, archiveBytes, archivedAt: sql`now()`, ...(sha256 !== null && { contentDigest: sha256 }) };
+      }
+      case 'DELETED': return { state: 'DELETED' as const, ...noArchive };
+      case 'RESTORED': return { state: 'COMPLETE' as const, ...noArchive };
+      case 'DIGEST': return { contentDigest: outcome.sha256 };
+    }
+  })();
+  await transaction.update(checkpoints).set(changes).where(and(eq(checkpoints.jobId, jobId), eq(checkpoints.path, path)));
+}
+
+/** A SLURM job for them is about to be submitted. */
+export async function recordCheckpointRun(transaction: Transaction, run: { id: string; cluster: string; token: string }): Promise<void> {
+  await transaction.insert(checkpointRuns).values(run);
+}
+
+export async function recordRunSubmitted(transaction: Transaction, id: string, slurmJobId: string): Promise<void> {
+  await transaction.update(checkpointRuns).set({ slurmJobId }).where(eq(checkpointRuns.id, id));
+}
+
+export async function endCheckpointRun(transaction: Transaction, id: string): Promise<void> {
+  await transaction.update(checkpointRuns).set({ endedAt: sql`now()` }).where(uuidIn(checkpointRuns.id, [id]));
+}
+
+/** What of it went on, for the log. */
+export function requestEvent(
+  item: ItemKey & { experimentId: string; sweepId: string | null; action: CheckpointAction }, state: 'RUNNING' | 'DONE' | 'FAILED' | 'PENDING', reason: string | null,
+): NewEvent {
+  const { experimentId, sweepId, jobId, requestId, action, checkpointId } = item;
+  return { kind: 'CHECKPOINT_REQUEST_CHANGED', experimentId, sweepId, jobId, attemptNumber: null, payload: { requestId, action, state, checkpointId, count: 1, reason } };
+}

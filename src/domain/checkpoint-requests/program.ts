@@ -1,0 +1,91 @@
+/** Renders the program of one run over checkpoints, and reads what it told. */
+import { bashQuote } from '../script/shell-quote.ts';
+import { PROGRAM } from './program-text.ts';
+import type { CheckpointAction } from './request.ts';
+
+/** One checkpoint of a run. */
+export interface ProgramItem {
+  checkpointId: string;
+  action: CheckpointAction;
+  /** Absolute. */
+  jobDirectory: string;
+  /** Absolute; below the job directory. */
+  path: string;
+  /** The names, in the folder of the path, of what it is made of. */
+  members: readonly string[];
+  /** It is one file, which needs no tar. */
+  isOneFile: boolean;
+}
+
+export interface ProgramRun {
+  /** Tells the half-done files of this run from those of others. */
+  runId: string;
+  rootDirectory: string;
+  /** After this no further checkpoint is begun. */
+  limitSeconds: number;
+  threads: number;
+  /** Where it is told what was done; null: on standard output. */
+  reportPath: string | null;
+  items: readonly ProgramItem[];
+}
+
+/** What became of a checkpoint. */
+export type ItemReport =
+  | { kind: 'ARCHIVED'; suffix: string; bytes: number; sha256: string | null }
+  | { kind: 'DELETED' }
+  | { kind: 'RESTORED' }
+  | { kind: 'DIGEST'; sha256: string }
+  /** It is not on disk, and neither is an archive of it. */
+  | { kind: 'GONE' }
+  | { kind: 'FAILED'; problem: string };
+
+export interface RunReport {
+  /** By checkpoint. */
+  items: Map<string, ItemReport>;
+  /** Those that were begun with, in order. */
+  begun: string[];
+  /** It came to its end: what is not mentioned was not begun with. */
+  hasEnded: boolean;
+}
+
+/** A bash program that needs nothing but its own text. */
+export function renderProgram({ runId, rootDirectory, limitSeconds, threads, reportPath, items }: ProgramRun): string {
+  const redirect = reportPath === null ? '' : `exec >> ${bashQuote(reportPath)} 2>&1\n`;
+  const settings = `ROOT=${bashQuote(rootDirectory)} RUN=${bashQuote(runId)} LIMIT_SECONDS=${limitSeconds} THREADS=${threads}\n`;
+  const calls = items.map((item) => `  item ${callArguments(item).map(bashQuote).join(' ')}\n`).join('');
+  // Its own text may come on standard input: nothing that it starts may read that.
+  return `#!/bin/bash\n${redirect}${settings}${PROGRAM}\nmain() {\n${calls}  printf 'end\\n'\n}\nmain < /dev/null\nexit 0\n`;
+}
+
+function callArguments({ checkpointId, action, jobDirectory, path, members, isOneFile }: ProgramItem): string[] {
+  const end = path.lastIndexOf('/');
+  const folder = path.slice(jobDirectory.length + 1, Math.max(end, jobDirectory.length + 1)) || '.';
+  return [action.toLowerCase(), checkpointId, jobDirectory, folder, path.slice(end + 1), isOneFile ? '' : '.tar', ...members];
+}
+
+/** What it has told so far; lines that are none of its own are left out. */
+export function parseReport(text: string): RunReport {
+  const report: RunReport = { items: new Map(), begun: [], hasEnded: false };
+  for (const line of text.split('\n').slice(0, -1)) {
+    const [kind = '', id = '', ...values] = line.split('\t');
+    if (kind === 'end') report.hasEnded = true;
+    else if (kind === 'begin') report.begun.push(id);
+    else {
+      const item = itemReport(kind, values);
+      if (item !== null) report.items.set(id, item);
+    }
+  }
+  return report;
+}
+
+function itemReport(kind: string, [first = '', second = '', third = '']: string[]): ItemReport | null {
+  switch (kind) {
+    case 'archived': return { kind: 'ARCHIVED', suffix: first, bytes: Number(second), sha256: third === '-' ? null : third };
+    case 'deleted': return { kind: 'DELETED' };
+    case 'restored': return { kind: 'RESTORED' };
+    case 'digest': return { kind: 'DIGEST', sha256: first };
+    case 'gone': return { kind: 'GONE' };
+    case 'failed': return { kind: 'FAILED', problem: first };
+    default: return null;
+  }
+}

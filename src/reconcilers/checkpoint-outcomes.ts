@@ -1,0 +1,123 @@
+/** Commits what runs over checkpoints begin with and what they have told. */
+import type { Database, Transaction } from '../db/database.ts';
+import type { OpenItem } from '../db/read/checkpoint-requests.ts';
+import { transact } from '../db/transaction.ts';
+import {
+  lockJobsUnlessActive, markItemDone, markItemFailed, markItemPending, markItemRunning, recordCheckpointRun, recordOutcome, requestEvent, type CheckpointOutcome,
+} from '../db/write/checkpoint-requests.ts';
+import { appendEvents } from '../db/write/events.ts';
+import type { ItemReport, RunReport } from '../domain/checkpoint-requests/program.ts';
+import { MAX_TRIES } from '../domain/checkpoint-requests/request.ts';
+import type { NewEvent } from '../domain/events.ts';
+import type { PlannedItem } from './checkpoint-plan.ts';
+
+/** An item that a run has begun with. */
+export type ClaimedItem = Extract<PlannedItem, { members: string[] }>;
+
+/** A SLURM job that is to have them. */
+export interface NewRun {
+  id: string;
+  cluster: string;
+  token: string;
+}
+
+/** Decides, under a lock on the jobs, with which of the items a run may begin; the others have failed. A job that was queued again keeps what it has. */
+export async function claimItems(database: Database, planned: PlannedItem[], run: NewRun | null): Promise<ClaimedItem[]> {
+  return transact(database, async (transaction) => {
+    const active = await lockJobsUnlessActive(transaction, [...new Set(planned.map(({ item }) => item.jobId))]);
+    const claimed: ClaimedItem[] = [];
+    const events: NewEvent[] = [];
+    for (const each of planned) {
+      const problem = claimProblem(each, active);
+      if (problem === null && 'members' in each) {
+        claimed.push(each);
+        await markItemRunning(transaction, each.item, { ...each, runId: run?.id ?? null });
+        events.push(requestEvent(each.item, 'RUNNING', null));
+      } else {
+        if ('isGone' in each && each.isGone) events.push(await changeCheckpoint(transaction, each.item, { kind: 'DELETED' }));
+        events.push(await failItem(transaction, each.item, problem ?? ''));
+      }
+    }
+    if (run !== null && claimed.length > 0) await recordCheckpointRun(transaction, run);
+    await appendEvents(transaction, events);
+    return claimed;
+  });
+}
+
+function claimProblem(planned: PlannedItem, active: ReadonlySet<string>): string | null {
+  const { item } = planned;
+  // What was begun is finished: half of it may be done.
+  const removes = item.action === 'ARCHIVE' || item.action === 'DELETE';
+  if (item.tries === 0 && removes && active.has(item.jobId)) return 'its job was queued again before it was its turn';
+  if (item.tries >= MAX_TRIES) return `it was begun with ${item.tries} times and never finished${item.problem === null ? '' : `: ${item.problem}`}`;
+  return 'problem' in planned ? planned.problem : null;
+}
+
+/** Stores what a run has told of its items. Answers those of which it has told nothing. */
+export async function commitReport(database: Database, items: OpenItem[], report: RunReport): Promise<OpenItem[]> {
+  const told = items.flatMap((item) => {
+    const of = report.items.get(item.checkpointId);
+    return of === undefined ? [] : [{ item, of }];
+  });
+  if (told.length > 0) {
+    await transact(database, async (transaction) => {
+      const events: NewEvent[] = [];
+      for (const { item, of } of told) events.push(...await storeReport(transaction, item, of));
+      await appendEvents(transaction, events);
+    });
+  }
+  return items.filter((item) => !report.items.has(item.checkpointId));
+}
+
+/** A run is over that has told nothing of these: those that it began with broke off, the others wait for the next. */
+export async function giveBackItems(database: Database, items: OpenItem[], { begun }: RunReport, problem: string): Promise<void> {
+  if (items.length === 0) return;
+  await transact(database, async (transaction) => {
+    for (const item of items) {
+      const isBegun = begun.includes(item.checkpointId);
+      await markItemPending(transaction, item, { problem: isBegun ? problem : item.problem, counts: isBegun });
+    }
+  });
+}
+
+/** None of these can be done, and trying again would not help. */
+export async function failItems(database: Database, items: OpenItem[], problem: string): Promise<void> {
+  if (items.length === 0) return;
+  await transact(database, async (transaction) => {
+    const events: NewEvent[] = [];
+    for (const item of items) events.push(await failItem(transaction, item, problem));
+    await appendEvents(transaction, events);
+  });
+}
+
+async function storeReport(transaction: Transaction, item: OpenItem, report: ItemReport): Promise<NewEvent[]> {
+  const { checkpoint: { path, sizeBytes, archiveBytes } } = item;
+  switch (report.kind) {
+    case 'FAILED': return [await failItem(transaction, item, report.problem)];
+    case 'GONE': return [await changeCheckpoint(transaction, item, { kind: 'DELETED' }), await failItem(transaction, item, 'it is not on disk any more')];
+    case 'ARCHIVED': {
+      const outcome = { kind: 'ARCHIVED' as const, archivePath: path + report.suffix, archiveBytes: report.bytes, sha256: report.sha256 };
+      return [await changeCheckpoint(transaction, item, outcome), await finishItem(transaction, item, sizeBytes - report.bytes)];
+    }
+    case 'DELETED': return [await changeCheckpoint(transaction, item, report), await finishItem(transaction, item, sizeBytes)];
+    case 'RESTORED': return [await changeCheckpoint(transaction, item, report), await finishItem(transaction, item, (archiveBytes ?? 0) - sizeBytes)];
+    case 'DIGEST': return [await changeCheckpoint(transaction, item, report), await finishItem(transaction, item, 0)];
+  }
+}
+
+const STATES = { ARCHIVED: 'ARCHIVED', DELETED: 'DELETED', RESTORED: 'COMPLETE', DIGEST: 'COMPLETE' } as const;
+
+async function changeCheckpoint(transaction: Transaction, { experimentId, sweepId, jobId, checkpoint: { id, path, attemptNumber } }: OpenItem, outcome: CheckpointOutcome): Promise<NewEvent> {
+  await recordOutcome(transaction, { jobId, path }, outcome);
+  return { kind: 'CHECKPOINT_CHANGED', experimentId, sweepId, jobId, attemptNumber, payload: { checkpointId: id, path, state: STATES[outcome.kind] } };
+}
+
+async function finishItem(transaction: Transaction, item: OpenItem, freedBytes: number): Promise<NewEvent> {
+  await markItemDone(transaction, item, freedBytes);
+  return requestEvent(item, 'DONE', null);
+}
+
+async function failItem(transaction: Transaction, item: OpenItem, problem: string): Promise<NewEvent> {
+  await markItemFailed(transaction, item, problem);
+  return requestEvent(item, 'FAILED', problem);
+}
