@@ -23,7 +23,7 @@ export interface RecordCheckpointInput {
   path: string;
   step?: number | null;
   epoch?: number | null;
-  /** COMPLETE when absent. */
+  /** COMPLETE when absent; what is ARCHIVED stays so. */
   state?: CheckpointState | null;
   sizeBytes?: number | null;
   fileCount?: number | null;
@@ -36,17 +36,23 @@ export async function recordCheckpoint({ database }: { database: Database }, inp
   return transact(database, async (transaction) => {
     const { attemptNumber, ...job } = await resolveAttempt(transaction, input);
     const known = await knownCheckpoint(transaction, job.jobId, input.path);
+    const state = input.state ?? (known?.state === 'ARCHIVED' ? 'ARCHIVED' : 'COMPLETE');
     const record: CheckpointRecord = {
-      jobId: job.jobId, path: input.path, attemptNumber, state: input.state ?? 'COMPLETE', layout: null, step: said(input.step), epoch: said(input.epoch),
+      jobId: job.jobId, path: input.path, attemptNumber, state, layout: null, step: said(input.step), epoch: said(input.epoch),
       loggedMetrics: null, isDeclared: true,
       sizeBytes: input.sizeBytes ?? known?.sizeBytes ?? 0, fileCount: input.fileCount ?? known?.fileCount ?? 1,
-      aliases: [...new Set(input.aliases ?? known?.aliases ?? [])], writtenAt: new Date(),
+      aliases: [...new Set(input.aliases ?? known?.aliases ?? [])], writtenAt: known === undefined || (state !== 'ARCHIVED' && saysContent(input)) ? new Date() : known.writtenAt,
     };
     const [checkpointId] = await upsertCheckpoints(transaction, [record]);
     if (!checkpointId) throw new Error('a checkpoint that holds whatever is known was not stored');
     await appendEvents(transaction, [{ kind: 'CHECKPOINT_CHANGED', ...job, attemptNumber, payload: { checkpointId, path: record.path, state: record.state } }]);
     return { checkpointId };
   });
+}
+
+/** It was written anew, or so it seems; names alone do not say so. */
+function saysContent({ state, sizeBytes, fileCount, step, epoch }: RecordCheckpointInput): boolean {
+  return [state, sizeBytes, fileCount, step, epoch].some((value) => value !== null && value !== undefined);
 }
 
 function said(value: number | null | undefined): Position | null {

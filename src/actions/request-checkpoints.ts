@@ -5,7 +5,7 @@ import type { Reader } from '../db/database.ts';
 import { transact } from '../db/transaction.ts';
 import { recordCheckpointRequest } from '../db/write/checkpoint-requests.ts';
 import { appendEvents } from '../db/write/events.ts';
-import { decideOnJob, KEEP_RULES, type Asked, type CandidateJob, type Keep, type KeepRule, type Kept, type KeptReason } from '../domain/checkpoint-requests/keep.ts';
+import { decideOnJob, KEEP_RULES, type Asked, type CandidateCheckpoint, type CandidateJob, type Keep, type KeepRule, type Kept, type KeptReason } from '../domain/checkpoint-requests/keep.ts';
 import { MAX_CHECKPOINTS_PER_REQUEST, type CheckpointAction, type CheckpointPlace } from '../domain/checkpoint-requests/request.ts';
 import { UserError } from '../domain/errors.ts';
 import type { NewEvent } from '../domain/events.ts';
@@ -75,7 +75,7 @@ export async function requestCheckpoints(context: Context, input: CheckpointRequ
     if (input.dryRun === true || decided.taken.length === 0) return answer;
     const requestId = await recordCheckpointRequest(transaction, {
       action: input.action, place, resources: stated(input.resources ?? {}), requestedBy: context.tokenName,
-      checkpoints: decided.taken.map(({ checkpoint: { id, jobId, sizeBytes }, job }) => ({ id, jobId, cluster: job.cluster, sizeBytes })),
+      checkpoints: decided.taken.map(({ checkpoint: { id, jobId, sizeBytes, fileCount, writtenAt }, job }) => ({ id, jobId, cluster: job.cluster, sizeBytes, fileCount, writtenAt })),
     });
     await appendEvents(transaction, askedEvents(requestId, input.action, decided.taken));
     return { ...answer, requestId };
@@ -83,7 +83,7 @@ export async function requestCheckpoints(context: Context, input: CheckpointRequ
 }
 
 interface Decided {
-  taken: { job: RequestedJob; checkpoint: { id: string; jobId: string; sizeBytes: number } }[];
+  taken: { job: RequestedJob; checkpoint: CandidateCheckpoint }[];
   kept: Kept[];
 }
 
@@ -115,7 +115,8 @@ function candidateOf(job: RequestedJob, checkpoints: RequestedCheckpoint[], { ac
     return state !== 'DELETED' && state !== 'ARCHIVED' && !(action === 'DIGEST' && contentDigest !== null);
   };
   return {
-    ...job, isClusterConfigured, checkpoints: checkpoints.filter(isThere), hasObjective: favourites !== null, bestId: favourites?.bestId ?? null, lastId: favourites?.lastId ?? null,
+    ...job, isClusterConfigured, checkpoints: checkpoints.filter(isThere), occupiedPaths: checkpoints.filter(({ state }) => state !== 'DELETED').map(({ path }) => path),
+    hasObjective: favourites !== null, bestId: favourites?.bestId ?? null, lastId: favourites?.lastId ?? null,
   };
 }
 

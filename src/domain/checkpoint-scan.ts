@@ -103,9 +103,11 @@ export function scanCheckpoints(input: ScanInput): CheckpointChange[] {
     if (before === undefined || logged !== undefined || differs(before, after)) changes.push(after);
   }
   const present = new Set(search.found.map(({ path }) => path));
+  // A checkpoint of somebody's own may hold the same and be called like the archive.
+  const presentFiles = new Set(search.found.filter(({ isDirectory }) => !isDirectory).map(({ path }) => path));
   const notYetListed = [...loggedAt].filter(([path]) => !present.has(path)).map(([path, line]) => announced(path, line));
   const isGone = ({ relativePath, state }: KnownCheckpoint): boolean => state !== 'DELETED' && !present.has(relativePath) && !loggedAt.has(relativePath)
-    && !(state === 'ARCHIVED' && ARCHIVE_ENDINGS.some((ending) => search.archives.includes(relativePath + ending)));
+    && !(state === 'ARCHIVED' && ARCHIVE_ENDINGS.some((ending) => search.archives.includes(relativePath + ending) || presentFiles.has(relativePath + ending)));
   const gone = truncated ? [] : known.filter(isGone).map(vanished);
   return [...changes, ...notYetListed, ...gone];
 }

@@ -46,7 +46,7 @@ const reasons = enumOf<KeptReason>({
   EVERY_N: 'The rule EVERY_N keeps it.',
   STEP_UNKNOWN: 'The rule EVERY_N cannot place it: its step is not known.',
   RESUMABLE: 'Its job did not complete, and would go on from it if it were tried again.',
-  JOB_NOT_ENDED: 'Its job has not ended.',
+  JOB_NOT_ENDED: 'Its job has not ended, or is LOST and may still run.',
   STATE: 'Its state does not allow it: only COMPLETE ones are archived, deleted or read, only ARCHIVED ones are restored.',
   OUTSIDE: 'It does not lie in the directory of its job.',
   SHARED: 'Another job has it, too, or it holds another checkpoint or lies in one.',

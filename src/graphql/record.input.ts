@@ -60,7 +60,7 @@ export class RecordCheckpointInput {
   @Field(() => Float, { nullable: true, description: 'The epoch it was written in.' })
   epoch?: number | null;
 
-  @Field(() => CheckpointStateEnum, { nullable: true, description: 'Whether it can be loaded, anything but ARCHIVED; COMPLETE when left out.' })
+  @Field(() => CheckpointStateEnum, { nullable: true, description: 'Whether it can be loaded, anything but ARCHIVED; when left out, what is ARCHIVED stays so and anything else is COMPLETE.' })
   state?: CheckpointState | null;
 
   @Field(() => Long, { nullable: true, description: 'Size of all its files in bytes.' })

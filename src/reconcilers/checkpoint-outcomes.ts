@@ -12,7 +12,10 @@ import type { NewEvent } from '../domain/events.ts';
 import type { PlannedItem } from './checkpoint-plan.ts';
 
 /** An item that a run has begun with. */
-export type ClaimedItem = Extract<PlannedItem, { members: string[] }>;
+export type ClaimedItem = Extract<PlannedItem, { members: string[] }> & {
+  /** It was tried often enough: what was left half done is put in order, and then it has failed for this reason. */
+  giveUpReason: string | null;
+};
 
 /** A SLURM job that is to have them. */
 export interface NewRun {
@@ -30,12 +33,12 @@ export async function claimItems(database: Database, planned: PlannedItem[], run
     for (const each of planned) {
       const problem = claimProblem(each, active);
       if (problem === null && 'members' in each) {
-        claimed.push(each);
-        await markItemRunning(transaction, each.item, { ...each, runId: run?.id ?? null });
+        // Somebody may have withdrawn it while the disk was looked at.
+        if (!await markItemRunning(transaction, each.item, { ...each, runId: run?.id ?? null })) continue;
+        claimed.push({ ...each, giveUpReason: each.item.tries === MAX_TRIES ? tiredWords(each.item) : null });
         events.push(requestEvent(each.item, 'RUNNING', null));
       } else {
-        if ('isGone' in each && each.isGone) events.push(await changeCheckpoint(transaction, each.item, { kind: 'DELETED' }));
-        events.push(await failItem(transaction, each.item, problem ?? ''));
+        events.push(...await failItem(transaction, each.item, problem ?? ''));
       }
     }
     if (run !== null && claimed.length > 0) await recordCheckpointRun(transaction, run);
@@ -49,8 +52,12 @@ function claimProblem(planned: PlannedItem, active: ReadonlySet<string>): string
   // What was begun is finished: half of it may be done.
   const removes = item.action === 'ARCHIVE' || item.action === 'DELETE';
   if (item.tries === 0 && removes && active.has(item.jobId)) return 'its job was queued again before it was its turn';
-  if (item.tries >= MAX_TRIES) return `it was begun with ${item.tries} times and never finished${item.problem === null ? '' : `: ${item.problem}`}`;
+  if (item.tries > MAX_TRIES) return tiredWords(item);
   return 'problem' in planned ? planned.problem : null;
+}
+
+function tiredWords({ problem }: OpenItem): string {
+  return `it was given up (a checkpoint is begun with ${MAX_TRIES} times at the most)${problem === null ? '' : `: ${problem}`}`;
 }
 
 /** Stores what a run has told of its items. Answers those of which it has told nothing. */
@@ -80,12 +87,23 @@ export async function giveBackItems(database: Database, items: OpenItem[], { beg
   });
 }
 
-/** None of these can be done, and trying again would not help. */
+/** Trying these again would not help: the next run puts in order what is half done, and gives them up for this reason. */
+export async function giveUpItems(database: Database, items: OpenItem[], problem: string): Promise<void> {
+  if (items.length === 0) return;
+  await transact(database, async (transaction) => {
+    for (const item of items) {
+      if (item.tries < MAX_TRIES) await markItemPending(transaction, item, { problem, counts: 'LAST_TRY' });
+      else await appendEvents(transaction, await failItem(transaction, item, problem));
+    }
+  });
+}
+
+/** None of these was begun with, and trying again would not help. */
 export async function failItems(database: Database, items: OpenItem[], problem: string): Promise<void> {
   if (items.length === 0) return;
   await transact(database, async (transaction) => {
     const events: NewEvent[] = [];
-    for (const item of items) events.push(await failItem(transaction, item, problem));
+    for (const item of items) events.push(...await failItem(transaction, item, problem));
     await appendEvents(transaction, events);
   });
 }
@@ -93,15 +111,18 @@ export async function failItems(database: Database, items: OpenItem[], problem: 
 async function storeReport(transaction: Transaction, item: OpenItem, report: ItemReport): Promise<NewEvent[]> {
   const { checkpoint: { path, sizeBytes, archiveBytes } } = item;
   switch (report.kind) {
-    case 'FAILED': return [await failItem(transaction, item, report.problem)];
-    case 'GONE': return [await changeCheckpoint(transaction, item, { kind: 'DELETED' }), await failItem(transaction, item, 'it is not on disk any more')];
+    case 'FAILED': return failItem(transaction, item, report.problem);
+    case 'GONE': {
+      const failed = await failItem(transaction, item, 'it is not on disk any more');
+      return failed.length === 0 ? [] : [await changeCheckpoint(transaction, item, { kind: 'DELETED' }), ...failed];
+    }
     case 'ARCHIVED': {
       const outcome = { kind: 'ARCHIVED' as const, archivePath: path + report.suffix, archiveBytes: report.bytes, sha256: report.sha256 };
-      return [await changeCheckpoint(transaction, item, outcome), await finishItem(transaction, item, sizeBytes - report.bytes)];
+      return finishItem(transaction, item, outcome, sizeBytes - report.bytes);
     }
-    case 'DELETED': return [await changeCheckpoint(transaction, item, report), await finishItem(transaction, item, sizeBytes)];
-    case 'RESTORED': return [await changeCheckpoint(transaction, item, report), await finishItem(transaction, item, (archiveBytes ?? 0) - sizeBytes)];
-    case 'DIGEST': return [await changeCheckpoint(transaction, item, report), await finishItem(transaction, item, 0)];
+    case 'DELETED': return finishItem(transaction, item, report, sizeBytes);
+    case 'RESTORED': return finishItem(transaction, item, report, (archiveBytes ?? 0) - sizeBytes);
+    case 'DIGEST': return finishItem(transaction, item, report, 0);
   }
 }
 
@@ -112,12 +133,12 @@ async function changeCheckpoint(transaction: Transaction, { experimentId, sweepI
   return { kind: 'CHECKPOINT_CHANGED', experimentId, sweepId, jobId, attemptNumber, payload: { checkpointId: id, path, state: STATES[outcome.kind] } };
 }
 
-async function finishItem(transaction: Transaction, item: OpenItem, freedBytes: number): Promise<NewEvent> {
-  await markItemDone(transaction, item, freedBytes);
-  return requestEvent(item, 'DONE', null);
+/** No events, and nothing is changed, where the item is not open any more: what came after it may have changed the checkpoint again. */
+async function finishItem(transaction: Transaction, item: OpenItem, outcome: CheckpointOutcome, freedBytes: number): Promise<NewEvent[]> {
+  if (!await markItemDone(transaction, item, freedBytes)) return [];
+  return [await changeCheckpoint(transaction, item, outcome), requestEvent(item, 'DONE', null)];
 }
 
-async function failItem(transaction: Transaction, item: OpenItem, problem: string): Promise<NewEvent> {
-  await markItemFailed(transaction, item, problem);
-  return requestEvent(item, 'FAILED', problem);
+async function failItem(transaction: Transaction, item: OpenItem, problem: string): Promise<NewEvent[]> {
+  return await markItemFailed(transaction, item, problem) ? [requestEvent(item, 'FAILED', problem)] : [];
 }

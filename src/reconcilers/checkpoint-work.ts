@@ -16,9 +16,10 @@ import { LOGIN_NODE_RUN_BYTES, LOGIN_NODE_RUN_SECONDS, MAX_ITEMS_PER_RUN } from 
 import { batchDirectory } from '../domain/layout.ts';
 import { mergeResources } from '../domain/resources.ts';
 import { isTerminalAttemptState } from '../domain/states.ts';
-import { claimItems, commitReport, failItems, giveBackItems, type ClaimedItem } from './checkpoint-outcomes.ts';
+import { claimItems, commitReport, failItems, giveBackItems, giveUpItems, type ClaimedItem } from './checkpoint-outcomes.ts';
 import { planItems } from './checkpoint-plan.ts';
 import { crashPoint } from './crash-point.ts';
+import { LIST_DEPTH } from './harvest.ts';
 
 /** SLURM jobs for checkpoints that a cluster has at once. */
 const MAX_OPEN_RUNS = 2;
@@ -95,7 +96,7 @@ export class CheckpointWork {
     const words = result.stderr.toString('utf8').trim().slice(-300);
     if (!report.hasEnded) logger.warn({ exitCode: result.exitCode, stderr: words, count: untold.length }, 'a run over checkpoints broke off');
     const slow = isTimeOut ? untold.filter(({ checkpointId }) => report.begun.at(-1) === checkpointId) : [];
-    await failItems(database, slow, `it took longer than the ${LOGIN_NODE_RUN_SECONDS} s that a run on the login node may take; ask for a SLURM_JOB`);
+    await giveUpItems(database, slow, `it took longer than the ${LOGIN_NODE_RUN_SECONDS} s that a run on the login node may take; ask for a SLURM_JOB`);
     const begun = report.begun.length > 0 ? report.begun : untold.map(({ checkpointId }) => checkpointId);
     await giveBackItems(database, untold.filter((item) => !slow.includes(item)), { ...report, begun }, `the run broke off${words === '' ? '' : `: ${words}`}`);
   }
@@ -109,7 +110,10 @@ export class CheckpointWork {
     const claimed = await claimItems(database, await planItems(database, cluster, items), run);
     if (claimed.length === 0) return;
     const { gpus: _gpus, gpuType: _gpuType, cpus: _cpus, memoryMiB: _memory, timeLimitMinutes: _limit, nodes: _nodes, ...site } = defaultResources;
-    const resources = mergeResources({ ...RUN_RESOURCES, ...items[0]?.resources }, site);
+    const asked = mergeResources({ ...RUN_RESOURCES, ...items[0]?.resources }, site);
+    // A job that SLURM starts a second time would work on what its items have become since.
+    const { requeue: _requeue, ...sbatchOptions } = asked.sbatchOptions;
+    const resources = { ...asked, sbatchOptions: { ...sbatchOptions, 'no-requeue': '' } };
     const limitSeconds = (resources.timeLimitMinutes ?? RUN_RESOURCES.timeLimitMinutes) * 60;
     const script = this.#script(run.id, claimed, { limitSeconds, threads: resources.cpus, reportPath: reportPathOf(rootDirectory, run.token) });
     crashPoint('checkpoints-before-run');
@@ -163,7 +167,9 @@ export class CheckpointWork {
 
   #script(runId: string, claimed: ClaimedItem[], how: { limitSeconds: number; threads: number; reportPath: string | null }): string {
     const { rootDirectory } = this.#dependencies.cluster.settings;
-    const items = claimed.map(({ item: { checkpointId, action, jobDirectory, checkpoint: { path } }, members, isOneFile }) => ({ checkpointId, action, jobDirectory, path, members, isOneFile }));
+    const items = claimed.map(({ item: { checkpointId, action, jobDirectory, sizeBytes, fileCount, writtenAt, checkpoint: { path, archivePath } }, ...rest }) => ({
+      ...rest, checkpointId, action, jobDirectory, path, archivePath, recorded: action === 'RESTORE' ? null : { sizeBytes, fileCount, writtenAt, lookedDepth: LIST_DEPTH },
+    }));
     return renderProgram({ runId, rootDirectory, items, ...how });
   }
 }

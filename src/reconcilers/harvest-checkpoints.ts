@@ -27,6 +27,8 @@ export interface CheckpointTarget {
   jobDirectory: string;
   entries: readonly FileEntry[];
   known: readonly CheckpointRow[];
+  /** Ids of those that are to be archived or restored. */
+  packing: ReadonlySet<string>;
   logged: LoggedCheckpoint[];
 }
 
@@ -68,12 +70,14 @@ async function readHeads(machine: Pick<Transport, 'read'>, wanted: JobHead[], fo
 }
 
 /** Finds the checkpoints of a job in the listing of its directory. */
-export function searchCheckpoints({ jobDirectory, entries, known, logged }: Omit<CheckpointTarget, 'jobId'>): FoundCheckpoints {
+export function searchCheckpoints({ jobDirectory, entries, known, packing, logged }: Omit<CheckpointTarget, 'jobId'>): FoundCheckpoints {
   const below = `${jobDirectory}/`;
   const inside = known.filter(({ path }) => path.startsWith(below)).map((row) => ({ ...row, relativePath: row.path.slice(below.length) }));
   const declared = new Set([...inside.filter(({ isDeclared }) => isDeclared).map(({ relativePath }) => relativePath), ...logged.map(({ path }) => path)]);
   const listed = entries.filter(({ path }) => path.startsWith(below)).map((entry) => ({ ...entry, relativePath: entry.path.slice(below.length) }));
-  const archives = new Set(inside.flatMap(({ relativePath }) => ARCHIVE_ENDINGS.map((ending) => relativePath + ending)));
+  const packed = inside.filter(({ id, state }) => state === 'ARCHIVED' || packing.has(id));
+  const present = new Set([...declared, ...inside.filter(({ state }) => state !== 'DELETED').map(({ relativePath }) => relativePath)]);
+  const archives = new Set(packed.flatMap(({ relativePath }) => ARCHIVE_ENDINGS.map((ending) => relativePath + ending)).filter((path) => !present.has(path)));
   return { search: findCheckpoints(listed, { declared, archives }), heads: new Map(), known: inside, logged };
 }
 

@@ -77,11 +77,10 @@ export async function gatherHarvest(
 ): Promise<Map<string, Harvest>> {
   if (targets.length === 0) return new Map();
   const batches = targets.filter(({ withLogs }) => withLogs).map(({ token }) => batchDirectory(cluster.settings.rootDirectory, token));
-  const [state, listed] = await Promise.all([
-    readHarvestState(database, targets.map((target) => target.jobId)),
-    listJobs({ list: (request) => machine.list(request), exec: (...command) => cluster.transport.exec(...command) },
-      { jobs: targets.map(({ jobDirectory }) => jobDirectory), others: [...new Set(batches)] }, { maxDepth: LIST_DEPTH, maxEntries: LIST_MAX_ENTRIES }),
-  ]);
+  // Before the look: what changes while it is taken is then known to be newer than it.
+  const state = await readHarvestState(database, targets.map((target) => target.jobId));
+  const listed = await listJobs({ list: (request) => machine.list(request), exec: (...command) => cluster.transport.exec(...command) },
+    { jobs: targets.map(({ jobDirectory }) => jobDirectory), others: [...new Set(batches)] }, { maxDepth: LIST_DEPTH, maxEntries: LIST_MAX_ENTRIES });
   const byJob = new Map(targets.map(({ jobId, jobDirectory }): [string, FileEntry[]] => [jobId, listed.entries.get(jobDirectory) ?? []]));
   const files = new Map([...listed.others, ...[...byJob.values()].flat()].filter((entry) => entry.kind === 'file').map((entry) => [entry.path, entry]));
   const { readings, streams, postponed } = planReadings(targets, files, byJob, state);
@@ -98,7 +97,7 @@ export async function gatherHarvest(
   takeInMetrics(streams, contents.slice(readings.length), harvests, (jobId) => ({ now, atEnd: closing.has(jobId) }));
   takeInStarts(targets, readings, contents, files, harvests);
   const found = await lookForCheckpoints(machine, targets.map(({ jobId, jobDirectory }) => ({
-    jobId, jobDirectory, entries: byJob.get(jobId) ?? [], known: state.checkpoints.get(jobId) ?? [], logged: harvests.get(jobId)?.checkpointLines?.items ?? [],
+    jobId, jobDirectory, entries: byJob.get(jobId) ?? [], known: state.checkpoints.get(jobId) ?? [], packing: state.packing, logged: harvests.get(jobId)?.checkpointLines?.items ?? [],
   })), now);
   for (const [jobId, checkpoints] of found) harvests.get(jobId)!.checkpoints = checkpoints;
   return harvests;

@@ -23,6 +23,18 @@ test('a checkpoint is recorded once by path, and what is new about it replaces w
     .toEqual(['WRITING', 'COMPLETE'].map((state) => ({ checkpointId: first.checkpointId, path, state })));
 });
 
+test('a new name for an archived checkpoint does not forget its archive, nor when it was written', async () => {
+  const path = '/scratch/p/ckpt/step-10.pt';
+  await recordCheckpoint(at.context, { jobId, path, step: 10, sizeBytes: 5 });
+  const archive = { state: 'ARCHIVED', archive_path: `${path}.zst`, archive_bytes: 3 };
+  await at.db.pool.query('update checkpoints set state = $1, archive_path = $2, archive_bytes = $3, archived_at = now(), written_at = $4', [...Object.values(archive), '2026-01-01T00:00:00Z']);
+  await recordCheckpoint(at.context, { jobId, path, aliases: ['release'] });
+  const read = async () => (await at.db.pool.query('select state, archive_path, archive_bytes::int, archived_at is not null as has_time, aliases, written_at from checkpoints')).rows;
+  expect(await read()).toEqual([{ ...archive, has_time: true, aliases: ['release'], written_at: new Date('2026-01-01T00:00:00Z') }]);
+  await recordCheckpoint(at.context, { jobId, path, state: 'COMPLETE' });
+  expect(await read()).toMatchObject([{ state: 'COMPLETE', archive_path: null, has_time: false }]);
+});
+
 test('bad input is refused with all of its faults', async () => {
   await expect(recordCheckpoint(at.context, { jobId, path: 'relative', step: -1, sizeBytes: 0.5, aliases: [''] })).rejects.toMatchObject({
     faults: [{ field: ['path'] }, { field: ['step'] }, { field: ['sizeBytes'] }, { field: ['aliases', '0'] }],

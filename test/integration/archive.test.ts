@@ -61,7 +61,7 @@ describe.skipIf(process.getuid?.() !== 0)('on a small disk (for root, who may mo
     const refused = await ask();
     expect(refused).toMatchObject({ bytesToFree: 3_000_000, userErrors: [] });
     expect(await settled(refused.request.id)).toMatchObject({ state: 'FAILED', freedBytes: 0, checkpoints: [{ state: 'FAILED', problem: expect.stringMatching(/No space left on device|takes no new folder/) }] });
-    expect((await readdir(`${storagePath}/checkpoints`)).sort()).toEqual(['step=1.ckpt', 'step=2.ckpt']);
+    expect((await readdir(`${storagePath}/checkpoints`)).filter((each) => each !== '.expgraph-lock').sort()).toEqual(['step=1.ckpt', 'step=2.ckpt']);
     expect((await stat(`${storagePath}/checkpoints/step=1.ckpt`)).size).toBe(3_000_000);
 
     await rm(filler);
@@ -69,7 +69,7 @@ describe.skipIf(process.getuid?.() !== 0)('on a small disk (for root, who may mo
     const request = await settled(taken.request.id);
     const archived = (await job()).checkpoints[0];
     expect(archived.state).toBe('ARCHIVED');
-    const [name] = (await readdir(`${storagePath}/checkpoints`)).filter((each) => each !== 'step=2.ckpt');
+    const [name] = (await readdir(`${storagePath}/checkpoints`)).filter((each) => each !== 'step=2.ckpt' && each !== '.expgraph-lock');
     const { size } = await stat(`${storagePath}/checkpoints/${name}`);
     expect(request).toMatchObject({ state: 'DONE', totalBytes: 3_000_000, freedBytes: 3_000_000 - size });
 

@@ -75,6 +75,6 @@ export class CheckpointTest {
   }
 
   async files({ directory }: Seeded): Promise<string[]> {
-    return (await readdir(`${directory}/checkpoints`)).sort();
+    return (await readdir(`${directory}/checkpoints`)).filter((name) => name !== '.expgraph-lock').sort();
   }
 }

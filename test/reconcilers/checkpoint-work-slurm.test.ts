@@ -14,7 +14,8 @@ beforeEach(async () => {
   scripts = [];
   named = { slurmJobId: '77', state: 'RUNNING' };
   on.fake.override({
-    submit: async ({ token, rootDirectory }, script) => {
+    submit: async ({ token, rootDirectory, resources: { sbatchOptions } }, script) => {
+      expect(sbatchOptions).toEqual({ 'no-requeue': '' });
       scripts.push(script);
       await mkdir(`${rootDirectory}/.expgraph/batches/${token}`, { recursive: true });
       return { slurmJobId: '77', taskSlurmJobIds: ['77'], answer: '77' };
@@ -41,6 +42,18 @@ test('archives what its report tells, though nobody hears of the job itself', as
   expect(await on.files(job)).toEqual(['step=1.ckpt.zst', 'step=2.ckpt.zst']);
   expect((await on.items()).map(({ state }) => state)).toEqual(['DONE', 'DONE']);
   expect(await on.runs()).toMatchObject([{ slurmJobId: '77', endedAt: expect.any(Date) }]);
+});
+
+test.each(['ARCHIVE', 'DELETE'] as const)('%s leaves alone what was written while the job waited in the queue', async (action) => {
+  const job = await on.seed([1]);
+  await on.ask(job.ids, action, { place: 'SLURM_JOB', resources: { sbatchOptions: { requeue: '' } } });
+  await on.work.run();
+  await writeFile(`${job.directory}/checkpoints/step=1.ckpt`, content.toUpperCase());
+  await start(scripts[0]!);
+  await on.work.run();
+  expect(await readFile(`${job.directory}/checkpoints/step=1.ckpt`, 'utf8')).toBe(content.toUpperCase());
+  expect(await on.items()).toMatchObject([{ state: 'FAILED', problem: 'it has changed since it was asked for' }]);
+  expect(await on.checkpoints()).toMatchObject([{ state: 'COMPLETE' }]);
 });
 
 test('what a job did not come to before it ended goes to the next one', async () => {

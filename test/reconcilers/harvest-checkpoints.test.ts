@@ -75,6 +75,17 @@ test('what the job says in checkpoints.jsonl is taken in: positions, metrics, al
   expect(dropped).toEqual([{ reason: 'a line of checkpoints.jsonl has a negative step', count: 1 }, { reason: 'a line of checkpoints.jsonl names no path that can be used', count: 2 }]);
 });
 
+test('what is called like an archive of a checkpoint is a checkpoint itself, unless it was archived there', async () => {
+  for (const name of ['a.ckpt', 'a.ckpt.gz']) await putFile(join(directory, 'checkpoints', name), 'x');
+  await observe(1);
+  await observe(10);
+  expect(await states()).toEqual({ 'checkpoints/a.ckpt': 'COMPLETE', 'checkpoints/a.ckpt.gz': 'COMPLETE' });
+  await rm(join(directory, 'checkpoints/a.ckpt'));
+  await at.db.pool.query("update checkpoints set state = 'ARCHIVED', archive_path = path || '.gz' where path like '%.ckpt'");
+  await observe(20);
+  expect(await states()).toEqual({ 'checkpoints/a.ckpt': 'ARCHIVED', 'checkpoints/a.ckpt.gz': 'COMPLETE' });
+});
+
 test('a folder that turns out to hold checkpoints gives way to them', async () => {
   await mkdir(join(directory, 'checkpoints/run'), { recursive: true });
   await observe(1);

@@ -29,8 +29,8 @@ export async function checkpointsOfJobs(reader: Reader, jobIds: readonly string[
 /** It is there, whole: as it was written, or as an archive that has to be unpacked first. Of two that are equal, the first is preferred. */
 export const existsWhole = sql`${checkpoints.state} in ('COMPLETE', 'ARCHIVED')`;
 
-/** Nobody is taking the checkpoint `c` away: that begins only while its job has ended, and must then not be gone on from. */
-export const staysInPlace = sql`not exists (select 1 from checkpoint_request_items i where i.checkpoint_id = c.id and i.state = 'RUNNING' and i.action in ('ARCHIVE', 'DELETE'))`;
+/** Nobody is taking the checkpoint `c` away: that begins only while its job has ended, and must then not be gone on from. What waits for a next try may be half done. */
+export const staysInPlace = sql`not exists (select 1 from checkpoint_request_items i where i.checkpoint_id = c.id and (i.state = 'RUNNING' or (i.state = 'PENDING' and i.tries > 0)) and i.action in ('ARCHIVE', 'DELETE'))`;
 
 /** From which checkpoint each job goes on: the path of its COMPLETE one with the highest step, then the newest; by job. */
 export async function checkpointsToResume(reader: Reader, jobIds: readonly string[]): Promise<Map<string, string>> {

@@ -1,7 +1,7 @@
 /** What is already known of the files of some jobs: how far each was read, and the checkpoints found. */
-import { inArray } from 'drizzle-orm';
+import { and, inArray } from 'drizzle-orm';
 import type { Reader } from '../database.ts';
-import { checkpoints, fileCursors } from '../tables/index.ts';
+import { checkpointRequestItems, checkpoints, fileCursors } from '../tables/index.ts';
 import type { FileCursor } from '../write/harvest.ts';
 
 export type CheckpointRow = typeof checkpoints.$inferSelect;
@@ -10,14 +10,18 @@ export interface HarvestState {
   /** By job, then by path. */
   cursors: Map<string, Map<string, FileCursor>>;
   checkpoints: Map<string, CheckpointRow[]>;
+  /** Ids of checkpoints that are to be archived or restored: an archive of them may lie there, or come and go. */
+  packing: Set<string>;
 }
 
 export async function readHarvestState(reader: Reader, jobIds: string[]): Promise<HarvestState> {
-  const state: HarvestState = { cursors: new Map(), checkpoints: new Map() };
+  const state: HarvestState = { cursors: new Map(), checkpoints: new Map(), packing: new Set() };
   if (jobIds.length === 0) return state;
-  const [cursorRows, checkpointRows] = await Promise.all([
+  const [cursorRows, checkpointRows, itemRows] = await Promise.all([
     reader.select().from(fileCursors).where(inArray(fileCursors.jobId, jobIds)),
     reader.select().from(checkpoints).where(inArray(checkpoints.jobId, jobIds)),
+    reader.select({ id: checkpointRequestItems.checkpointId }).from(checkpointRequestItems).where(and(
+      inArray(checkpointRequestItems.jobId, jobIds), inArray(checkpointRequestItems.state, ['PENDING', 'RUNNING']), inArray(checkpointRequestItems.action, ['ARCHIVE', 'RESTORE']))),
   ]);
   for (const cursor of cursorRows) {
     const ofJob = state.cursors.get(cursor.jobId) ?? new Map<string, FileCursor>();
@@ -26,5 +30,6 @@ export async function readHarvestState(reader: Reader, jobIds: string[]): Promis
   for (const checkpoint of checkpointRows) {
     state.checkpoints.set(checkpoint.jobId, [...state.checkpoints.get(checkpoint.jobId) ?? [], checkpoint]);
   }
+  for (const { id } of itemRows) state.packing.add(id);
   return state;
 }

@@ -33,7 +33,10 @@ export const checkpointRequestItems = pgTable('checkpoint_request_items', {
   members: json<string[]>('members'),
   /** It is a file, not a folder or several files. */
   isOneFile: boolean('is_one_file'),
+  /** What was recorded of the checkpoint when somebody asked: what is anything else by now is left as it is. */
   sizeBytes: bigint('size_bytes', { mode: 'number' }).notNull(),
+  fileCount: integer('file_count').notNull(),
+  writtenAt: moment('written_at').notNull(),
   /** By how much less there is on disk; null while it is not done. */
   freedBytes: bigint('freed_bytes', { mode: 'number' }),
   /** The SLURM job that has it. */

@@ -1,6 +1,7 @@
 /** What people ask for on checkpoints, and what becomes of it. */
-import { and, eq, sql } from 'drizzle-orm';
-import type { CheckpointAction, CheckpointPlace } from '../../domain/checkpoint-requests/request.ts';
+import { and, eq, inArray, sql } from 'drizzle-orm';
+import type { PgUpdateSetSource } from 'drizzle-orm/pg-core';
+import { MAX_TRIES, type CheckpointAction, type CheckpointPlace } from '../../domain/checkpoint-requests/request.ts';
 import type { NewEvent } from '../../domain/events.ts';
 import type { Resources } from '../../domain/job-spec.ts';
 import type { Transaction } from '../database.ts';
@@ -14,7 +15,8 @@ export interface NewCheckpointRequest {
   place: CheckpointPlace;
   resources: Partial<Resources>;
   requestedBy: string;
-  checkpoints: { id: string; jobId: string; cluster: string; sizeBytes: number }[];
+  /** With what was recorded of them. */
+  checkpoints: { id: string; jobId: string; cluster: string; sizeBytes: number; fileCount: number; writtenAt: Date }[];
 }
 
 /** Records the request; a checkpoint about which somebody asked in the same moment is left out. Answers its id. */
@@ -22,9 +24,9 @@ export async function recordCheckpointRequest(transaction: Transaction, { action
   const id = newId();
   await transaction.insert(checkpointRequests).values({ id, action, place, resources, requestedBy });
   await transaction.execute(sql`
-    insert into checkpoint_request_items (job_id, checkpoint_id, request_id, action, cluster, state, size_bytes)
-    select "jobId", id, ${id}, ${action}, cluster, 'PENDING', "sizeBytes"
-    from jsonb_to_recordset(${JSON.stringify(meant)}::jsonb) as t(id uuid, "jobId" uuid, cluster text, "sizeBytes" bigint)
+    insert into checkpoint_request_items (job_id, checkpoint_id, request_id, action, cluster, state, size_bytes, file_count, written_at)
+    select "jobId", id, ${id}, ${action}, cluster, 'PENDING', "sizeBytes", "fileCount", "writtenAt"
+    from jsonb_to_recordset(${JSON.stringify(meant)}::jsonb) as t(id uuid, "jobId" uuid, cluster text, "sizeBytes" bigint, "fileCount" int, "writtenAt" timestamptz)
     on conflict do nothing`);
   return id;
 }
@@ -32,34 +34,40 @@ export async function recordCheckpointRequest(transaction: Transaction, { action
 /** Which item is meant. */
 export type ItemKey = Pick<CheckpointItemRow, 'jobId' | 'checkpointId' | 'requestId'>;
 
-const isItem = ({ jobId, checkpointId, requestId }: ItemKey) =>
-  and(eq(checkpointRequestItems.jobId, jobId), eq(checkpointRequestItems.checkpointId, checkpointId), eq(checkpointRequestItems.requestId, requestId));
+const isOpenItem = ({ jobId, checkpointId, requestId }: ItemKey) => and(
+  eq(checkpointRequestItems.jobId, jobId), eq(checkpointRequestItems.checkpointId, checkpointId), eq(checkpointRequestItems.requestId, requestId),
+  inArray(checkpointRequestItems.state, ['PENDING', 'RUNNING']));
 
-/** The jobs of these ids that have not ended, none of which can be queued again before this transaction ends. */
+/** Changes the item unless it was withdrawn or has come to its end meanwhile. Answers whether it did. */
+async function changeOpenItem(transaction: Transaction, item: ItemKey, changes: PgUpdateSetSource<typeof checkpointRequestItems>): Promise<boolean> {
+  const changed = await transaction.update(checkpointRequestItems).set({ ...changes, changedAt: sql`now()` }).where(isOpenItem(item)).returning({ state: checkpointRequestItems.state });
+  return changed.length > 0;
+}
+
+/** The jobs of these ids that have not ended, for all that is known, none of which can be queued again before this transaction ends. */
 export async function lockJobsUnlessActive(transaction: Transaction, jobIds: readonly string[]): Promise<Set<string>> {
   const { rows } = await transaction.execute<{ id: string; state: string }>(sql`
     select id, state from jobs where id = any(${sql.param([...jobIds])}::uuid[]) order by id for no key update`);
-  return new Set(rows.filter(({ state }) => !['COMPLETED', 'FAILED', 'CANCELLED', 'LOST'].includes(state)).map(({ id }) => id));
+  return new Set(rows.filter(({ state }) => !['COMPLETED', 'FAILED', 'CANCELLED'].includes(state)).map(({ id }) => id));
 }
 
-/** A run begins with the item. */
-export async function markItemRunning(transaction: Transaction, item: ItemKey, { members, isOneFile, runId }: { members: string[]; isOneFile: boolean; runId: string | null }): Promise<void> {
-  await transaction.update(checkpointRequestItems)
-    .set({ state: 'RUNNING', members, isOneFile, runId, problem: null, tries: sql`${checkpointRequestItems.tries} + 1`, changedAt: sql`now()` }).where(isItem(item));
+/** A run begins with the item. This and the following answer false, and change nothing, of one that is not open any more. */
+export async function markItemRunning(transaction: Transaction, item: ItemKey, { members, isOneFile, runId }: { members: string[]; isOneFile: boolean; runId: string | null }): Promise<boolean> {
+  return changeOpenItem(transaction, item, { state: 'RUNNING', members, isOneFile, runId, problem: null, tries: sql`${checkpointRequestItems.tries} + 1` });
 }
 
-/** It is to be tried again; `counts` is false for what a run did not come to. */
-export async function markItemPending(transaction: Transaction, item: ItemKey, { problem, counts }: { problem: string | null; counts: boolean }): Promise<void> {
-  await transaction.update(checkpointRequestItems)
-    .set({ state: 'PENDING', runId: null, problem, changedAt: sql`now()`, ...(counts ? {} : { tries: sql`${checkpointRequestItems.tries} - 1` }) }).where(isItem(item));
+/** It is to be tried again; `counts` is false for what a run did not come to, and LAST_TRY for what is to be put in order and then given up. */
+export async function markItemPending(transaction: Transaction, item: ItemKey, { problem, counts }: { problem: string | null; counts: boolean | 'LAST_TRY' }): Promise<boolean> {
+  const tries = counts === 'LAST_TRY' ? { tries: MAX_TRIES } : counts ? {} : { tries: sql`${checkpointRequestItems.tries} - 1` };
+  return changeOpenItem(transaction, item, { state: 'PENDING', runId: null, problem, ...tries });
 }
 
-export async function markItemDone(transaction: Transaction, item: ItemKey, freedBytes: number): Promise<void> {
-  await transaction.update(checkpointRequestItems).set({ state: 'DONE', problem: null, freedBytes, changedAt: sql`now()` }).where(isItem(item));
+export async function markItemDone(transaction: Transaction, item: ItemKey, freedBytes: number): Promise<boolean> {
+  return changeOpenItem(transaction, item, { state: 'DONE', problem: null, freedBytes });
 }
 
-export async function markItemFailed(transaction: Transaction, item: ItemKey, problem: string): Promise<void> {
-  await transaction.update(checkpointRequestItems).set({ state: 'FAILED', problem, changedAt: sql`now()` }).where(isItem(item));
+export async function markItemFailed(transaction: Transaction, item: ItemKey, problem: string): Promise<boolean> {
+  return changeOpenItem(transaction, item, { state: 'FAILED', problem });
 }
 
 /** Those with which no run has begun have failed, for this reason. Answers the events. */

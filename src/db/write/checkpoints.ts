@@ -40,8 +40,9 @@ function ranked(position: 'step' | 'epoch', column: string): SQL {
 
 /**
  * Stores each checkpoint as the record says; one that is known keeps its id, and what the record says nothing new about. Answers the ids
- * in the order of the records, which must not name a path twice. None of them is ARCHIVED: that is not learnt by looking.
- * The id is null of a record that was out of date and not stored.
+ * in the order of the records, which must not name a path twice. One that is
+ * ARCHIVED was so before: that is not learnt by looking. The id is null of a record that was not stored: it was out of
+ * date, it is an archive, or its archive is being unpacked just now.
  */
 export async function upsertCheckpoints(transaction: Transaction, records: readonly CheckpointRecord[]): Promise<(string | null)[]> {
   if (records.length === 0) return [];
@@ -56,19 +57,21 @@ export async function upsertCheckpoints(transaction: Transaction, records: reado
         step bigint, "stepSource" text, "stepConfidence" text, epoch float8, "epochSource" text, "epochConfidence" text, "loggedMetrics" jsonb, "isDeclared" boolean,
         "sizeBytes" bigint, "fileCount" int, aliases text[], "writtenAt" timestamptz, "isLooked" boolean, "stateBefore" text)
     ), known as (
-      select c.job_id, c.path, c.state from checkpoints c join t on t."jobId" = c.job_id and t.path = c.path order by c.job_id, c.path for update of c
+      select c.id, c.job_id, c.path, c.state from checkpoints c join t on t."jobId" = c.job_id and t.path = c.path order by c.job_id, c.path for update of c
     )
     insert into checkpoints (id, job_id, path, attempt_number, state, layout, step, step_source, step_confidence, epoch, epoch_source, epoch_confidence,
       logged_metrics, is_declared, size_bytes, file_count, aliases, written_at)
     select t.id, "jobId", t.path, "attemptNumber", t.state, layout, step, "stepSource", "stepConfidence", epoch, "epochSource", "epochConfidence",
       "loggedMetrics", "isDeclared", "sizeBytes", "fileCount", aliases, "writtenAt"
     from t left join known on known.job_id = t."jobId" and known.path = t.path
-    where not t."isLooked" or known.state is not distinct from t."stateBefore"
+    where not t."isLooked" or (known.state is not distinct from t."stateBefore"
+      and not exists (select 1 from checkpoints a where a.job_id = t."jobId" and a.archive_path = t.path and known.state is null)
+      and not exists (select 1 from checkpoint_request_items i where i.checkpoint_id = known.id and i.action = 'RESTORE' and i.state = 'RUNNING' and known.state = 'ARCHIVED'))
     on conflict (job_id, path) do update set attempt_number = excluded.attempt_number, state = excluded.state,
       layout = coalesce(excluded.layout, checkpoints.layout), ${sql.join(positions, sql`, `)},
       logged_metrics = coalesce(excluded.logged_metrics, checkpoints.logged_metrics), is_declared = excluded.is_declared or checkpoints.is_declared,
       size_bytes = excluded.size_bytes, file_count = excluded.file_count, aliases = excluded.aliases, written_at = excluded.written_at,
-      archive_path = null, archive_bytes = null, archived_at = null,
+      ${sql.join(['archive_path', 'archive_bytes', 'archived_at'].map((column) => sql.raw(`${column} = case when excluded.state = 'ARCHIVED' then checkpoints.${column} end`)), sql`, `)},
       content_digest = case when (checkpoints.size_bytes, checkpoints.file_count, checkpoints.written_at) = (excluded.size_bytes, excluded.file_count, excluded.written_at)
         then checkpoints.content_digest end
     returning id, job_id, path`);

@@ -7,9 +7,14 @@ export const ARCHIVE_ENDINGS = ['.zst', '.gz', '.tar.zst', '.tar.gz'] as const;
 /** Names that only runs of ours give, to what is half done. */
 export const OWN_PREFIX = '.expgraph-';
 
+/** Whether the archive is a tar of a folder or of several files. The ending that we gave it tells; a checkpoint may itself be called `x.tar`. */
+export function isTarArchive(checkpointPath: string, archivePath: string): boolean {
+  return archivePath.slice(checkpointPath.length).startsWith('.tar.');
+}
+
 /** A shell command that puts the checkpoint back where it was; the archive stays, too. */
 export function restoreCommand(checkpointPath: string, archivePath: string): string {
   const unpack = `${archivePath.endsWith('.zst') ? 'zstd -dc' : 'gzip -dc'} -- ${shellQuote(archivePath)}`;
   const folder = checkpointPath.slice(0, checkpointPath.lastIndexOf('/')) || '/';
-  return /\.tar\.(?:zst|gz)$/.test(archivePath) ? `${unpack} | tar -xpf - -C ${shellQuote(folder)}` : `${unpack} > ${shellQuote(checkpointPath)}`;
+  return isTarArchive(checkpointPath, archivePath) ? `${unpack} | tar -xpf - -C ${shellQuote(folder)}` : `${unpack} > ${shellQuote(checkpointPath)}`;
 }

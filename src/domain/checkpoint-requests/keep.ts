@@ -27,6 +27,7 @@ export interface CandidateCheckpoint {
   state: CheckpointState;
   step: number | null;
   sizeBytes: number;
+  fileCount: number;
   writtenAt: Date;
   aliases: readonly string[];
   /** Another job has said that it is a checkpoint of its own. */
@@ -42,6 +43,8 @@ export interface CandidateJob {
   jobDirectory: string;
   isClusterConfigured: boolean;
   checkpoints: readonly CandidateCheckpoint[];
+  /** Of all its checkpoints that are on disk, also of those that nobody asks about and of archived ones. */
+  occupiedPaths: readonly string[];
   /** Whether somebody said what best means. */
   hasObjective: boolean;
   bestId: string | null;
@@ -94,12 +97,12 @@ function removes(action: CheckpointAction): boolean {
 /** What no rule of the caller's can overrule. */
 function standingReason(job: CandidateJob, checkpoint: CandidateCheckpoint, { action, place }: Asked): KeptReason | null {
   if (!job.isClusterConfigured) return 'CLUSTER_NOT_CONFIGURED';
-  if (removes(action) && !isTerminalJobState(job.state)) return 'JOB_NOT_ENDED';
+  // Of a lost job nobody knows that it has ended: it may still run, and write.
+  if (removes(action) && (!isTerminalJobState(job.state) || job.state === 'LOST')) return 'JOB_NOT_ENDED';
   if (checkpoint.state !== stateForAction(action)) return 'STATE';
   if (!checkpoint.path.startsWith(`${job.jobDirectory}/`) || checkpoint.path.split('/').some((part) => part === '..' || part === '.')) return 'OUTSIDE';
-  const overlaps = ({ id, path, state }: CandidateCheckpoint): boolean => id !== checkpoint.id && state !== 'DELETED'
-    && (path.startsWith(`${checkpoint.path}/`) || checkpoint.path.startsWith(`${path}/`));
-  if (removes(action) && (checkpoint.isSharedWithJob || job.checkpoints.some(overlaps))) return 'SHARED';
+  const overlaps = (path: string): boolean => path.startsWith(`${checkpoint.path}/`) || checkpoint.path.startsWith(`${path}/`);
+  if (removes(action) && (checkpoint.isSharedWithJob || job.occupiedPaths.some(overlaps))) return 'SHARED';
   if (checkpoint.isAsked) return 'ASKED_BEFORE';
   return place === 'LOGIN_NODE' && action !== 'DELETE' && checkpoint.sizeBytes > LOGIN_NODE_CHECKPOINT_BYTES ? 'TOO_LARGE' : null;
 }
@@ -148,7 +151,7 @@ function wordsFor(reason: KeptReason, job: CandidateJob, checkpoint: CandidateCh
     case 'EVERY_N': return `it is the first of its ${keep?.everyNSteps ?? 1} steps`;
     case 'STEP_UNKNOWN': return 'its step is not known';
     case 'RESUMABLE': return `its job is ${job.state}, and would go on from it if it were tried again (includeResumable takes it, too)`;
-    case 'JOB_NOT_ENDED': return `its job has not ended: ${job.state}`;
+    case 'JOB_NOT_ENDED': return job.state === 'LOST' ? 'its job is LOST, so it may still run' : `its job has not ended: ${job.state}`;
     case 'STATE': return `it is ${checkpoint.state}; ${action} takes those that are ${stateForAction(action)}`;
     case 'OUTSIDE': return 'it does not lie in the directory of its job';
     case 'SHARED': return checkpoint.isSharedWithJob ? 'another job has it among its checkpoints, too' : 'it holds another checkpoint, or lies in one';

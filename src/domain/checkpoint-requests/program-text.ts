@@ -26,7 +26,13 @@ fail() {
   exit 1
 }
 there() { [[ -e $1 || -L $1 ]]; }
-flush() { sync -- "$@" 2>/dev/null || sync; }
+# An old sync knows no files and says nothing: it writes out everything. What cannot be written must not take the place of what is there.
+flush() {
+  local words
+  words=$(sync -- "$1" 2>&1) || { [[ ! -d $old ]] || rmdir -- "$old"; fail "it could not be written to disk: \${words:-no reason was given}"; }
+}
+# Names in the folder we are in; not every file system can do that for one folder.
+flush_names() { sync -- . 2>/dev/null || sync; }
 
 # All three with links resolved: the folder in the job directory, and that in the root directory.
 enter() {
@@ -54,7 +60,7 @@ tidy() {
 
 # Whoever else is at work in this folder is let finish. Not every shared file system has such locks: nothing is lost without, but work may be done twice.
 take_turn() {
-  command -v flock >/dev/null && exec 9< . || return 0
+  command -v flock >/dev/null && { exec 9>> ./.expgraph-lock; } 2>/dev/null || return 0
   flock -w 300 -E 75 9 2>/dev/null
   [[ $? -ne 75 ]] || exit 75
 }
@@ -71,6 +77,19 @@ count_members() {
 inspect() {
   [[ $present -eq \${#members[@]} ]] || fail 'some of its files are missing'
   [[ -z $(find "\${paths[@]}" ! -type f ! -type d ! -type l -printf x -quit) ]] || fail 'it holds something that is neither file, folder nor link'
+}
+
+# Whether it is still what it was when somebody asked. What an earlier run had begun with is whole again by now, or gone.
+as_recorded() {
+  local kind size at part count=0 bytes=0 newest=0
+  while read -r kind size at; do
+    if [[ $kind == f ]]; then count=$((count + 1)) bytes=$((bytes + size)); fi
+    if [[ $at == -* ]]; then at=0.0; fi
+    part=\${at#*.}000
+    at=$((10#\${at%%.*} * 1000 + 10#\${part:0:3}))
+    if [[ $at -gt $newest ]]; then newest=$at; fi
+  done < <(find "\${paths[@]}" -maxdepth "$depth" -printf '%y %s %T@\n')
+  [[ $count -eq $recorded_count && $bytes -eq $recorded_bytes && $newest -eq $recorded_newest ]] || fail 'it has changed since it was asked for'
 }
 
 # Whatever changes when somebody writes; the same in whichever folder the members lie.
@@ -101,7 +120,7 @@ take_away() {
   [[ -z $2 || -s $2 ]] && mv -T -- "$old" "$gone" || { put_back; return 1; }
   chmod -R u+rwX -- "$gone" 2>/dev/null
   rm -rf -- "$gone"
-  flush .
+  flush_names
 }
 
 find_archive() {
@@ -125,7 +144,7 @@ pack() {
   matches "$new$found" . || { rmdir -- "$old"; fail 'what was read back from the archive is not the same as the original, which was left as it is'; }
   # Of what is there already mv -n says nothing, or that it failed, and leaves both.
   mv -n -T -- "$new$found" "./$name$tar$found" 2>/dev/null && ! there "$new$found" || { rmdir -- "$old"; fail "the archive cannot be called $name$tar$found"; }
-  flush .
+  flush_names
 }
 
 archived() { report archived "$tar$found" "$(stat -c %s -- "./$name$tar$found")" "\${digest:--}"; }
@@ -138,7 +157,9 @@ do_archive() {
     if [[ -n $found ]]; then archived; else report gone; fi
     return
   fi
+  not_given_up
   inspect
+  as_recorded
   [[ -z $(find "\${paths[@]}" -type f -links +1 -printf x -quit) ]] || fail 'a file of it has another name, too (a hard link): archiving it would free nothing'
   before=$(stamp .)
   if [[ -z $found ]]; then pack
@@ -150,18 +171,22 @@ do_archive() {
 
 do_delete() {
   count_members
-  if [[ $present -gt 0 ]]; then take_away "$(stamp .)" '' || fail 'it could not be moved out of the way, and was left as it is'; fi
+  if [[ $present -gt 0 ]]; then
+    not_given_up
+    as_recorded
+    take_away "$(stamp .)" '' || fail 'it could not be moved out of the way, and was left as it is'
+  fi
   report deleted
 }
 
 do_restore() {
-  local words member
-  find_archive
-  if [[ -z $found ]]; then
-    if there "./$name" || there "./$name.index"; then report restored; else report gone; fi
+  local words member archive=./$name$tar$suffix
+  if [[ -z $suffix || ! -f $archive || -L $archive ]]; then
+    there "./$name" || there "./$name.index" || fail 'neither its archive nor what that held is in its folder'
+    report restored
     return
   fi
-  local archive=./$name$tar$found
+  not_given_up
   mkdir -- "$new" || fail "$(pwd -P) takes no new folder"
   if [[ -z $tar ]]; then words=$( { unpack "$archive" > "$new/$name" && touch -r "$archive" -- "$new/$name" && chmod --reference="$archive" -- "$new/$name"; } 2>&1 )
   else words=$( { unpack "$archive" | tar -x -p -f - -C "$new"; } 2>&1 )
@@ -170,10 +195,10 @@ do_restore() {
   for member in "$new"/*; do members+=("\${member##*/}"); done
   paths=("\${members[@]/#/./}")
   matches "$archive" "$new" || fail 'what was unpacked is not what the archive holds'
-  find "$new" -type f -exec sync -- {} + 2>/dev/null || sync
+  words=$(find "$new" -type f -exec sync -- {} + 2>&1) || fail "it could not be written to disk: \${words:-no reason was given}"
   for member in "\${members[@]}"; do there "./$member" || mv -n -T -- "$new/$member" "./$member"; done
   matches "$archive" . || fail "$name is there already, and is something else than what the archive holds"
-  flush .
+  flush_names
   rm -f -- "$archive"
   chmod -R u+rwX -- "$new" 2>/dev/null
   rm -rf -- "$new"
@@ -184,7 +209,9 @@ do_digest() {
   local before
   count_members
   if [[ $present -eq 0 ]]; then report gone; return; fi
+  not_given_up
   inspect
+  as_recorded
   before=$(stamp .)
   if [[ -f ./$name && \${#members[@]} -eq 1 ]]; then digest=$(sha256sum < "./$name") || fail 'it cannot be read'
   else
@@ -196,15 +223,24 @@ do_digest() {
   report digest "\${digest%% *}"
 }
 
-# item VERB ID JOB_DIRECTORY FOLDER NAME TAR MEMBER...
+not_given_up() { [[ -z $give_up ]] || fail "$give_up"; }
+
+stop() {
+  if [[ -d $old && ! -L $old ]]; then put_back; fi
+  rm -rf -- "$new" "$new".*
+  exit 143
+}
+
+# item VERB ID JOB_DIRECTORY FOLDER NAME TAR SUFFIX GIVE_UP_REASON FILES BYTES NEWEST_MS DEPTH MEMBER...
 item() {
   [[ $SECONDS -lt $LIMIT_SECONDS ]] || return 0
   (
-    verb=$1 id=$2 job=$3 folder=$4 name=$5 tar=$6
-    shift 6
+    verb=$1 id=$2 job=$3 folder=$4 name=$5 tar=$6 suffix=$7 give_up=$8
+    recorded_count=$9 recorded_bytes=\${10} recorded_newest=\${11} depth=\${12}
+    shift 12
     members=("$@") paths=("\${@/#/./}") digest= found= present=0
     new=./.expgraph-$id.$RUN.new old=./.expgraph-$id.old gone=./.expgraph-$id.gone
-    trap 'rm -rf -- "$new" "$new".*; exit 143' TERM INT HUP
+    trap stop TERM INT HUP
     report begin
     enter "$job" "$folder"
     take_turn

@@ -2,10 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { decideOnJob, type Asked, type CandidateCheckpoint, type CandidateJob } from '../../../src/domain/checkpoint-requests/keep.ts';
 
 const checkpoint = (id: string, changes: Partial<CandidateCheckpoint> = {}): CandidateCheckpoint => ({
-  id, jobId: 'job', path: `/root/job/checkpoints/${id}.ckpt`, state: 'COMPLETE', step: Number(id), sizeBytes: 10, writtenAt: new Date(Number(id) || 0), aliases: [], isSharedWithJob: false, isAsked: false, ...changes,
+  id, jobId: 'job', path: `/root/job/checkpoints/${id}.ckpt`, state: 'COMPLETE', step: Number(id), sizeBytes: 10, fileCount: 1, writtenAt: new Date(Number(id) || 0), aliases: [], isSharedWithJob: false, isAsked: false, ...changes,
 });
 const jobOf = (checkpoints: CandidateCheckpoint[], changes: Partial<CandidateJob> = {}): CandidateJob => ({
-  jobId: 'job', state: 'COMPLETED', jobDirectory: '/root/job', isClusterConfigured: true, checkpoints, hasObjective: true, bestId: '1', lastId: '9', ...changes,
+  jobId: 'job', state: 'COMPLETED', jobDirectory: '/root/job', isClusterConfigured: true, checkpoints, occupiedPaths: checkpoints.map(({ path }) => path), hasObjective: true, bestId: '1', lastId: '9', ...changes,
 });
 const asked: Asked = { action: 'ARCHIVE', place: 'LOGIN_NODE', keep: { rule: 'BEST_AND_LAST', everyNSteps: null }, includeResumable: false, only: null };
 
@@ -40,14 +40,14 @@ describe('the rule', () => {
 describe('whatever the rule', () => {
   const none: Partial<Asked> = { keep: { rule: 'NONE', everyNSteps: null } };
 
-  test.each(['FAILED', 'CANCELLED', 'LOST'] as const)('what a job that is %s would go on from is kept, unless it is asked for', (state) => {
+  test.each(['FAILED', 'CANCELLED'] as const)('what a job that is %s would go on from is kept, unless it is asked for', (state) => {
     const job = jobOf([...steps('1', '2'), checkpoint('3', { state: 'PARTIAL' }), checkpoint('x', { step: null })], { state });
     expect(decide(job, none)).toEqual({ taken: ['1', 'x'], kept: ['2 RESUMABLE', '3 STATE'] });
     expect(decide(job, { ...none, action: 'DELETE', includeResumable: true }).taken).toEqual(['1', '2', 'x']);
     expect(decide(job, { keep: null, only: new Set(['2']) }).kept).toEqual(['2 RESUMABLE']);
   });
 
-  test.each(['HELD', 'QUEUED', 'SUBMITTING', 'PENDING', 'RUNNING'] as const)('nothing is taken of a job that is %s', (state) => {
+  test.each(['HELD', 'QUEUED', 'SUBMITTING', 'PENDING', 'RUNNING', 'LOST'] as const)('nothing is taken of a job that is %s', (state) => {
     for (const action of ['ARCHIVE', 'DELETE'] as const) expect(decide(jobOf(steps('1'), { state }), { ...none, action, includeResumable: true }).kept).toEqual(['1 JOB_NOT_ENDED']);
   });
 
@@ -62,6 +62,11 @@ describe('whatever the rule', () => {
   test('a folder that holds another checkpoint is kept, and so is that one', () => {
     const [folder, inside] = [checkpoint('1', { path: '/root/job/checkpoints/1' }), checkpoint('2', { path: '/root/job/checkpoints/1/2.ckpt' })];
     expect(decide(jobOf([folder, inside]), none).kept).toEqual(['1 SHARED', '2 SHARED']);
+  });
+
+  test('a folder is kept in which a checkpoint was archived that nobody asks about', () => {
+    const job = jobOf([checkpoint('1', { path: '/root/job/checkpoints/1' })], { occupiedPaths: ['/root/job/checkpoints/1', '/root/job/checkpoints/1/2.ckpt'] });
+    expect(decide(job, { ...none, action: 'DELETE' }).kept).toEqual(['1 SHARED']);
   });
 
   test('a large one is deleted on the login node, and archived in a SLURM job', () => {

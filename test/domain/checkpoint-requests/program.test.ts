@@ -1,68 +1,13 @@
 /** The program that archives checkpoints, run by a real bash on real files. */
 import { spawn } from 'node:child_process';
-import { chmod, link, mkdir, mkdtemp, readdir, readFile, realpath, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { chmod, link, mkdir, mkdtemp, readdir, readFile, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { restoreCommand } from '../../../src/domain/checkpoint-requests/archive-name.ts';
-import { parseReport, renderProgram, type ItemReport, type ProgramItem } from '../../../src/domain/checkpoint-requests/program.ts';
-import type { CheckpointAction } from '../../../src/domain/checkpoint-requests/request.ts';
+import { ID, commands, content, fake, file, folder, freshJobDirectory, job, names, onlyCommandsBut, put, root, run, useFakes, writtenAt } from './program-run.ts';
 
-let root: string;
-let job: string;
-/** Commands that take the place of those of the system. */
-let commands: string;
-let isFaked: boolean;
-beforeEach(async () => {
-  isFaked = true;
-  root = await realpath(await mkdtemp(join(tmpdir(), 'expgraph-archive-')));
-  job = `${root}/vision/base/0198`;
-  commands = `${root}/bin`;
-  await mkdir(`${job}/checkpoints`, { recursive: true });
-  await mkdir(commands);
-});
-afterEach(() => rm(root, { recursive: true, force: true }));
-
-const content = 'weights '.repeat(20_000);
-const writtenAt = new Date('2026-01-02T03:04:05.678Z');
-
-async function put(path: string, text = content): Promise<void> {
-  await mkdir(dirname(`${job}/${path}`), { recursive: true });
-  await writeFile(`${job}/${path}`, text);
-  await utimes(`${job}/${path}`, writtenAt, writtenAt);
-}
-
-const ID = '01980000-0000-7000-8000-000000000001';
-const file = (path: string): Partial<ProgramItem> => ({ path: `${job}/${path}`, members: [path.slice(path.lastIndexOf('/') + 1)], isOneFile: true });
-const folder = (path: string): Partial<ProgramItem> => ({ ...file(path), isOneFile: false });
-
-async function run(action: CheckpointAction, item: Partial<ProgramItem>, runId = 'r1'): Promise<{ report: ItemReport | undefined; exitCode: number | null }> {
-  const script = renderProgram({
-    runId, rootDirectory: root, limitSeconds: 60, threads: 1, reportPath: null,
-    items: [{ checkpointId: ID, action, jobDirectory: job, path: '', members: [], isOneFile: true, ...item }],
-  });
-  const child = spawn('bash', ['-s'], { env: { PATH: isFaked ? `${commands}:${process.env['PATH']}` : process.env['PATH'] }, detached: true, stdio: ['pipe', 'pipe', 'ignore'] });
-  let stdout = '';
-  child.stdout.on('data', (chunk: Buffer) => { stdout += chunk.toString(); });
-  const exit = new Promise<number | null>((resolve) => child.on('close', resolve));
-  child.stdin.end(script);
-  const exitCode = await exit;
-  return { report: parseReport(stdout).items.get(ID), exitCode };
-}
-const names = async (path = 'checkpoints'): Promise<string[]> => (await readdir(`${job}/${path}`)).sort();
-
-/** A command of the system that first does something else. */
-async function fake(name: string, text: string): Promise<void> {
-  await writeFile(`${commands}/${name}`, `#!/bin/bash\n${text}\n`);
-  await chmod(`${commands}/${name}`, 0o755);
-}
-/** The paths of the real commands, without a name among them. */
-async function onlyCommandsBut(...missing: string[]): Promise<void> {
-  const wanted = ['bash', 'sh', 'tar', 'find', 'sort', 'sha256sum', 'cut', 'tr', 'mv', 'rm', 'mkdir', 'rmdir', 'chmod', 'touch', 'stat', 'sync', 'wc', 'xargs', 'renice', 'ionice', 'gzip', 'zstd', 'cat'];
-  for (const name of wanted.filter((each) => !missing.includes(each))) {
-    for (const place of ['/usr/bin', '/bin']) await symlink(`${place}/${name}`, `${commands}/${name}`).catch(() => undefined);
-  }
-}
+freshJobDirectory();
 
 describe.each([
   ['a file', 'checkpoints/step=5.ckpt'], ['a name with spaces, quotes, a dollar and unicode', `checkpoints/a 'b' "c" $(touch x) \`d\` é.ckpt`],
@@ -214,9 +159,9 @@ describe('without zstd', () => {
     await onlyCommandsBut('zstd');
     const path = process.env['PATH'];
     process.env['PATH'] = '/nowhere';
-    const spawned = run('ARCHIVE', file('checkpoints/a.ckpt'));
+    const { report } = await run('ARCHIVE', file('checkpoints/a.ckpt'));
     process.env['PATH'] = path;
-    expect((await spawned).report).toMatchObject({ kind: 'ARCHIVED', suffix: '.gz' });
+    expect(report).toMatchObject({ kind: 'ARCHIVED', suffix: '.gz' });
     expect(await names()).toEqual(['a.ckpt.gz']);
     expect((await run('RESTORE', file('checkpoints/a.ckpt'))).report).toEqual({ kind: 'RESTORED' });
     expect(await readFile(`${job}/checkpoints/a.ckpt`, 'utf8')).toBe(content);
@@ -224,7 +169,8 @@ describe('without zstd', () => {
 });
 
 test('what is not on disk is told', async () => {
-  for (const action of ['ARCHIVE', 'RESTORE', 'DIGEST'] as const) expect((await run(action, file('checkpoints/none.ckpt'))).report).toEqual({ kind: 'GONE' });
+  for (const action of ['ARCHIVE', 'DIGEST'] as const) expect((await run(action, file('checkpoints/none.ckpt'))).report).toEqual({ kind: 'GONE' });
+  expect((await run('RESTORE', file('checkpoints/none.ckpt'))).report).toMatchObject({ kind: 'FAILED', problem: expect.stringMatching(/neither its archive/) });
   expect((await run('DELETE', file('checkpoints/none.ckpt'))).report).toEqual({ kind: 'DELETED' });
 });
 
@@ -241,7 +187,7 @@ exec 8>&-; real=/usr/bin/${name}; [ -x "$real" ] || real=/bin/${name}; exec "$re
   }
   /** @param fatal 0: the commands of the system are used as they are */
   const arm = async (fatal: number): Promise<void> => {
-    isFaked = fatal > 0;
+    useFakes(fatal > 0);
     await writeFile(`${root}/count`, '0\n');
     await writeFile(`${root}/fatal`, `${fatal}\n`);
   };

@@ -1,0 +1,67 @@
+/** What happens to checkpoints between somebody's asking and the run that carries it out, or while that is at work. */
+import { eq } from 'drizzle-orm';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { cancelCheckpointRequest } from '../../src/actions/cancel-checkpoint-request.ts';
+import * as tables from '../../src/db/tables/index.ts';
+import { upsertCheckpoints } from '../../src/db/write/checkpoints.ts';
+import { CheckpointTest, writtenAt } from './checkpoint-test.ts';
+
+let on: CheckpointTest;
+beforeEach(async () => { on = await CheckpointTest.open(); });
+afterEach(() => on.close());
+
+test('a request can be withdrawn from what was not begun with', async () => {
+  const job = await on.seed([1, 2]);
+  const { requestId } = await on.ask(job.ids);
+  expect(await cancelCheckpointRequest(on.at.context, requestId!)).toEqual({ cancelledCount: 2 });
+  await on.work.run();
+  expect(await on.files(job)).toEqual(['step=1.ckpt', 'step=2.ckpt']);
+  expect((await on.ask(job.ids)).takenCount).toBe(2);
+});
+
+test('what is withdrawn while the disk is looked at is not touched', async () => {
+  const job = await on.seed([1]);
+  const { requestId } = await on.ask(job.ids, 'DELETE');
+  const { list } = on.fake.cluster.transport;
+  vi.spyOn(on.fake.cluster.transport, 'list').mockImplementation(async (request) => {
+    expect(await cancelCheckpointRequest(on.at.context, requestId!)).toEqual({ cancelledCount: 1 });
+    return list.call(on.fake.cluster.transport, request);
+  });
+  await on.work.run();
+  expect([await on.files(job), await on.items(), await on.checkpoints()]).toMatchObject([['step=1.ckpt'], [{ state: 'FAILED', tries: 0 }], [{ state: 'COMPLETE' }]]);
+});
+
+test('nothing is taken of a lost job, which may still run', async () => {
+  const job = await on.seed([1, 2], { state: 'LOST', attempts: [{ state: 'LOST' }] });
+  expect((await on.ask(job.ids, 'DELETE', { includeResumable: true })).kept.map(({ reason }) => reason)).toEqual(['JOB_NOT_ENDED', 'JOB_NOT_ENDED']);
+});
+
+test('a look that finds the archive of a checkpoint does not take that for another, nor a half-unpacked one for whole', async () => {
+  const job = await on.seed([1]);
+  await on.ask(job.ids);
+  await on.work.run();
+  const [archived] = await on.checkpoints();
+  const found = { jobId: job.jobId, attemptNumber: 1, state: 'COMPLETE' as const, layout: null, step: null, epoch: null, loggedMetrics: null, isDeclared: false, sizeBytes: 5, fileCount: 1, aliases: [], writtenAt };
+  const store = (path: string, stateBefore: 'ARCHIVED' | null) => on.at.db.database.transaction((transaction) => upsertCheckpoints(transaction, [{ ...found, path, stateBefore }]));
+  expect(await store(archived!.archivePath!, null)).toEqual([null]);
+  await on.ask(job.ids, 'RESTORE');
+  await on.at.db.database.update(tables.checkpointRequestItems).set({ state: 'RUNNING' }).where(eq(tables.checkpointRequestItems.action, 'RESTORE'));
+  expect(await store(archived!.path, 'ARCHIVED')).toEqual([null]);
+  await on.work.run();
+  expect([await on.checkpoints(), await on.files(job)]).toMatchObject([[{ state: 'COMPLETE', archivePath: null }], ['step=1.ckpt']]);
+});
+
+test('a look at the directory that was taken before does not undo what was done meanwhile', async () => {
+  const job = await on.seed([1, 2]);
+  const looked = await on.checkpoints();
+  await on.ask(job.ids);
+  await on.work.run();
+  const vanished = looked.map(({ path, attemptNumber, sizeBytes, fileCount, state }) => ({
+    jobId: job.jobId, path, attemptNumber, state: 'DELETED' as const, layout: null, step: null, epoch: null, loggedMetrics: null, isDeclared: false, sizeBytes, fileCount, aliases: [], writtenAt, stateBefore: state,
+  }));
+  expect(await on.at.db.database.transaction((transaction) => upsertCheckpoints(transaction, vanished))).toEqual([null, null]);
+  expect((await on.checkpoints()).map(({ state }) => state)).toEqual(['ARCHIVED', 'ARCHIVED']);
+  const later = vanished.map((record) => ({ ...record, stateBefore: 'ARCHIVED' as const }));
+  expect(await on.at.db.database.transaction((transaction) => upsertCheckpoints(transaction, later))).toEqual(job.ids);
+  expect(await on.checkpoints()).toMatchObject([{ state: 'DELETED', archivePath: null }, { state: 'DELETED', archivePath: null }]);
+});
