@@ -97,7 +97,7 @@ export class CheckpointWork {
     if (!report.hasEnded) logger.warn({ exitCode: result.exitCode, stderr: words, count: untold.length }, 'a run over checkpoints broke off');
     const slow = isTimeOut ? untold.filter(({ checkpointId }) => report.begun.at(-1) === checkpointId) : [];
     await giveUpItems(database, slow, `it took longer than the ${LOGIN_NODE_RUN_SECONDS} s that a run on the login node may take; ask for a SLURM_JOB`);
-    const begun = report.begun.length > 0 ? report.begun : untold.map(({ checkpointId }) => checkpointId);
+    const begun = report.begun.length > 0 || report.hasEnded ? report.begun : untold.map(({ checkpointId }) => checkpointId);
     await giveBackItems(database, untold.filter((item) => !slow.includes(item)), { ...report, begun }, `the run broke off${words === '' ? '' : `: ${words}`}`);
   }
 

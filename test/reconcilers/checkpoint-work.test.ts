@@ -184,6 +184,15 @@ describe('what breaks off', () => {
     expect(await on.items()).toMatchObject([{ state: 'DONE', tries: 1 }]);
   });
 
+  test('is no try when somebody else was at work in that folder all the time', async () => {
+    const job = await on.seed([1]);
+    await on.ask(job.ids);
+    const { exec } = on.fake.cluster.transport;
+    on.fake.cluster.transport.exec = async (argv, options) => (options?.stdin === undefined ? exec(argv, options) : { exitCode: 0, signal: null, stdout: Buffer.from('end\n'), stderr: Buffer.alloc(0) });
+    await on.work.run();
+    expect(await on.items()).toMatchObject([{ state: 'PENDING', tries: 0 }]);
+  });
+
   test('is finished by the next run when the original was on its way out', async () => {
     const job = await on.seed([1]);
     await on.ask(job.ids);

@@ -52,9 +52,14 @@ put_back() {
 
 # What an earlier run left when it was killed.
 tidy() {
-  local left
+  local left member
   if there "$gone"; then chmod -R u+rwX -- "$gone" 2>/dev/null; rm -rf -- "$gone"; fi
-  if [[ -d $old && ! -L $old ]]; then put_back; fi
+  if [[ -d $old && ! -L $old ]]; then
+    put_back
+    for member in "\${members[@]}"; do
+      if there "$old/$member"; then fail "$member was on its way out when an earlier run ended, and cannot be put back: it lies in \${old#./}"; fi
+    done
+  fi
   for left in ./.expgraph-"$id".*.new*; do rm -rf -- "$left"; done
 }
 
@@ -159,9 +164,10 @@ do_archive() {
   fi
   not_given_up
   inspect
-  as_recorded
   [[ -z $(find "\${paths[@]}" -type f -links +1 -printf x -quit) ]] || fail 'a file of it has another name, too (a hard link): archiving it would free nothing'
+  # What is written after the stamp is noticed when it is compared, what was written before it by this.
   before=$(stamp .)
+  as_recorded
   if [[ -z $found ]]; then pack
   else matches "./$name$tar$found" . || fail "$name$tar$found is there already, and holds something else"
   fi
@@ -170,11 +176,13 @@ do_archive() {
 }
 
 do_delete() {
+  local before
   count_members
   if [[ $present -gt 0 ]]; then
     not_given_up
+    before=$(stamp .)
     as_recorded
-    take_away "$(stamp .)" '' || fail 'it could not be moved out of the way, and was left as it is'
+    take_away "$before" '' || fail 'it could not be moved out of the way, and was left as it is'
   fi
   report deleted
 }
@@ -211,8 +219,8 @@ do_digest() {
   if [[ $present -eq 0 ]]; then report gone; return; fi
   not_given_up
   inspect
-  as_recorded
   before=$(stamp .)
+  as_recorded
   if [[ -f ./$name && \${#members[@]} -eq 1 ]]; then digest=$(sha256sum < "./$name") || fail 'it cannot be read'
   else
     [[ \${#members[@]} -gt 1 ]] || { cd -- "./$name"; paths=(.); }
@@ -241,9 +249,9 @@ item() {
     members=("$@") paths=("\${@/#/./}") digest= found= present=0
     new=./.expgraph-$id.$RUN.new old=./.expgraph-$id.old gone=./.expgraph-$id.gone
     trap stop TERM INT HUP
-    report begin
     enter "$job" "$folder"
     take_turn
+    report begin
     tidy
     "do_$verb"
   )

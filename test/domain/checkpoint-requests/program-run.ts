@@ -66,7 +66,7 @@ export async function record({ path = '', members = [] }: Partial<ProgramItem>):
   return recordedAt.get(path) ?? content;
 }
 
-export async function run(action: CheckpointAction, item: Partial<ProgramItem>, runId = 'r1'): Promise<{ report: ItemReport | undefined; exitCode: number | null }> {
+export async function run(action: CheckpointAction, item: Partial<ProgramItem>, runId = 'r1'): Promise<{ report: ItemReport | undefined; begun: string[]; exitCode: number | null }> {
   const recorded = action === 'RESTORE' ? null : await record(item);
   // What was archived last.
   const suffixes = ['.zst', '.gz'].map((ending) => (item.isOneFile ? ending : `.tar${ending}`));
@@ -82,7 +82,8 @@ export async function run(action: CheckpointAction, item: Partial<ProgramItem>, 
   const exit = new Promise<number | null>((resolve) => child.on('close', resolve));
   child.stdin.end(script);
   const exitCode = await exit;
-  return { report: parseReport(stdout).items.get(ID), exitCode };
+  const { items, begun } = parseReport(stdout);
+  return { report: items.get(ID), begun, exitCode };
 }
 export const names = async (path = 'checkpoints'): Promise<string[]> => (await readdir(`${job}/${path}`)).filter((name) => name !== '.expgraph-lock').sort();
 

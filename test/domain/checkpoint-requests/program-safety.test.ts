@@ -44,6 +44,22 @@ describe('what is not what it was when somebody asked is left as it is', () => {
   });
 });
 
+test.each(['ARCHIVE', 'DELETE'] as const)('%s says where the original lies when something else has taken its place', async (action) => {
+  await put('checkpoints/a.ckpt', 'new');
+  const old = `${job}/checkpoints/.expgraph-${ID}.old`;
+  await mkdir(old);
+  await writeFile(`${old}/a.ckpt`, content);
+  expect((await run(action, file('checkpoints/a.ckpt'))).report).toMatchObject({ kind: 'FAILED', problem: expect.stringContaining(`it lies in .expgraph-${ID}.old`) });
+  expect([await readFile(`${old}/a.ckpt`, 'utf8'), await readFile(`${job}/checkpoints/a.ckpt`, 'utf8')]).toEqual([content, 'new']);
+});
+
+test('what waits in vain for its turn was not begun with', async () => {
+  await put('checkpoints/a.ckpt');
+  await fake('flock', 'exit 75');
+  const { begun, report } = await run('ARCHIVE', file('checkpoints/a.ckpt'));
+  expect([begun, report, await names()]).toEqual([[], undefined, ['a.ckpt']]);
+});
+
 test('one file that is called like a tar is archived, restored, and comes back by the command that people are shown', async () => {
   const path = 'checkpoints/model_best.pth.tar';
   await put(path);
