@@ -6,6 +6,9 @@ import type { Dropped } from '../../domain/readers/reader.ts';
 import type { Transaction } from '../database.ts';
 import type { ArtifactRow } from '../tables/index.ts';
 
+/** The number of all that was dropped of a job stays at this; GraphQL's Int goes no further. */
+const MAX_INT4 = 2 ** 31 - 1;
+
 /** How far a file, or a group of files that belong together, was read. */
 export interface FileCursor extends CursorPosition {
   jobId: string;
@@ -38,8 +41,8 @@ export async function addDropped(transaction: Transaction, dropped: DroppedOfJob
       insert into dropped_items (job_id, reason, count, last_at) select "jobId", reason, count, now() from dropped
       on conflict (job_id, reason) do update set count = dropped_items.count + excluded.count, last_at = excluded.last_at
     )
-    update jobs set dropped_line_count = dropped_line_count + total.count, last_dropped_line_reason = total.reason
-    from (select "jobId", sum(count) as count, max(reason) as reason from dropped group by "jobId") as total
+    update jobs set dropped_line_count = least(${MAX_INT4}::bigint, dropped_line_count + total.count), last_dropped_line_reason = total.reason
+    from (select "jobId", sum(count)::bigint as count, max(reason) as reason from dropped group by "jobId") as total
     where jobs.id = total."jobId"`);
 }
 
