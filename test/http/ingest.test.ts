@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Float64, Int64, Table, tableFromArrays, tableToIPC, TimestampMillisecond, vectorFromArray } from 'apache-arrow';
 import { sql } from 'drizzle-orm';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { CollectedPoints } from '../../src/http/ingest/collected-points.ts';
 import { clusterSettings, smallSweep } from '../support/actions.ts';
@@ -159,6 +159,14 @@ test('only a token that may write is let in, and only with a body that can be re
   expect(await send('', NDJSON, 'eg_wrong')).toMatchObject({ status: 401 });
   expect(await send('{}', 'application/json')).toMatchObject({ status: 400, json: { errors: [{ message: expect.stringContaining('application/x-ndjson') }] } });
   expect(await send('', NDJSON)).toEqual({ status: 200, json: { pointCount: 0, rejectedCount: 0, rejected: [] } });
+});
+
+test('series without points are not held, however many of them a body names', async () => {
+  const write = vi.fn(async () => ({ pointCount: 0, refused: [] }));
+  const points = new CollectedPoints(write);
+  points.add('job', null, 'loss', { steps: [], values: [], times: [] });
+  await points.finish();
+  expect(write).not.toHaveBeenCalled();
 });
 
 test('a job that is refused again counts once, as long as no more are remembered than memory is to hold, whatever ids are made up', async () => {

@@ -39,6 +39,8 @@ export class CollectedPoints {
   }
 
   add(jobId: string, attempt: number | null, key: string, { steps, values, times }: Columns): void {
+    // What is held is bounded by its points: a series without any would be held beside them.
+    if (steps.length === 0) return;
     const columns = this.#columnsOf(jobId, attempt, key);
     for (let index = 0; index < steps.length; index += 1) {
       columns.steps.push(steps[index]!);
