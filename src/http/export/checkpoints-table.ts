@@ -24,7 +24,7 @@ export async function checkpointsTable(reader: Reader, scope: ExportScope, jobId
   const keys = asked === null ? await checkpointMetricKeys(reader, scope, MAX_KEYS + 1) : [...new Set(asked)];
   if (keys.length > MAX_KEYS) throw UserError.of('LIMIT_EXCEEDED', `the checkpoints have more than ${MAX_KEYS} different metrics; name those that you want`, ['keys']);
   const columns = keys.flatMap((key): Column[] => [{ name: `metrics.${key}`, type: 'number' }, { name: `steps_apart.${key}`, type: 'integer' }]);
-  return { columns: [...COLUMNS.map(([column]) => column), ...columns], batches: batchesOf(checkpointPages(reader, jobIds, keys, after), keys) };
+  return { columns: [...COLUMNS.map(([column]) => column), ...columns], maxRowCount: null, batches: batchesOf(checkpointPages(reader, jobIds, keys, after), keys) };
 }
 
 async function* batchesOf(pages: AsyncGenerator<ExportedCheckpoint[]>, keys: readonly string[]): AsyncGenerator<Batch> {

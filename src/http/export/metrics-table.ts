@@ -11,7 +11,7 @@ const COLUMNS: Column[] = [
 
 /** A row for each point, by job, key, step and attempt. */
 export function metricsTable(database: Database, jobIds: JobIds, selection: PointSelection, after: PointPosition | null): ExportTable {
-  return { columns: COLUMNS, batches: batchesOf(metricPages(database, jobIds, selection, after)) };
+  return { columns: COLUMNS, maxRowCount: null, batches: batchesOf(metricPages(database, jobIds, selection, after)) };
 }
 
 async function* batchesOf(pages: AsyncGenerator<PointPage>): AsyncGenerator<Batch> {

@@ -1,25 +1,30 @@
 /** Parquet: a row group for each so many rows, compressed with snappy, and the index of them at the end. Values of several types are JSON as text. */
 import type { ByteWriter, ColumnSource, ParquetWriter, SchemaElement } from 'hyparquet-writer';
+import { UserError } from '../../domain/errors.ts';
 import { isWords } from './table.ts';
 import type { Batch, Cell, Column, ColumnType, ColumnValues, ExportFormat, FormatWriter } from './table.ts';
 
 /** Batches with fewer rows wait for more, so that the index, which is kept until the end, stays short beside the rows; not so with very many columns. */
 const MIN_GROUP_ROWS = 20_000;
-const MIN_GROUP_CELLS = 1_000_000;
+const MIN_GROUP_CELLS = 4_000_000;
+/** Columns times groups: what the index says of each of these, some hundred bytes, is held until the end. */
+const MAX_CHUNKS = 300_000;
 
 export const parquetFormat: ExportFormat = {
   contentType: 'application/vnd.apache.parquet',
   // Loaded by the first one who wants Parquet: no start waits for it.
-  open: async (columns) => {
+  open: async (columns, maxRowCount) => {
+    if (maxRowCount !== null) checkChunks(columns, Math.ceil(maxRowCount / minGroupRows(columns)));
     const library = await import('hyparquet-writer');
     const bytes = new library.ByteWriter();
-    return openWriter(new library.ParquetWriter({ writer: bytes, schema: schemaOf(columns), createdBy: 'expgraph' }), bytes, columns);
+    return openWriter(new library.ParquetWriter({ writer: bytes, schema: schemaOf(columns), createdBy: 'expgraph', statistics: false }), bytes, columns);
   },
 };
 
 function openWriter(parquet: ParquetWriter, bytes: ByteWriter, columns: readonly Column[]): FormatWriter {
   let waiting: Batch[] = [];
   let waitingRows = 0;
+  let groupCount = 0;
   /** What was written since; its memory is used again. */
   const written = (): Uint8Array[] => {
     const piece = bytes.getBytes().slice();
@@ -28,6 +33,8 @@ function openWriter(parquet: ParquetWriter, bytes: ByteWriter, columns: readonly
   };
   const writeGroup = (): void => {
     if (waitingRows === 0) return;
+    groupCount += 1;
+    checkChunks(columns, groupCount);
     const columnData = columns.map(({ name, type }, index): ColumnSource => ({ name, data: dataOf(type, waiting.map((batch) => batch.columns[index]!)), ...encodingOf(type), offsetIndex: false }));
     void parquet.write({ columnData, rowGroupSize: waitingRows });
     [waiting, waitingRows] = [[], 0];
@@ -37,7 +44,7 @@ function openWriter(parquet: ParquetWriter, bytes: ByteWriter, columns: readonly
     rows: (batch) => {
       waiting.push(batch);
       waitingRows += batch.rowCount;
-      if (waitingRows >= MIN_GROUP_ROWS || waitingRows * columns.length >= MIN_GROUP_CELLS) writeGroup();
+      if (waitingRows >= minGroupRows(columns)) writeGroup();
       return written();
     },
     end: () => {
@@ -46,6 +53,15 @@ function openWriter(parquet: ParquetWriter, bytes: ByteWriter, columns: readonly
       return written();
     },
   };
+}
+
+function minGroupRows(columns: readonly Column[]): number {
+  return Math.min(MIN_GROUP_ROWS, Math.ceil(MIN_GROUP_CELLS / columns.length));
+}
+
+function checkChunks(columns: readonly Column[], groupCount: number): void {
+  if (columns.length * groupCount <= MAX_CHUNKS) return;
+  throw UserError.of('LIMIT_EXCEEDED', `the table is too large for one Parquet file (${columns.length} columns, ${groupCount} or more groups of rows); take it as .arrow or .csv, or choose less of it with \`filter\`, or with \`keys\` where the table has that`);
 }
 
 function schemaOf(columns: readonly Column[]): SchemaElement[] {

@@ -31,7 +31,7 @@ export async function resultsTable(reader: Reader, scope: ExportScope, jobIds: J
   const names = await resultNames(reader, scope, MAX_NAMES + 1);
   if (names.length > MAX_NAMES) throw UserError.of('LIMIT_EXCEEDED', `the results have more than ${MAX_NAMES} different configuration values and metrics; choose jobs with \`filter\` that have more in common`);
   const columns = [...BEFORE.map(([column]) => column), ...names.map(({ part, name, kinds }): Column => ({ name: `${part}.${name}`, type: typeOf(kinds) })), ...AFTER.map(([column]) => column)];
-  return { columns, batches: batchesOf(resultPages(reader, jobIds, objective), names, uriOf) };
+  return { columns, maxRowCount: jobIds.length, batches: batchesOf(resultPages(reader, jobIds, objective), names, uriOf) };
 }
 
 /** Values of several types, and lists, are JSON. */

@@ -122,7 +122,7 @@ async function* endedBy(batches: AsyncGenerator<Batch>, check: () => Promise<voi
 /** The file as a stream; its first rows are read already. */
 async function openBody(database: Database, asked: AskedExport, source: ResultSource, logger: Logger): Promise<Readable> {
   const table = await openTable(database, asked, source);
-  const writer = await asked.format.open(table.columns);
+  const writer = await asked.format.open(table.columns, table.maxRowCount);
   const first = await table.batches.next();
   return Readable.from(piecesOf(table.batches, first, writer, logger), { objectMode: false, highWaterMark: BUFFER_BYTES });
 }

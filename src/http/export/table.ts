@@ -29,14 +29,16 @@ export interface Batch {
 
 export interface ExportTable {
   columns: readonly Column[];
+  /** The most rows that it may have; null where that is not known beforehand. */
+  maxRowCount: number | null;
   batches: AsyncGenerator<Batch>;
 }
 
 /** A file format, written piece by piece. */
 export interface ExportFormat {
   contentType: string;
-  /** A writer for one table. */
-  open(columns: readonly Column[]): Promise<FormatWriter>;
+  /** A writer for one table. Throws UserError LIMIT_EXCEEDED where the format cannot hold so many rows and columns. */
+  open(columns: readonly Column[], maxRowCount: number | null): Promise<FormatWriter>;
 }
 
 /** What each piece of the table is in the file; no piece is large. */
