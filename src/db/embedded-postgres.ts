@@ -87,7 +87,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     const socketFolder = await prepareSocketFolder(folder, user);
     const settings = { ...SETTINGS, ...(options.durable === false ? NOT_DURABLE : {}), unix_socket_directories: socketFolder };
     const start = (signal: AbortSignal | undefined): Promise<Postmaster> => startPostmaster({
-      program: binaries.postgres, dataFolder, user, logFile: join(folder, 'server.log'), signal,
+      program: binaries.postgres, dataFolder, user, logFile: join(folder, 'server.log'), signal, log: options.logger,
       arguments: Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
     });
     const server = supervise(await start(options.signal), async (signal) => {

@@ -4,9 +4,11 @@ import { open, readFile, realpath, rm, stat, type FileHandle } from 'node:fs/pro
 import { join } from 'node:path';
 import { UserError } from '../../domain/errors.ts';
 import { pause, processFacts, waitForEnd, workingDirectoryOf } from './processes.ts';
+import type { DatabaseLog } from '../log.ts';
 import type { ServerUser } from './user.ts';
 
-const START_TIMEOUT_MS = 60_000;
+/** Longer than a start takes, unless the server has much to recover after a crash. */
+const SLOW_START_MS = 10_000;
 /** A process whose server was killed ends with its statement, which may take a minute. */
 const LEFTOVER_TIMEOUT_MS = 70_000;
 /** What PostgreSQL says while there are such processes. */
@@ -32,10 +34,11 @@ interface StartRequest {
   logFile: string;
   user: ServerUser;
   signal?: AbortSignal | undefined;
+  log?: DatabaseLog | undefined;
 }
 
 /**
- * Starts the server and waits until it accepts connections, also for processes of a killed server that still write to the folder. Throws
+ * Starts the server and waits until it accepts connections, however long it recovers after a crash; also for processes of a killed server that still write to the folder. Throws
  * UserError with the end of its log when it does not start.
  */
 export async function startPostmaster(request: StartRequest): Promise<Postmaster> {
@@ -133,11 +136,16 @@ async function isPostmasterOf(pid: number, dataFolder: string): Promise<boolean>
   return folder === null || folder === await realpath(dataFolder);
 }
 
-/** The pid file's eighth line tells how far the server is. */
-async function waitUntilReady({ dataFolder, signal: aborted }: StartRequest, pid: number | undefined, ended: Promise<void>): Promise<boolean> {
-  const deadline = Date.now() + START_TIMEOUT_MS;
+/** The pid file's eighth line tells how far the server is. One that is stopped while it recovers begins anew at its next start, so it is given all the time it needs. */
+async function waitUntilReady({ dataFolder, signal: aborted, log }: StartRequest, pid: number | undefined, ended: Promise<void>): Promise<boolean> {
+  const slowFrom = Date.now() + SLOW_START_MS;
   let running = true;
-  while (running && !aborted?.aborted && Date.now() < deadline) {
+  let isSlow = false;
+  while (running && !aborted?.aborted) {
+    if (!isSlow && Date.now() > slowFrom) {
+      isSlow = true;
+      log?.warn({}, 'the database server is still starting; after a crash it recovers first, which may take minutes (see server.log in its folder)');
+    }
     const lines = (await readFile(join(dataFolder, PID_FILE), 'utf8').catch(() => '')).split('\n');
     if (Number(lines[0]) === pid && lines[7]?.trim() === 'ready') return true;
     running = await Promise.race([ended.then(() => false), pause(5).then(() => true)]);
