@@ -53,6 +53,8 @@ export interface ChangeRule<Change extends JobChange> {
   states: readonly JobState[];
   /** The change for a job, or why there is none. */
   decide(job: ChangeableJob): Change | string;
+  /** What else keeps jobs from this change, by job; asked once the jobs are locked. */
+  readObstacles?(reader: Reader, jobs: readonly ChangeableJob[]): Promise<ReadonlyMap<string, string>>;
 }
 
 /** Throws UserError NOT_FOUND for unknown ids, NOT_FOUND for what a filter names and is not there, LIMIT_EXCEEDED for more than 25,000 jobs, BAD_USER_INPUT for a selection that is none. */
@@ -63,11 +65,11 @@ export async function changeJobs<Change extends JobChange>(
   const reasonOf = (job: ChangeableJob): string => reasonIn(rule.decide(job));
   if (selection.dryRun === true) {
     const selected = checkSelected(chosen, await readChangeableJobs(context.database, chosen, MAX_JOBS_PER_CHANGE + 1));
-    return withPassedOver(toAnswer(decideAll(selected, rule)), await readPassedOver(context.database, chosen), reasonOf);
+    return withPassedOver(toAnswer(await decideAll(context.database, selected, rule)), await readPassedOver(context.database, chosen), reasonOf);
   }
   return changeOnce(context, claim, async (transaction) => {
     const selected = checkSelected(chosen, await lockChangeableJobs(transaction, chosen, MAX_JOBS_PER_CHANGE + 1));
-    const decisions = decideAll(selected, rule);
+    const decisions = await decideAll(transaction, selected, rule);
     const answer = withPassedOver(toAnswer(decisions), await readPassedOver(transaction, chosen), reasonOf);
     const groups = new Map<string, { change: Change; jobIds: string[] }>();
     for (const { job, verdict } of decisions) {
@@ -106,8 +108,12 @@ interface Decision<Change> {
   verdict: Change | string;
 }
 
-function decideAll<Change extends JobChange>(selected: ChangeableJob[], rule: ChangeRule<Change>): Decision<Change>[] {
-  return selected.map((job) => ({ job, verdict: rule.decide(job) }));
+async function decideAll<Change extends JobChange>(reader: Reader, selected: ChangeableJob[], rule: ChangeRule<Change>): Promise<Decision<Change>[]> {
+  const obstacles = await rule.readObstacles?.(reader, selected);
+  return selected.map((job) => {
+    const verdict = rule.decide(job);
+    return { job, verdict: typeof verdict === 'string' ? verdict : obstacles?.get(job.jobId) ?? verdict };
+  });
 }
 
 function toAnswer(decisions: Decision<JobChange>[]): JobChangeAnswer {

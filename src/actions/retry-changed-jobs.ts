@@ -1,8 +1,9 @@
 /** Retries with changes: other resources make a new attempt of the same job, another configuration makes a new job. */
+import type { Reader } from '../db/database.ts';
 import { newId } from '../db/ids.ts';
 import { readRetryOrigins, type RetryOrigin } from '../db/read/retry-origins.ts';
 import type { IdempotencyClaim } from '../db/write/idempotency.ts';
-import { lockChangeableJobs, readChangeableJobs, type ChangeableJob } from '../db/write/job-changes.ts';
+import { lockChangeableJobs, readChangeableJobs, readRolledUpIds, type ChangeableJob } from '../db/write/job-changes.ts';
 import { insertRetryJobs, requeueForRetry, type NewAttempt, type NewJobFromOld } from '../db/write/retries.ts';
 import { blockedAt, configLeaves, setDotted } from '../domain/config-values.ts';
 import type { NewEvent } from '../domain/events.ts';
@@ -15,6 +16,10 @@ import type { PartitionRow } from '../db/tables/index.ts';
 import { retryProblem, RETRYABLE_JOB_STATES } from '../domain/states.ts';
 import { partitionFaults, partitionsOf } from './partition-faults.ts';
 import { changeOnce, checkSelected, MAX_JOBS_PER_CHANGE, readPassedOver, toChangeSelection, withPassedOver, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
+
+/** A new attempt would log its early steps again, and of those only a roll-up is left. */
+export const ROLLED_UP_PROBLEM = 'only a roll-up is left of its metrics (metricRetention of the project), and a new attempt could not log those steps again; '
+  + 'submit the same job anew with onDuplicate: RUN_AGAIN, which gives it a history of its own';
 
 export interface RetryChanges {
   priorityBoost: number;
@@ -40,13 +45,13 @@ export async function retryChangedJobs(context: ChangeContext, selection: JobSel
   const chosen = await toChangeSelection(context, selection, RETRYABLE_JOB_STATES);
   if (selection.dryRun === true) {
     const jobs = checkSelected(chosen, await readChangeableJobs(context.database, chosen, MAX_JOBS_PER_CHANGE + 1));
-    const planned = await planAll(context, jobs, await readRetryOrigins(context.database, jobs.map(({ jobId }) => jobId)), changes);
+    const planned = await planAll(context, context.database, jobs, changes);
     return withPassedOver(answerOf(planned, ({ job }) => job.jobId), await readPassedOver(context.database, chosen), notTriedAgain);
   }
   return changeOnce(context, claim, async (transaction) => {
     const jobs = checkSelected(chosen, await lockChangeableJobs(transaction, chosen, MAX_JOBS_PER_CHANGE + 1));
     const passedOver = await readPassedOver(transaction, chosen);
-    const drafts = await planAll(context, jobs, await readRetryOrigins(transaction, jobs.map(({ jobId }) => jobId)), changes);
+    const drafts = await planAll(context, transaction, jobs, changes);
     const inserted = await insertRetryJobs(transaction, drafts.flatMap(({ plan }) => (plan.kind === 'NEW_JOB' ? [plan.row] : [])));
     const planned = drafts.map(({ job, plan }): Planned => (plan.kind !== 'NEW_JOB' || inserted.has(plan.row.jobId) ? { job, plan }
       : { job, plan: { kind: 'UNCHANGED', reason: 'a job with the changed configuration exists already' } }));
@@ -67,7 +72,9 @@ function answerOf(planned: Planned[], idOf: (planned: Planned) => string): JobCh
   return answer;
 }
 
-async function planAll(context: ChangeContext, jobs: ChangeableJob[], origins: RetryOrigin[], changes: RetryChanges): Promise<Planned[]> {
+async function planAll(context: ChangeContext, reader: Reader, jobs: ChangeableJob[], changes: RetryChanges): Promise<Planned[]> {
+  const origins = await readRetryOrigins(reader, jobs.map(({ jobId }) => jobId));
+  const rolledUp = await readRolledUpIds(reader, jobs);
   const partitions = new Map<string, PartitionRow[] | null>();
   for (const name of new Set(origins.map(({ cluster }) => cluster))) partitions.set(name, await partitionsOf(context, name));
   const byId = new Map(origins.map((origin) => [origin.jobId, origin]));
@@ -75,7 +82,9 @@ async function planAll(context: ChangeContext, jobs: ChangeableJob[], origins: R
     const origin = byId.get(job.jobId);
     if (origin === undefined) throw new Error(`job ${job.jobId} has no experiment`);
     const problem = retryProblem(job.state);
-    return { job, plan: problem === null ? planOne(context, origin, changes, partitions.get(origin.cluster) ?? null) : { kind: 'UNCHANGED', reason: problem } };
+    if (problem !== null) return { job, plan: { kind: 'UNCHANGED', reason: problem } };
+    const plan = planOne(context, origin, changes, partitions.get(origin.cluster) ?? null);
+    return { job, plan: plan.kind === 'NEW_ATTEMPT' && rolledUp.has(job.jobId) ? { kind: 'UNCHANGED', reason: ROLLED_UP_PROBLEM } : plan };
   });
 }
 

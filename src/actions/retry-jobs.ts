@@ -1,3 +1,4 @@
+import { readRolledUpIds } from '../db/write/job-changes.ts';
 import { validateConfig } from '../domain/config-values.ts';
 import type { JsonObject } from '../domain/job-spec.ts';
 import type { RequestedResources } from '../domain/resources.ts';
@@ -8,7 +9,7 @@ import type { ActionContext } from './action-context.ts';
 import { idempotencyClaim, keptAnswer } from './answer-once.ts';
 import { changeJobs, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
 import { badInput, idempotencyKeyFaults, MAX_TAGS, tagFaults, throwFaults } from './input-faults.ts';
-import { retryChangedJobs } from './retry-changed-jobs.ts';
+import { retryChangedJobs, ROLLED_UP_PROBLEM } from './retry-changed-jobs.ts';
 
 const PRIORITY_BOOST_LIMIT = 1000;
 
@@ -27,7 +28,7 @@ export interface RetryJobsInput extends JobSelection {
 
 /**
  * Puts jobs that ended without completing back into the queue; they go on from their newest complete checkpoint. With a changed configuration they
- * stay as they are and new jobs are made from them, whose ids are answered. Throws as `changeJobs`.
+ * stay as they are and new jobs are made from them, whose ids are answered. A job with a history that was rolled up stays as it is. Throws as `changeJobs`.
  */
 export async function retryJobs(
   context: ChangeContext & Pick<ActionContext, 'limits'>, input: RetryJobsInput,
@@ -56,5 +57,6 @@ export async function retryJobs(
       if (new Set([...job.tags, ...tags]).size > MAX_TAGS) return `would have more than ${MAX_TAGS} tags`;
       return { kind: 'RETRY', priorityBoost, tags };
     },
+    readObstacles: async (reader, jobs) => new Map([...await readRolledUpIds(reader, jobs)].map((jobId) => [jobId, ROLLED_UP_PROBLEM])),
   }, claim);
 }

@@ -1,3 +1,4 @@
+import { isTimeout } from '../db/errors.ts';
 import { projectByName, projectNames } from '../db/read/projects.ts';
 import { estimateRollUp, type RollUpEstimate } from '../db/read/roll-ups.ts';
 import { transact } from '../db/transaction.ts';
@@ -17,17 +18,24 @@ export interface UpdateProjectInput {
   dryRun: boolean;
 }
 
-/** Sets for how long a project keeps every point, unless it is a dry run. Answers what is rolled up soon because of it. Throws UserError NOT_FOUND, BAD_USER_INPUT. */
-export async function updateProject({ database }: Pick<ActionContext, 'database'>, { project, metricRetention, dryRun }: UpdateProjectInput): Promise<RollUpEstimate> {
+/**
+ * Sets for how long a project keeps every point, unless it is a dry run. Answers what is rolled up soon because of it; null where the project is so large that
+ * the database does not count it in time. Throws UserError NOT_FOUND, BAD_USER_INPUT.
+ */
+export async function updateProject({ database }: Pick<ActionContext, 'database'>, { project, metricRetention, dryRun }: UpdateProjectInput): Promise<RollUpEstimate | null> {
   throwFaults(metricRetentionFaults(metricRetention, ['metricRetention']));
-  return transact(database, async (transaction) => {
+  await transact(database, async (transaction) => {
     if (await projectByName(transaction, project) === null) {
       const names = await projectNames(transaction, MAX_NAMES);
       const near = nearestWords(project, names);
       throw UserError.of('NOT_FOUND', `there is no project "${project}"; ${names.length === 0 ? 'there are none yet' : `there are ${(near.length > 0 ? near : names.slice(0, 10)).map((name) => `"${name}"`).join(', ')}`}`, ['project']);
     }
-    const estimate = await estimateRollUp(transaction, project, metricRetention);
     if (!dryRun) await setMetricRetention(transaction, project, metricRetention);
-    return estimate;
   });
+  try {
+    return await estimateRollUp(database, project, metricRetention);
+  } catch (error) {
+    if (isTimeout(error)) return null;
+    throw error;
+  }
 }

@@ -30,6 +30,11 @@ export function sqlStateOf(error: unknown): string | null {
   return null;
 }
 
+/** Whether the database stopped the statement because it took too long. */
+export function isTimeout(error: unknown): boolean {
+  return sqlStateOf(error) === '57014';
+}
+
 function byCode(code: string): UserError | null {
   // 08: connection exceptions. 57P: the server is shutting down, crashed or starting. 53300: too many connections. 25P03: we were too slow for it.
   if (/^(08|57P)/.test(code) || code === '53300' || code === '25P03' || NETWORK_CODES.has(code)) return unavailable();

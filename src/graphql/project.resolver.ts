@@ -15,7 +15,7 @@ class UpdateProjectPayload {
   @Field(() => Boolean, { description: 'Whether nothing was changed because that was asked for.' })
   dryRun!: boolean;
 
-  @Field(() => RollUpEstimateType, { nullable: true, description: 'What is rolled up soon under these settings, because it is old enough already; null when there are errors.' })
+  @Field(() => RollUpEstimateType, { nullable: true, description: 'What is rolled up soon under these settings, because it is old enough already; null when there are errors, and when the project is so large that this cannot be counted in time: the settings hold all the same.' })
   rollUp!: RollUpEstimateType | null;
 
   @Field(() => [UserErrorType], { description: 'What is wrong with the input; nothing was changed when there is any.' })

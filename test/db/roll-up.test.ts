@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { LEVEL_SHIFT } from '../../src/db/metric-bucket-levels.ts';
 import { pointsOfSeries } from '../../src/db/read/metrics.ts';
 import { writePoints, type WrittenPoints } from '../../src/db/write/metrics.ts';
-import { rollUpStretch } from '../../src/db/write/roll-up.ts';
+import { markRolledUp, rollUpStretch } from '../../src/db/write/roll-up.ts';
 import { actionTest, freshJobs, type ActionTest } from '../support/actions.ts';
 
 let at: ActionTest;
@@ -11,6 +11,8 @@ let freshJob: () => string;
 beforeAll(async () => {
   at = await actionTest();
   freshJob = await freshJobs(at, 200);
+  await at.db.pool.query(`insert into projects (name, exact_days, points_per_series) values ('vision', 1, 1000)`);
+  await at.db.pool.query(`update jobs set state = 'COMPLETED', finished_at = now() - interval '2 days', harvested_at = now()`);
 });
 afterAll(() => at.db.drop());
 
@@ -104,6 +106,30 @@ describe('a long series that is rolled up', () => {
       expect(rows).toEqual(refusedCount === 0 ? [] : [{ count: refusedCount }]);
     }), { numRuns: 12 });
   }, 180_000);
+
+  test('one whose job runs again since it was found due keeps every point, and so does one whose project keeps them for ever after all', async () => {
+    const jobId = freshJob();
+    await log(jobId, 1, range(0, 12_000));
+    await at.db.pool.query(`update jobs set state = 'QUEUED', finished_at = null, harvested_at = null where id = $1`, [jobId]);
+    expect(await rollUp(jobId, 500, 2_000)).toBe(1);
+    await at.db.pool.query(`update jobs set state = 'COMPLETED', finished_at = now() - interval '2 days', harvested_at = now() where id = $1`, [jobId]);
+    await at.db.pool.query('update projects set exact_days = null');
+    expect(await rollUp(jobId, 500, 2_000)).toBe(1);
+    await at.db.database.transaction((transaction) => markRolledUp(transaction, jobId));
+    expect((await at.db.pool.query('select rolled_up_at from jobs where id = $1', [jobId])).rows).toEqual([{ rolled_up_at: null }]);
+    expect(await stepsOf(jobId)).toHaveLength(12_000);
+    await at.db.pool.query('update projects set exact_days = 1');
+    expect(await rollUp(jobId, 500, 2_000)).toBeGreaterThan(1);
+  });
+
+  test('a job is not made to run again while its history is rolled up', async () => {
+    const jobId = freshJob();
+    await log(jobId, 1, range(0, 12_000));
+    await at.db.database.transaction(async (transaction) => {
+      await rollUpStretch(transaction, { jobId, seriesNumber: 1, pointsPerSeries: 500 });
+      await expect(at.db.pool.query('select from jobs where id = $1 for no key update nowait', [jobId])).rejects.toMatchObject({ code: '55P03' });
+    });
+  });
 
   test('a short one is left as it is', async () => {
     const jobId = freshJob();

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writePoints } from '../../src/db/write/metrics.ts';
 import { rollUpDue } from '../../src/reconcilers/roll-up.ts';
+import { silent } from '../reconcilers/fake-cluster.ts';
 import { openFixture, seedExperiment, seedJobs, type Fixture } from './fixture.ts';
 
 let fixture: Fixture;
@@ -48,7 +49,7 @@ describe('the retention of a project', () => {
   it('shows on a history that was rolled up, whose chart and summary stay, and which takes no more points where it is not whole', async () => {
     const before = (await fixture.run(METRICS, { id: jobId, most: 200 })).data.job.metrics;
     expect(before).toMatchObject([{ key: 'loss', rolledUpBelowStep: null, sampled: true }, { key: 'val/loss', rolledUpBelowStep: null, sampled: false }]);
-    await rollUpDue(fixture.db.database, 600_000);
+    await rollUpDue(fixture.db.database, silent, 600_000);
     const [loss, short] = (await fixture.run(METRICS, { id: jobId, most: 200 })).data.job.metrics;
     expect(loss).toEqual({ ...before[0], rolledUpBelowStep: expect.any(Number) });
     expect(short).toEqual(before[1]);

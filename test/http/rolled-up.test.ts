@@ -1,4 +1,5 @@
 import { finished } from 'node:stream/promises';
+import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { writePoints } from '../../src/db/write/metrics.ts';
 import { rollUpStretch } from '../../src/db/write/roll-up.ts';
@@ -9,6 +10,8 @@ let rolledUp: string;
 beforeAll(async () => {
   at = await exportTest();
   rolledUp = at.jobIds[4]!;
+  await at.http.database.execute(sql`insert into projects (name, exact_days, points_per_series) values ('vision', 1, 500)`);
+  await at.http.database.execute(sql`update jobs set state = 'COMPLETED', finished_at = now() - interval '2 days', harvested_at = now()`);
   const steps = Array.from({ length: 12_000 }, (_, step) => step);
   const column = { steps, values: steps, times: steps.map((step) => 1.76e12 + step) };
   await at.http.database.transaction((transaction) => writePoints(transaction, [{ jobId: rolledUp, attemptNumber: 1, series: [{ key: 'rolled', ...column }, { key: 'whole', ...column }] }]));

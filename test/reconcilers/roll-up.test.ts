@@ -1,8 +1,12 @@
+import pino from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { retryJobs } from '../../src/actions/retry-jobs.ts';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { updateProject } from '../../src/actions/update-project.ts';
 import { writePoints } from '../../src/db/write/metrics.ts';
-import { rollUpDue } from '../../src/reconcilers/roll-up.ts';
+import { rollUpDue, type PassedOver } from '../../src/reconcilers/roll-up.ts';
+import { silent } from './fake-cluster.ts';
+import { until } from '../rig/processes.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
 
 const LONG_ENOUGH_MS = 600_000;
@@ -43,23 +47,23 @@ describe('histories are rolled up', () => {
     await end([jobs[3]!], 'LOST', 31, false);
     await end([jobs[4]!], 'RUNNING', 31);
     await end([other!], 'COMPLETED', 1_000);
-    expect(await rollUpDue(at.db.database, LONG_ENOUGH_MS)).toBe(false);
+    expect(await rollUpDue(at.db.database, silent, LONG_ENOUGH_MS)).toBe(false);
     expect(await countsOf(jobs)).toEqual(jobs.map(() => 12_100));
 
     const estimate = await retention('old', 30, true);
-    await rollUpDue(at.db.database, LONG_ENOUGH_MS);
+    await rollUpDue(at.db.database, silent, LONG_ENOUGH_MS);
     expect(await countsOf(jobs)).toEqual(jobs.map(() => 12_100));
 
     expect(await retention('old', 30)).toEqual(estimate);
-    expect(await rollUpDue(at.db.database, LONG_ENOUGH_MS)).toBe(false);
+    expect(await rollUpDue(at.db.database, silent, LONG_ENOUGH_MS)).toBe(false);
     const counts = await countsOf([...jobs, other!]);
     expect(counts.slice(2)).toEqual([12_100, 12_100, 12_100, 12_100, 12_100]);
     for (const count of counts.slice(0, 2)) expect(count).toBeLessThan(3_000);
     const gone = 2 * 12_100 - counts[0]! - counts[1]!;
     expect(estimate).toMatchObject({ jobCount: 2, seriesCount: 2 });
-    expect(estimate.pointCount / gone).toBeGreaterThan(0.9);
-    expect(estimate.pointCount / gone).toBeLessThan(1.1);
-    expect(estimate.bytes).toBeGreaterThan(50 * gone);
+    expect(estimate!.pointCount / gone).toBeGreaterThan(0.9);
+    expect(estimate!.pointCount / gone).toBeLessThan(1.1);
+    expect(estimate!.bytes).toBeGreaterThan(50 * gone);
     expect(await retention('old', 30, true)).toEqual({ jobCount: 0, seriesCount: 0, pointCount: 0, bytes: 0 });
   });
 
@@ -67,7 +71,7 @@ describe('histories are rolled up', () => {
     const jobs = await jobsOf('shared', 3);
     await end(jobs, 'COMPLETED', 10);
     await retention('shared', 7);
-    await Promise.all([rollUpDue(at.db.database, LONG_ENOUGH_MS), rollUpDue(at.db.database, LONG_ENOUGH_MS)]);
+    await Promise.all([rollUpDue(at.db.database, silent, LONG_ENOUGH_MS), rollUpDue(at.db.database, silent, LONG_ENOUGH_MS)]);
     const counts = await countsOf(jobs);
     expect(new Set(counts).size).toBe(1);
     expect(counts[0]).toBeLessThan(3_000);
@@ -75,13 +79,34 @@ describe('histories are rolled up', () => {
     expect(rows).toEqual([{ count: 100 }, { count: 12_000 }]);
   });
 
+  test('of all other jobs, when one of them cannot be: that one is named, passed over, and tried again later', async () => {
+    const [first, ...others] = await jobsOf('broken', 3);
+    await end([first!, ...others], 'COMPLETED', 10);
+    await retention('broken', 7);
+    await at.db.pool.query(`create function refuse() returns trigger language plpgsql as $$ begin raise 'broken'; end $$`);
+    await at.db.pool.query(`create trigger refuse before update on metric_series for each row when (old.job_id = '${first}') execute function refuse()`);
+    const logged: { jobId?: string }[] = [];
+    const logger = pino({ level: 'warn' }, { write: (line: string) => logged.push(JSON.parse(line)) });
+    const passedOver: PassedOver = new Map();
+    expect(await rollUpDue(at.db.database, logger, LONG_ENOUGH_MS, passedOver)).toBe(false);
+    await rollUpDue(at.db.database, logger, LONG_ENOUGH_MS, passedOver);
+    expect(logged).toEqual([expect.objectContaining({ jobId: first })]);
+    const [left, ...done] = await countsOf([first!, ...others]);
+    expect(left).toBe(12_100);
+    for (const count of done) expect(count).toBeLessThan(3_000);
+    await at.db.pool.query('drop trigger refuse on metric_series');
+    passedOver.set(first!, 0);
+    await rollUpDue(at.db.database, logger, LONG_ENOUGH_MS, passedOver);
+    expect((await countsOf([first!]))[0]).toBeLessThan(3_000);
+  });
+
   test('a little at a time, so that a stop need not wait for all of it', async () => {
     const jobs = await jobsOf('many', 4);
     await end(jobs, 'COMPLETED', 10);
     await retention('many', 7);
-    expect(await rollUpDue(at.db.database, 0)).toBe(true);
+    expect(await rollUpDue(at.db.database, silent, 0)).toBe(true);
     expect((await countsOf(jobs)).filter((count) => count < 12_100)).toHaveLength(1);
-    while (await rollUpDue(at.db.database, 0));
+    while (await rollUpDue(at.db.database, silent, 0));
     expect((await countsOf(jobs)).filter((count) => count < 12_100)).toHaveLength(4);
   });
 
@@ -89,23 +114,61 @@ describe('histories are rolled up', () => {
     const [job] = await jobsOf('again', 1);
     await end([job!], 'FAILED', 10);
     await retention('again', 7);
-    await rollUpDue(at.db.database, LONG_ENOUGH_MS);
+    await rollUpDue(at.db.database, silent, LONG_ENOUGH_MS);
     const [before] = await countsOf([job!]);
     const steps = Array.from({ length: 20_000 }, (_, index) => 10_000 + index);
     const [written] = await at.db.database.transaction((transaction) => writePoints(transaction, [{ jobId: job!, attemptNumber: 2, series: [{ key: 'loss', steps, values: steps, times: steps.map(() => 1.77e12) }] }]));
     expect(written!.refusedCount + written!.series[0]!.count).toBe(20_000);
-    await rollUpDue(at.db.database, LONG_ENOUGH_MS);
+    await rollUpDue(at.db.database, silent, LONG_ENOUGH_MS);
     expect((await countsOf([job!]))[0]).toBeGreaterThan(before! + 15_000);
     await at.db.pool.query(`update jobs set finished_at = rolled_up_at + interval '1 second' where id = $1`, [job]);
     await at.db.pool.query(`update jobs set rolled_up_at = rolled_up_at - interval '30 days', finished_at = finished_at - interval '20 days' where id = $1`, [job]);
-    await rollUpDue(at.db.database, LONG_ENOUGH_MS);
+    await rollUpDue(at.db.database, silent, LONG_ENOUGH_MS);
     expect((await countsOf([job!]))[0]).toBeLessThan(before! + 5_000);
     const { rows } = await at.db.pool.query(`select point_count::int as count, max_value, last_step::int as last from metric_series where job_id = $1 and key = 'loss'`, [job]);
     expect(rows).toEqual([{ count: 30_000, max_value: 29_999, last: 29_999 }]);
   });
 });
 
+describe('retryJobs', () => {
+  test('leaves a job of whose metrics only a roll-up is left, says what to do instead, and makes a new job of it where the configuration changes', async () => {
+    const [rolled, whole, running] = await jobsOf('tried again', 3) as [string, string, string];
+    await end([rolled, running], 'FAILED', 10);
+    await end([whole], 'FAILED', 2);
+    await retention('tried again', 7);
+    await rollUpDue(at.db.database, silent, LONG_ENOUGH_MS);
+    await end([running], 'RUNNING', 1);
+    const reason = expect.stringMatching(/roll-up.*RUN_AGAIN/);
+    const answer = { changedJobIds: [whole], unchanged: expect.arrayContaining([{ jobId: rolled, reason }, { jobId: running, reason: expect.not.stringContaining('RUN_AGAIN') }]), matchedCount: 3 };
+    expect(await retryJobs(at.context, { ids: [rolled, whole, running], dryRun: true })).toEqual(answer);
+    expect(await retryJobs(at.context, { ids: [rolled, whole, running] })).toEqual(answer);
+    const { rows } = await at.db.pool.query('select state from jobs where id = $1', [rolled]);
+    expect(rows).toEqual([{ state: 'FAILED' }]);
+    expect(await retryJobs(at.context, { ids: [rolled], resourceChanges: { cpus: 7 } })).toEqual({ changedJobIds: [], unchanged: [{ jobId: rolled, reason }], matchedCount: 1 });
+    expect(await retryJobs(at.context, { ids: [rolled], configChanges: { other: 1 } })).toMatchObject({ changedJobIds: [expect.any(String)], unchanged: [] });
+  });
+});
+
 describe('updateProject', () => {
+  test('sets the retention also where the project is too large to count in time what that frees', async () => {
+    const [job] = await jobsOf('large', 1);
+    await end([job!], 'COMPLETED', 10);
+    const holder = await at.db.pool.connect();
+    try {
+      await holder.query('begin');
+      await holder.query('lock table metric_series in access exclusive mode');
+      const answer = retention('large', 7);
+      // As the time limit of a statement stops it.
+      const stop = `select pg_cancel_backend(pid) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%with rolled as%'`;
+      await until('the estimate to wait', 30_000, async () => (await at.db.pool.query(stop)).rowCount === 1);
+      expect(await answer).toBeNull();
+    } finally {
+      await holder.query('rollback');
+      holder.release();
+    }
+    expect((await at.db.pool.query(`select exact_days from projects where name = 'large'`)).rows).toEqual([{ exact_days: 7 }]);
+  });
+
   test('refuses what makes no sense, and a project that nobody named', async () => {
     await jobsOf('vision', 1);
     await expect(updateProject(at.context, { project: 'vision', dryRun: false, metricRetention: { exactDays: 0, pointsPerSeries: 7 } })).rejects.toMatchObject({ faults: [
@@ -119,7 +182,7 @@ describe('updateProject', () => {
     await end([job!], 'COMPLETED', 10);
     await retention('undecided', 7);
     expect(await retention('undecided', null)).toEqual({ jobCount: 0, seriesCount: 0, pointCount: 0, bytes: 0 });
-    await rollUpDue(at.db.database, LONG_ENOUGH_MS);
+    await rollUpDue(at.db.database, silent, LONG_ENOUGH_MS);
     expect(await countsOf([job!])).toEqual([12_100]);
   });
 });

@@ -6,7 +6,7 @@ import type { Reader } from '../database.ts';
 import { rollUpPlan } from '../roll-up-plan.ts';
 import { jobs, metricSeries } from '../tables/index.ts';
 import type { JobIds } from './export-jobs.ts';
-import { textIn } from './job-filter.ts';
+import { textIn, uuidIn } from './job-filter.ts';
 
 /** Whose files were read to the end, that ended so many days ago, and that have not been rolled up since. */
 function isDue(exactDays: SQL): SQL {
@@ -14,12 +14,14 @@ function isDue(exactDays: SQL): SQL {
     and ${jobs.finishedAt} < now() - make_interval(days => ${exactDays}) and ${jobs.state} = any(${sql.param([...TERMINAL_JOB_STATES])}::text[])`;
 }
 
-/** Jobs whose long series are to be rolled up by now, at most so many. */
-export async function jobsToRollUp(reader: Reader, most: number): Promise<{ jobId: string; pointsPerSeries: number }[]> {
+/** The rest of a statement that selects jobs whose long series are to be rolled up by now. */
+export const FROM_DUE_JOBS = sql`from projects join experiments on experiments.project = projects.name join jobs on jobs.experiment_id = experiments.id
+  where projects.exact_days is not null and ${isDue(sql`projects.exact_days`)}`;
+
+/** Jobs whose long series are to be rolled up by now, at most so many, and none of those to pass over. */
+export async function jobsToRollUp(reader: Reader, most: number, passedOver: readonly string[]): Promise<{ jobId: string; pointsPerSeries: number }[]> {
   const { rows } = await reader.execute<{ id: string; points_per_series: number }>(sql`
-    select jobs.id, projects.points_per_series from projects
-    join experiments on experiments.project = projects.name join jobs on jobs.experiment_id = experiments.id
-    where projects.exact_days is not null and ${isDue(sql`projects.exact_days`)} limit ${most}`);
+    select jobs.id, projects.points_per_series ${FROM_DUE_JOBS} and not (${uuidIn(jobs.id, passedOver)}) limit ${most}`);
   return rows.map((row) => ({ jobId: row.id, pointsPerSeries: row.points_per_series }));
 }
 

@@ -6,7 +6,7 @@ import { PRIORITY_MAX, PRIORITY_MIN } from '../../domain/job-spec.ts';
 import type { JobState } from '../../domain/states.ts';
 import type { Reader, Transaction } from '../database.ts';
 import { jobFilterCondition, textIn, uuidIn } from '../read/job-filter.ts';
-import { jobs } from '../tables/index.ts';
+import { jobs, metricSeries } from '../tables/index.ts';
 
 /** What decides whether a change makes sense. */
 export interface ChangeableJob {
@@ -60,6 +60,13 @@ export async function readPassedOverJobs(
   const rows = await reader.select({ ...columns, count: sql<number>`(count(*) over ())::int` }).from(jobs)
     .where(and(jobFilterCondition(selection.filter), otherState)).orderBy(asc(jobs.id)).limit(limit);
   return { jobs: rows.map(({ count: _, ...job }) => job), count: rows[0]?.count ?? 0 };
+}
+
+/** Those of the jobs of which a series is only a roll-up any more: nothing can be logged again at its early steps. */
+export async function readRolledUpIds(reader: Reader, selected: readonly ChangeableJob[]): Promise<Set<string>> {
+  const { rows } = await reader.execute<{ job_id: string }>(sql`
+    select distinct job_id from metric_series where ${uuidIn(metricSeries.jobId, selected.map(({ jobId }) => jobId))} and rolled_up_below_step is not null`);
+  return new Set(rows.map((row) => row.job_id));
 }
 
 function conditionOf(selection: ChangeSelection): SQL | undefined {

@@ -7,6 +7,7 @@ import { sql } from 'drizzle-orm';
 import { LEVEL_SHIFT } from '../metric-bucket-levels.ts';
 import { rollUpPlan } from '../roll-up-plan.ts';
 import type { Transaction } from '../database.ts';
+import { FROM_DUE_JOBS } from '../read/roll-ups.ts';
 import { lockMetrics } from './metrics.ts';
 
 /** Points that one transaction looks at, unless a single bucket holds more: some tenths of a second. */
@@ -25,9 +26,15 @@ interface Stretch {
   isLast: boolean;
 }
 
-/** Rolls up the next stretch of a series. Answers whether there is more to do; doing it again does nothing more. */
+/**
+ * Rolls up the next stretch of a series. Answers whether there is more to do; doing it again does nothing more, and neither does a call for a job
+ * that is not due any more, because it runs again or its project keeps its points after all.
+ */
 export async function rollUpStretch(transaction: Transaction, series: RolledSeries, pointsPerTransaction = POINTS_PER_TRANSACTION): Promise<boolean> {
   await lockMetrics(transaction, [series.jobId]);
+  // Nobody makes the job run again before this transaction ends.
+  const { rowCount } = await transaction.execute(sql`select 1 ${FROM_DUE_JOBS} and jobs.id = ${series.jobId} for share of jobs`);
+  if (rowCount === 0) return false;
   const stretch = await nextStretch(transaction, series, pointsPerTransaction);
   if (stretch === null) return false;
   await deletePoints(transaction, series, stretch);
@@ -38,9 +45,9 @@ export async function rollUpStretch(transaction: Transaction, series: RolledSeri
   return !stretch.isLast;
 }
 
-/** Says that all long series of the job are rolled up. */
+/** Says that all long series of the job are rolled up, unless it is not due any more. */
 export async function markRolledUp(transaction: Transaction, jobId: string): Promise<void> {
-  await transaction.execute(sql`update jobs set rolled_up_at = greatest(now(), finished_at) where id = ${jobId} and finished_at is not null`);
+  await transaction.execute(sql`update jobs set rolled_up_at = greatest(now(), finished_at) where id in (select jobs.id ${FROM_DUE_JOBS} and jobs.id = ${jobId})`);
 }
 
 async function nextStretch(transaction: Transaction, { jobId, seriesNumber, pointsPerSeries }: RolledSeries, most: number): Promise<Stretch | null> {
