@@ -27,6 +27,13 @@ export interface MetricSummary {
 /** Characters of JSON. Longer values are no settings that one compares, and would take up all memory. */
 export const MAX_VALUE_LENGTH = 500;
 
+/** How many numbers take as much room as a row of a metric, and an id with its place in the map. */
+const NUMBERS_OF_METRIC = 5;
+const NUMBERS_OF_ID = 16;
+/** A distinct value stands in a list and under two texts in maps; and each of its characters in both texts and in what was parsed. */
+const NUMBERS_OF_DISTINCT = 12;
+const NUMBERS_OF_CHARACTER = 0.5;
+
 /** Values with few distinct ones among many: each row holds the number of its value. */
 export class ValueColumn {
   /** By row. Code 0 means that the job has no such value. */
@@ -35,10 +42,19 @@ export class ValueColumn {
   readonly values: (Json | undefined)[] = [undefined];
   /** Whether no value was too long to be held. */
   isWhole = true;
-  /** Characters of all distinct values. */
-  textLength = 0;
+  /** Characters of all distinct texts. */
+  #textLength = 0;
   readonly #codeOfText = new Map<string, number>();
   readonly #codeOfValue = new Map<string, number>();
+
+  constructor(rowCount: number) {
+    for (let row = 0; row < rowCount; row += 1) this.codes.push(0);
+  }
+
+  /** How many numbers would take as much room. */
+  get size(): number {
+    return this.codes.length + this.#codeOfText.size * NUMBERS_OF_DISTINCT + this.#textLength * NUMBERS_OF_CHARACTER;
+  }
 
   /** @param text the value as JSON, or null where there is none; what is longer than `MAX_VALUE_LENGTH` may be cut off after it */
   set(row: number, text: string | null): void {
@@ -55,7 +71,7 @@ export class ValueColumn {
     const code = this.#codeOfValue.get(canonical) ?? this.values.push(value) - 1;
     this.#codeOfValue.set(canonical, code);
     this.#codeOfText.set(text, code);
-    this.textLength += text.length;
+    this.#textLength += text.length;
     return code;
   }
 }
@@ -67,8 +83,20 @@ export class MetricColumn {
   readonly minStep: number[] = [];
   readonly max: number[] = [];
   readonly maxStep: number[] = [];
+  /** Whether no job has ever had the metric. */
+  isEmpty = true;
+
+  constructor(rowCount: number) {
+    for (let row = 0; row < rowCount; row += 1) this.set(row, null);
+  }
+
+  /** How many numbers would take as much room. */
+  get size(): number {
+    return this.last.length * NUMBERS_OF_METRIC;
+  }
 
   set(row: number, summary: MetricSummary | null): void {
+    if (summary !== null) this.isEmpty = false;
     this.last[row] = summary?.last ?? NaN;
     this.min[row] = summary?.min ?? NaN;
     this.minStep[row] = summary?.minStep ?? NaN;
@@ -77,12 +105,6 @@ export class MetricColumn {
   }
 }
 
-/** How many numbers take as much room as a row of a metric, an id with its place in the map, and a character of a distinct value. */
-const NUMBERS_OF_METRIC = 5;
-const NUMBERS_OF_ID = 16;
-/** Its value is held as text, as canonical text and as it is. */
-const NUMBERS_OF_CHARACTER = 0.5;
-
 export class JobTable {
   /** By row. */
   readonly ids: string[] = [];
@@ -90,11 +112,28 @@ export class JobTable {
   readonly metrics = new Map<string, MetricColumn>();
   readonly #rowOfId = new Map<string, number>();
 
+  /** How many numbers would take as much room as the table without any column. */
+  get sizeOfIds(): number {
+    return this.ids.length * NUMBERS_OF_ID;
+  }
+
   /** How many numbers would take as much room. */
   get size(): number {
-    let size = this.ids.length * (NUMBERS_OF_ID + this.columns.size + NUMBERS_OF_METRIC * this.metrics.size);
-    for (const { textLength } of this.columns.values()) size += textLength * NUMBERS_OF_CHARACTER;
+    let size = this.sizeOfIds;
+    for (const column of this.columns.values()) size += column.size;
+    for (const metric of this.metrics.values()) size += metric.size;
     return size;
+  }
+
+  /** The least that these columns take in the table, in numbers. */
+  leastSizeOf({ columns, metrics }: TableNeeds): number {
+    return this.ids.length * (columns.length + NUMBERS_OF_METRIC * metrics.length);
+  }
+
+  /** Forgets the columns that are not needed. */
+  keepOnly({ columns, metrics }: TableNeeds): void {
+    for (const name of this.columns.keys()) if (!columns.includes(name)) this.columns.delete(name);
+    for (const key of this.metrics.keys()) if (!metrics.includes(key)) this.metrics.delete(key);
   }
 
   /** The row of the job; undefined where it is not in the table. */
@@ -111,22 +150,6 @@ export class JobTable {
     for (const column of this.columns.values()) column.set(row, null);
     for (const metric of this.metrics.values()) metric.set(row, null);
     return row;
-  }
-
-  /** Adds a column, in which no job has a value yet. */
-  addColumn(name: JobColumn): ValueColumn {
-    const column = new ValueColumn();
-    for (const row of this.ids.keys()) column.set(row, null);
-    this.columns.set(name, column);
-    return column;
-  }
-
-  /** Adds a metric, which no job has yet. */
-  addMetric(key: string): MetricColumn {
-    const metric = new MetricColumn();
-    for (const row of this.ids.keys()) metric.set(row, null);
-    this.metrics.set(key, metric);
-    return metric;
   }
 
   /** A column that was loaded before. */

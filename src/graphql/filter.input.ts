@@ -1,7 +1,8 @@
 /** Filters and orders of jobs and of everything that is chosen by its jobs. */
 import { Field, Float, ID, InputType, Int } from 'type-graphql';
+import { badInput, metricKeyFaults } from '../actions/input-faults.ts';
 import type { JobOrder } from '../domain/job-order.ts';
-import { validateJson } from '../domain/config-values.ts';
+import { textProblem, validateJson } from '../domain/config-values.ts';
 import { UserError, type UserFault } from '../domain/errors.ts';
 import type { ConfigCondition, JobFilter, MetricCondition, SummaryPoint } from '../domain/job-filter.ts';
 import type { Json } from '../domain/job-spec.ts';
@@ -160,11 +161,20 @@ export class JobOrderInput {
   at!: SummaryPoint;
 }
 
-/** The filter as reads and actions take it. Throws UserError for a condition that compares nothing, which would match everything, or something that the database cannot hold. */
+/** Each is a condition of a statement of its own; nobody means more. */
+const MAX_CONDITIONS = 100;
+const MAX_ORDERS = 10;
+
+/** The filter as reads and actions take it. Throws UserError for a condition that compares nothing, which would match everything, for something that the database cannot hold, and for too many conditions. */
 export function toJobFilter(input: JobFilterInput | null | undefined, field: string[] = ['filter']): JobFilter {
   if (input === null || input === undefined) return {};
   const { config, metrics, ...rest } = input;
-  const faults = (config ?? []).flatMap((condition, index) => conditionFaults(condition, [...field, 'config', String(index)]));
+  const tooMany = [...countFaults(config, [...field, 'config'], MAX_CONDITIONS), ...countFaults(metrics, [...field, 'metrics'], MAX_CONDITIONS)];
+  if (tooMany.length > 0) throw new UserError(tooMany);
+  const faults = [
+    ...(config ?? []).flatMap((condition, index) => conditionFaults(condition, [...field, 'config', String(index)])),
+    ...(metrics ?? []).flatMap(({ key }, index) => metricKeyFaults(key, [...field, 'metrics', String(index), 'key'])),
+  ];
   if (faults.length > 0) throw new UserError(faults);
   return {
     ...plainInput(Object.assign(new JobFilterInput(), rest)),
@@ -173,8 +183,9 @@ export function toJobFilter(input: JobFilterInput | null | undefined, field: str
   } as JobFilter;
 }
 
-/** The sort keys as reads take them. Throws UserError when CONFIG or METRIC comes without a key. */
+/** The sort keys as reads take them. Throws UserError when CONFIG or METRIC comes without a possible key, and for too many. */
 export function toJobOrder(inputs: JobOrderInput[] | null | undefined): JobOrder[] {
+  refuseTooManyOrders(inputs);
   return (inputs ?? []).map((input, index) => {
     const descending = input.direction === 'DESC';
     if (input.field === 'CONFIG') return { field: 'CONFIG', key: orderKey(input, index), descending };
@@ -183,10 +194,23 @@ export function toJobOrder(inputs: JobOrderInput[] | null | undefined): JobOrder
   });
 }
 
-/** The key of a sort key that needs one. */
+/** Throws UserError when there are more sort keys than anybody means. */
+export function refuseTooManyOrders(inputs: readonly unknown[] | null | undefined): void {
+  const faults = countFaults(inputs, ['orderBy'], MAX_ORDERS);
+  if (faults.length > 0) throw new UserError(faults);
+}
+
+/** The key of a sort key that needs one. Throws UserError when there is none, or nothing can have it. */
 export function orderKey(input: { field: string; key?: string | null }, index: number): string {
-  if (input.key) return input.key;
-  throw UserError.of('BAD_USER_INPUT', `sorting by ${input.field} needs the name of the value to sort by`, ['orderBy', String(index), 'key']);
+  const field = ['orderBy', String(index), 'key'];
+  if (!input.key) throw UserError.of('BAD_USER_INPUT', `sorting by ${input.field} needs the name of the value to sort by`, field);
+  const faults = input.field === 'METRIC' ? metricKeyFaults(input.key, field) : [textProblem(input.key)].flatMap((problem) => problem ?? []).map((problem) => badInput(field, problem));
+  if (faults.length > 0) throw new UserError(faults);
+  return input.key;
+}
+
+function countFaults(given: readonly unknown[] | null | undefined, field: string[], limit: number): UserFault[] {
+  return given && given.length > limit ? [badInput(field, `has ${given.length} entries; the limit is ${limit}`)] : [];
 }
 
 function toConfigCondition({ eq, ne, ...rest }: ConfigConditionInput): ConfigCondition {

@@ -3,7 +3,7 @@ import type { ResultOrder } from '../db/read/results.ts';
 import type { JobFilter, SummaryPoint, TimeRange } from '../domain/job-filter.ts';
 import { enumOf } from './enum.ts';
 import { OrderDirectionEnum, SummaryPointEnum } from './enums.ts';
-import { JobFilterInput, orderKey, TimeRangeInput, toJobFilter } from './filter.input.ts';
+import { JobFilterInput, orderKey, refuseTooManyOrders, TimeRangeInput, toJobFilter } from './filter.input.ts';
 import { plainInput } from './input.ts';
 
 @InputType('ResultFilter', { description: 'Which results are meant. All conditions that are given must hold.' })
@@ -48,8 +48,9 @@ export function toResultFilter(input: ResultFilterInput | null | undefined): { j
   };
 }
 
-/** The sort keys as reads take them. Throws UserError when a key is missing. */
+/** The sort keys as reads take them. Throws UserError when a key is missing or impossible, and for too many. */
 export function toResultOrder(inputs: ResultOrderInput[] | null | undefined): ResultOrder[] {
+  refuseTooManyOrders(inputs);
   return (inputs ?? []).map((input, index): ResultOrder => {
     const descending = input.direction === 'DESC';
     switch (input.field) {

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { cancelJobs } from '../../src/actions/cancel-jobs.ts';
@@ -6,8 +7,10 @@ import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { tagJobs } from '../../src/actions/tag-jobs.ts';
 import { jobCount, jobPage, jobPagesOfParents, leaderboardsOf } from '../../src/db/read/jobs-of-experiments.ts';
 import { JobTables, type JobTableLimits } from '../../src/db/read/job-tables.ts';
+import { LoadSlots } from '../../src/db/read/load-slots.ts';
 import type { JobFilter } from '../../src/domain/job-filter.ts';
 import type { JobOrder } from '../../src/domain/job-order.ts';
+import { JobTable, MetricColumn } from '../../src/domain/job-table.ts';
 import type { Json } from '../../src/domain/job-spec.ts';
 import { JOB_STATES, type JobState } from '../../src/domain/states.ts';
 import { seedExperiment, seedJobs, seedSweep, type SeedJob } from '../graphql/fixture.ts';
@@ -228,7 +231,7 @@ describe('a table that is kept', () => {
   });
 
   it('is read anew when too much has happened since, or when others took its room', async () => {
-    for (const limits of [{ maxEvents: 1 }, { maxNumbers: 10 }]) {
+    for (const limits of [{ maxEvents: 1 }, { maxNumbers: 180 }]) {
       const kept = await keep(limits);
       const { at, ids } = kept;
       try {
@@ -263,4 +266,93 @@ describe('a table that is kept', () => {
       await at.db.drop();
     }
   });
+
+  it('keeps what it holds when a column cannot be added', async () => {
+    const kept = await keep();
+    const { at, ids } = kept;
+    try {
+      await best(kept);
+      const add = vi.spyOn(JobTable.prototype, 'addJob');
+      const failing = failOnce(at, 'metric_series', new Error('away'));
+      await expect(best(kept, 'other')).rejects.toThrow();
+      expect(failing).toHaveBeenCalled();
+      failing.mockRestore();
+      await record(at, ids[5]!, 0.5);
+      expect((await best(kept))[0]).toEqual([ids[5], 0.5]);
+      expect(add.mock.calls).toEqual([[ids[5]]]);
+      add.mockRestore();
+    } finally {
+      await at.db.drop();
+    }
+  });
+
+  it('leaves to the database, and does not soon ask for again, what it could not read in time', async () => {
+    const kept = await keep();
+    const { at, ids } = kept;
+    try {
+      await best(kept);
+      for (const jobId of ids) await record(at, jobId, 3, 'slow');
+      const failing = failOnce(at, 'metric_series', Object.assign(new Error('canceling statement due to statement timeout'), { code: '57014' }));
+      expect(await best(kept, 'slow')).toHaveLength(ids.length);
+      failing.mockRestore();
+      const set = vi.spyOn(MetricColumn.prototype, 'set');
+      expect(await best(kept, 'slow')).toHaveLength(ids.length);
+      expect(set).not.toHaveBeenCalled();
+      expect(await best(kept)).toHaveLength(ids.length);
+      set.mockRestore();
+    } finally {
+      await at.db.drop();
+    }
+  });
+
+  it('does not keep a metric that no job has', async () => {
+    const kept = await keep();
+    let metrics: string[] = [];
+    await best(kept, 'nobody');
+    await kept.tables.read(kept.experimentId, { columns: [], metrics: ['loss'] }, (table) => { metrics = [...table.metrics.keys()]; });
+    expect(metrics).toEqual(['loss']);
+    await kept.at.db.drop();
+  });
+
+  it('is not asked for more values than the limit, nor for what has no room', async () => {
+    for (const limits of [{ maxNeeds: 1 }, { maxNumbers: 100 }, { maxNumbers: 140 }]) {
+      const kept = await keep(limits);
+      const use = vi.fn();
+      expect(await kept.tables.read(kept.experimentId, { columns: ['state'], metrics: ['loss'] }, use)).toBeNull();
+      expect(use).not.toHaveBeenCalled();
+      expect(await best(kept)).toHaveLength(kept.ids.length);
+      await kept.at.db.drop();
+    }
+  });
+
+  it('is filled with the jobs of all reads', async () => {
+    const kept = await keep({ jobsPerRead: 2 });
+    expect(await best(kept)).toEqual(kept.ids.map((id, index) => [id, index + 1]));
+    await kept.at.db.drop();
+  });
+
+  /** Lets the next statement fail that speaks of `words` and not of the log. */
+  function failOnce({ db: { pool } }: ActionTest, words: string, error: Error) {
+    const query = pool.query.bind(pool) as (...args: unknown[]) => unknown;
+    let hasFailed = false;
+    return vi.spyOn(pool, 'query').mockImplementation(((...args: unknown[]) => {
+      if (hasFailed || !JSON.stringify(args[0]).includes(words)) return query(...args);
+      hasFailed = true;
+      return Promise.reject(error);
+    }) as never);
+  }
+});
+
+it('no more loads run at once than there are slots, and a failure gives its slot back', async () => {
+  const slots = new LoadSlots(2);
+  let [running, most] = [0, 0];
+  const results = await Promise.allSettled(Array.from({ length: 7 }, (_, index) => slots.run(async () => {
+    most = Math.max(most, running += 1);
+    await setImmediate();
+    running -= 1;
+    if (index % 3 === 0) throw new Error('away');
+    return index;
+  })));
+  expect(most).toBe(2);
+  expect(results.map(({ status }) => status === 'fulfilled')).toEqual([0, 1, 2, 3, 4, 5, 6].map((index) => index % 3 !== 0));
 });

@@ -109,6 +109,28 @@ describe('a job filter', () => {
   );
 });
 
+describe('a question with more than anybody means', () => {
+  const many = (count: number, entry: object): object[] => Array.from({ length: count }, (_, index) => ({ key: `k${index}`, ...entry }));
+
+  it.each<[string, object, RegExp]>([
+    ['configuration conditions', { f: { config: many(101, { eq: 1 }) } }, /^filter\.config: has 101 entries; the limit is 100/],
+    ['metric conditions', { f: { metrics: many(101, {}) } }, /^filter\.metrics: has 101 entries; the limit is 100/],
+    ['sort keys', { o: many(11, { field: 'METRIC' }) }, /^orderBy: has 11 entries; the limit is 10/],
+    ['a metric that cannot be', { f: { metrics: [{ key: 'a\0' }] } }, /^filter\.metrics\.0\.key: .*NUL/],
+    ['an order by a metric that cannot be', { o: [{ field: 'METRIC', key: 'a\0' }] }, /^orderBy\.0\.key: .*NUL/],
+    ['an order by a value that cannot be', { o: [{ field: 'CONFIG', key: 'a\0' }] }, /^orderBy\.0\.key: .*NUL/],
+  ])('is refused: %s', async (_, variables, message) => {
+    const result = await fixture.run('query ($o: [JobOrder!], $f: JobFilter) { jobs(orderBy: $o, filter: $f) { nodes { id } } }', variables);
+    expect(shownErrors(result)).toEqual([{ code: 'BAD_USER_INPUT', message: expect.stringMatching(message) }]);
+  });
+
+  it('takes as many as the limits say', async () => {
+    const variables = { o: many(10, { field: 'METRIC' }), f: { config: many(100, { exists: false }), metrics: many(100, {}) } };
+    const result = await fixture.run('query ($o: [JobOrder!], $f: JobFilter) { jobs(orderBy: $o, filter: $f) { nodes { id } } }', variables);
+    expect(result).toMatchObject({ data: { jobs: { nodes: [] } } });
+  });
+});
+
 describe('an order of jobs', () => {
   async function ordered(orderBy: object[]): Promise<string[]> {
     const result = await fixture.run(

@@ -2,11 +2,14 @@
  * Tables in memory of the large experiments that somebody looks at. Each is brought up to date before it answers: the log tells which jobs
  * have changed since, and these are read anew. So an answer holds whatever was committed when it was asked for.
  */
+import { setImmediate } from 'node:timers/promises';
 import { sql, type SQL } from 'drizzle-orm';
-import { JobTable, MAX_VALUE_LENGTH, type JobColumn, type TableNeeds } from '../../domain/job-table.ts';
+import { JobTable, MAX_VALUE_LENGTH, MetricColumn, ValueColumn, type JobColumn, type TableNeeds } from '../../domain/job-table.ts';
 import type { Database } from '../database.ts';
+import { sqlStateOf } from '../errors.ts';
 import { events, jobs, metricSeries } from '../tables/index.ts';
 import { configValue, textIn, uuidIn } from './job-filter.ts';
+import { LoadSlots } from './load-slots.ts';
 import type { RawRow } from './rows.ts';
 
 export interface JobTableLimits {
@@ -18,10 +21,19 @@ export interface JobTableLimits {
   maxNumbers: number;
   /** When more has happened since, the table is read anew as a whole. */
   maxEvents: number;
+  /** A question about more columns and metrics is left to the database. */
+  maxNeeds: number;
+  /** Jobs read by one statement: the server answers others in between. */
+  jobsPerRead: number;
 }
 
 /** 240 MB at the most; one experiment of 100,000 jobs with five values and two metrics takes 25 MB. */
-const DEFAULT_LIMITS: JobTableLimits = { minJobs: 2000, maxJobs: 1_000_000, maxNumbers: 30_000_000, maxEvents: 20_000 };
+const DEFAULT_LIMITS: JobTableLimits = { minJobs: 2000, maxJobs: 1_000_000, maxNumbers: 30_000_000, maxEvents: 20_000, maxNeeds: 20, jobsPerRead: 20_000 };
+/** Tables that are being read from the database at once, of all experiments: each takes a connection and memory of its own. */
+const MAX_LOADS = 2;
+/** What was not to be read in time, or had no room, is not tried again so soon. */
+const RETRY_AFTER_MS = 5 * 60_000;
+const STATEMENT_TIMED_OUT = '57014';
 
 interface HeldTable {
   table: JobTable;
@@ -35,6 +47,9 @@ export class JobTables {
   /** By experiment, the one used last at the end. */
   readonly #held = new Map<string, HeldTable>();
   readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #slots = new LoadSlots(MAX_LOADS);
+  /** By what could not be loaded, the time (ms since 1970) from which it is tried again. */
+  readonly #retryAt = new Map<string, number>();
 
   constructor(database: Database, limits: Partial<JobTableLimits> = {}) {
     this.#database = database;
@@ -57,20 +72,28 @@ export class JobTables {
   /** What `use` makes of the tables of those experiments that are large, each by its place in the list; null for the others. */
   async readEach<Answer>(experimentIds: readonly string[], needs: (index: number) => TableNeeds, use: (table: JobTable, index: number) => Answer): Promise<(Answer | null)[]> {
     const large = await this.largeAmong(experimentIds);
-    return Promise.all(experimentIds.map(async (id, index) => (large.has(id) ? this.read(id, needs(index), (table) => use(table, index)) : null)));
+    const answers: (Answer | null)[] = [];
+    for (const [index, id] of experimentIds.entries()) answers.push(large.has(id) ? await this.read(id, needs(index), (table) => use(table, index)) : null);
+    return answers;
   }
 
   /**
-   * What `use` makes of the table of a large experiment; it must not keep the table, which changes with the next question. Null where it asks for
-   * values that are too long to be held.
+   * What `use` makes of the table of a large experiment; it must not keep the table, which changes with the next question. Null where the database
+   * has to answer: too many values are asked for, or they are too long to be held, have no room or cannot be read in time.
    */
-  async read<Answer>(experimentId: string, needs: TableNeeds, use: (table: JobTable) => Answer): Promise<Answer | null> {
+  async read<Answer>(experimentId: string, asked: TableNeeds, use: (table: JobTable) => Answer): Promise<Answer | null> {
+    const needs = { columns: [...new Set(asked.columns)], metrics: [...new Set(asked.metrics)] };
+    if (needs.columns.length + needs.metrics.length > this.#limits.maxNeeds) return null;
     const before = this.#turns.get(experimentId);
     const turn = (async (): Promise<Answer | null> => {
       // Its failure is told to whoever asked then.
       await before?.catch(() => undefined);
       const table = await this.#upToDate(experimentId, needs);
-      return needs.columns.every((name) => table.column(name).isWhole) ? use(table) : null;
+      if (table === null || !needs.columns.every((name) => table.column(name).isWhole)) return null;
+      const answer = use(table);
+      // Keys that nothing has would take the room of those that are used.
+      for (const key of needs.metrics) if (table.metric(key).isEmpty) table.metrics.delete(key);
+      return answer;
     })();
     this.#turns.set(experimentId, turn);
     try {
@@ -80,21 +103,68 @@ export class JobTables {
     }
   }
 
-  async #upToDate(experimentId: string, needs: TableNeeds): Promise<JobTable> {
+  async #upToDate(experimentId: string, needs: TableNeeds): Promise<JobTable | null> {
     const held = this.#held.get(experimentId);
     // Away while it changes: one that was left half changed is never seen.
     this.#held.delete(experimentId);
-    const current = (held && await this.#followLog(experimentId, held)) ?? await this.#begin(experimentId);
+    const current = (held && await this.#inTime([experimentId], () => this.#followLog(experimentId, held)))
+      ?? await this.#inTime([experimentId], () => this.#slots.run(() => this.#begin(experimentId)));
+    if (!current) return null;
+    this.#held.set(experimentId, current);
     const { table } = current;
-    const columns = new Set(needs.columns.filter((name) => !table.columns.has(name)));
-    const metrics = new Set(needs.metrics.filter((key) => !table.metrics.has(key)));
-    for (const name of columns) table.addColumn(name);
-    for (const key of metrics) table.addMetric(key);
-    if (columns.size > 0) await this.#fillColumns(table, [...columns], sql`${jobs.experimentId} = ${experimentId}`);
-    if (metrics.size > 0) await this.#fillMetrics(table, [...metrics], sql`${metricSeries.jobId} in (select ${jobs.id} from ${jobs} where ${jobs.experimentId} = ${experimentId})`);
+    const columns = needs.columns.filter((name) => !table.columns.has(name));
+    const metrics = needs.metrics.filter((key) => !table.metrics.has(key));
+    const isExtended = columns.length + metrics.length === 0 || await this.#extend(experimentId, table, { columns, metrics }, needs);
+    // It may have lost its place while it was extended.
+    this.#held.delete(experimentId);
     this.#held.set(experimentId, current);
     this.#makeRoom();
-    return table;
+    return isExtended ? table : null;
+  }
+
+  /** Adds the missing columns and metrics, all of them or none. Answers whether it did. */
+  async #extend(experimentId: string, table: JobTable, missing: TableNeeds, needs: TableNeeds): Promise<boolean> {
+    const { maxNumbers } = this.#limits;
+    if (table.sizeOfIds + table.leastSizeOf(needs) > maxNumbers) return false;
+    if (table.size + table.leastSizeOf(missing) > maxNumbers) table.keepOnly(needs);
+    const names = [...missing.columns.map((name) => `${experimentId} ${name}`), ...missing.metrics.map((key) => `${experimentId} metric:${key}`)];
+    const columns = new Map<JobColumn, ValueColumn>();
+    const metrics = new Map<string, MetricColumn>();
+    const room = maxNumbers - table.size;
+    const isFilled = await this.#inTime(names, () => this.#slots.run(() => {
+      for (const name of missing.columns) columns.set(name, new ValueColumn(table.ids.length));
+      for (const key of missing.metrics) metrics.set(key, new MetricColumn(table.ids.length));
+      return this.#fill(table, { columns, metrics }, table.ids, room);
+    }));
+    if (isFilled === false) {
+      // Without what others asked for there may be room the next time.
+      const sizeBefore = table.size;
+      table.keepOnly(needs);
+      if (table.size === sizeBefore) this.#tryLater(names);
+    }
+    if (!isFilled) return false;
+    for (const [name, column] of columns) table.columns.set(name, column);
+    for (const [key, metric] of metrics) table.metrics.set(key, metric);
+    return true;
+  }
+
+  /** What `load` gives; null when the database takes too long for it, or did so some minutes ago. */
+  async #inTime<Loaded>(names: readonly string[], load: () => Promise<Loaded>): Promise<Loaded | null> {
+    const now = Date.now();
+    if (names.some((name) => (this.#retryAt.get(name) ?? 0) > now)) return null;
+    try {
+      return await load();
+    } catch (error) {
+      if (sqlStateOf(error) !== STATEMENT_TIMED_OUT) throw error;
+      this.#tryLater(names);
+      return null;
+    }
+  }
+
+  #tryLater(names: readonly string[]): void {
+    const now = Date.now();
+    for (const [name, time] of this.#retryAt) if (time <= now) this.#retryAt.delete(name);
+    for (const name of names) this.#retryAt.set(name, now + RETRY_AFTER_MS);
   }
 
   async #begin(experimentId: string): Promise<HeldTable> {
@@ -102,7 +172,10 @@ export class JobTables {
     const { rows: [newest] } = await this.#database.execute<{ seq: string }>(sql`select coalesce(max(${events.seq}), 0) as seq from ${events} where ${events.experimentId} = ${experimentId}`);
     const table = new JobTable();
     const { rows } = await this.#database.execute<{ id: string }>(sql`select ${jobs.id} as id from ${jobs} where ${jobs.experimentId} = ${experimentId}`);
-    for (const { id } of rows) table.addJob(id);
+    for (const [row, { id }] of rows.entries()) {
+      if (row % this.#limits.jobsPerRead === this.#limits.jobsPerRead - 1) await setImmediate();
+      table.addJob(id);
+    }
     return { table, seq: Number(newest?.seq ?? 0) };
   }
 
@@ -118,30 +191,43 @@ export class JobTables {
     if (Number(happened.count) > maxEvents) return undefined;
     const changed = happened.job_ids ?? [];
     for (const id of changed) table.addJob(id);
-    if (table.columns.size > 0) await this.#fillColumns(table, [...table.columns.keys()], uuidIn(jobs.id, changed)!);
-    if (table.metrics.size > 0) await this.#fillMetrics(table, [...table.metrics.keys()], uuidIn(metricSeries.jobId, changed)!);
+    await this.#fill(table, table, changed, Infinity);
     return { table, seq: Number(happened.seq) };
   }
 
-  /** Jobs that the table does not have yet have come meanwhile: the log tells of them next time. */
-  async #fillColumns(table: JobTable, names: readonly JobColumn[], where: SQL): Promise<void> {
+  /** Reads the columns and metrics of these jobs. False, and not all is read, when the values have no room, in numbers. */
+  async #fill(table: JobTable, { columns, metrics }: Pick<JobTable, 'columns' | 'metrics'>, jobIds: readonly string[], room: number): Promise<boolean> {
+    const { jobsPerRead } = this.#limits;
+    for (let start = 0; start < jobIds.length; start += jobsPerRead) {
+      const some = jobIds.slice(start, start + jobsPerRead);
+      if (columns.size > 0) await this.#fillColumns(table, columns, some);
+      if (metrics.size > 0) await this.#fillMetrics(table, metrics, some);
+      let size = 0;
+      for (const column of [...columns.values(), ...metrics.values()]) size += column.size;
+      if (size > room) return false;
+      await setImmediate();
+    }
+    return true;
+  }
+
+  async #fillColumns(table: JobTable, columns: ReadonlyMap<JobColumn, ValueColumn>, jobIds: readonly string[]): Promise<void> {
+    const fields = [...columns].map(([name, column], index) => ({ name, column, field: `value_${index}` }));
     const { rows } = await this.#database.execute<RawRow>(sql`
-      select ${jobs.id} as id, ${sql.join(names.map((name, index) => sql`${columnText(name)} as ${sql.identifier(`value_${index}`)}`), sql`, `)} from ${jobs} where ${where}`);
-    const columns = names.map((name, index) => ({ column: table.column(name), field: `value_${index}` }));
+      select ${jobs.id} as id, ${sql.join(fields.map(({ name, field }) => sql`${columnText(name)} as ${sql.identifier(field)}`), sql`, `)} from ${jobs} where ${uuidIn(jobs.id, jobIds)}`);
     for (const values of rows) {
       const row = table.rowOf(values['id'] as string);
       if (row === undefined) continue;
-      for (const { column, field } of columns) column.set(row, values[field] as string | null);
+      for (const { column, field } of fields) column.set(row, values[field] as string | null);
     }
   }
 
-  async #fillMetrics(table: JobTable, keys: readonly string[], where: SQL): Promise<void> {
+  async #fillMetrics(table: JobTable, metrics: ReadonlyMap<string, MetricColumn>, jobIds: readonly string[]): Promise<void> {
     const { rows } = await this.#database.execute<MetricRow>(sql`
       select ${metricSeries.jobId} as job_id, ${metricSeries.key} as key, ${metricSeries.lastValue} as last, ${metricSeries.minValue} as min, ${metricSeries.minStep}::float8 as min_step,
-        ${metricSeries.maxValue} as max, ${metricSeries.maxStep}::float8 as max_step from ${metricSeries} where ${textIn(metricSeries.key, keys)} and ${where}`);
+        ${metricSeries.maxValue} as max, ${metricSeries.maxStep}::float8 as max_step from ${metricSeries} where ${textIn(metricSeries.key, [...metrics.keys()])} and ${uuidIn(metricSeries.jobId, jobIds)}`);
     for (const { job_id, key, last, min, min_step, max, max_step } of rows) {
       const row = table.rowOf(job_id);
-      if (row !== undefined) table.metric(key).set(row, { last, min, minStep: min_step, max, maxStep: max_step });
+      if (row !== undefined) metrics.get(key)?.set(row, { last, min, minStep: min_step, max, maxStep: max_step });
     }
   }
 
