@@ -112,7 +112,7 @@ describe('a job filter', () => {
 describe('a question with more than anybody means', () => {
   const many = (count: number, entry: object): object[] => Array.from({ length: count }, (_, index) => ({ key: `k${index}`, ...entry }));
 
-  it.each<[string, object, RegExp]>([
+  it.each<[string, Record<string, unknown>, RegExp]>([
     ['configuration conditions', { f: { config: many(101, { eq: 1 }) } }, /^filter\.config: has 101 entries; the limit is 100/],
     ['metric conditions', { f: { metrics: many(101, {}) } }, /^filter\.metrics: has 101 entries; the limit is 100/],
     ['sort keys', { o: many(11, { field: 'METRIC' }) }, /^orderBy: has 11 entries; the limit is 10/],
