@@ -124,6 +124,19 @@ def test_a_server_that_is_busy_is_asked_again(no_settings, other_server):
     assert table.attributes == {"sampled": False}
 
 
+@pytest.mark.parametrize("retry_after", ["Wed, 21 Oct 2015 07:28:00 GMT", "0"])
+def test_a_proxy_may_say_when_to_ask_again_as_a_date(no_settings, other_server, retry_after):
+    other_server.answers = [FOUND, (503, {"Retry-After": retry_after}, b""), POINTS]
+    assert len(Client(other_server.url, "t").metrics(JOB_ID, form="table")) == 1
+
+
+@pytest.mark.parametrize("retry_after", ["86400", "Wed, 21 Oct 2099 07:28:00 GMT", "soon"])
+def test_a_wait_that_is_too_long_or_cannot_be_read_is_told_at_once(no_settings, other_server, retry_after):
+    other_server.answers = [FOUND, (503, {"Retry-After": retry_after}, b"")]
+    with pytest.raises(ExpgraphError, match="503"):
+        Client(other_server.url, "t").metrics(JOB_ID, form="table")
+
+
 def test_a_history_of_which_only_a_sample_is_left_comes_with_a_warning(no_settings, other_server):
     refusal = {"errors": [{"message": "only a roll-up is left", "extensions": {"code": "CONFLICT"}}]}
     other_server.answers = [FOUND, (409, {}, json.dumps(refusal).encode()), POINTS]

@@ -13,6 +13,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,6 +32,17 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
+
+
+def _retry_after_seconds(value: str | None) -> float | None:
+    """What a Retry-After says (RFC 9110, 10.2.3: seconds, or a date, as some proxies send it); None where it says nothing that can be read."""
+    if value is None or value.isdecimal():
+        return None if value is None else float(value)
+    try:
+        at = parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, at.timestamp() - time.time())
 
 
 class Transport:
@@ -70,10 +82,10 @@ class Transport:
                 return self._opener.open(request, timeout=REQUEST_TIMEOUT_SECONDS)
             except urllib.error.HTTPError as error:
                 with error:
-                    wait = error.headers.get("Retry-After")
-                    if wait is None or time.monotonic() > deadline:
+                    wait = _retry_after_seconds(error.headers.get("Retry-After"))
+                    if wait is None or time.monotonic() + wait > deadline:
                         raise self._refusal(error.code, error.read()) from None
-                time.sleep(float(wait))
+                time.sleep(wait)
             except (OSError, http.client.HTTPException) as error:
                 raise self.unreachable(error) from error
 
