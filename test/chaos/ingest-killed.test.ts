@@ -23,6 +23,8 @@ const SUBMIT = 'mutation ($input: SubmitJobInput!) { submitJob(input: $input) { 
 const RECORD = 'mutation ($input: RecordMetricsInput!) { recordMetrics(input: $input) { pointCount userErrors { message } } }';
 
 const valueAt = (step: number): number => (step * 7919) % 1000;
+/** The first of them with the greatest value. */
+const GREATEST_STEP = Array.from({ length: 1000 }, (_, step) => valueAt(step)).indexOf(999);
 
 let db: TestDatabase;
 let victim: Victim;
@@ -43,20 +45,20 @@ async function submit(name: string, command: string[], held: boolean): Promise<s
   return submitJob.job.id;
 }
 
-async function pointCount(jobId: string): Promise<number> {
-  return Number((await db.pool.query('select count(*) from metric_points where job_id = $1', [jobId])).rows[0].count);
+async function pointCount(...jobIds: string[]): Promise<number> {
+  return Number((await db.pool.query('select count(*) from metric_points where job_id = any($1)', [jobIds])).rows[0].count);
 }
 
 /** Points, summaries and buckets agree, with each other and with what was sent. */
 async function expectEachPointOnce(jobId: string): Promise<void> {
   expect(await pointCount(jobId)).toBe(KEYS.length * STEPS);
-  const { rows } = await db.pool.query(`select key, point_count::int, last_step::int, last_value, min_value, max_value, bucketed_below_step::int as below,
+  const { rows } = await db.pool.query(`select key, point_count::int, last_step::int, last_value, min_value, min_step::int, max_value, max_step::int, bucketed_below_step::int as below,
     (select sum(point_count)::int from metric_buckets b where b.job_id = s.job_id and b.series_number = s.series_number and level = 0) as lowest,
     (select sum(point_count)::int from metric_buckets b where b.job_id = s.job_id and b.series_number = s.series_number and level = 9) as highest,
     (select sum(value_sum) from metric_buckets b where b.job_id = s.job_id and b.series_number = s.series_number and level = 9) as sum
     from metric_series s where job_id = $1 order by key`, [jobId]);
   expect(rows.map(({ below, lowest, highest, sum, ...summary }) => summary)).toEqual(KEYS.map((key) => (
-    { key, point_count: STEPS, last_step: STEPS - 1, last_value: valueAt(STEPS - 1), min_value: 0, max_value: 999 })));
+    { key, point_count: STEPS, last_step: STEPS - 1, last_value: valueAt(STEPS - 1), min_value: 0, min_step: 0, max_value: 999, max_step: GREATEST_STEP })));
   for (const { below, lowest, highest, sum } of rows) {
     let expected = 0;
     for (let step = 0; step < below; step += 1) expected += valueAt(step);
@@ -65,18 +67,18 @@ async function expectEachPointOnce(jobId: string): Promise<void> {
   }
 }
 
-function* ndjson(jobId: string): Generator<Uint8Array> {
+function* ndjson(jobIds: string[]): Generator<Uint8Array> {
   for (let from = 0; from < STEPS; from += PIECE) {
     const steps = Array.from({ length: PIECE }, (_, index) => from + index);
-    for (const key of KEYS) yield Buffer.from(`${JSON.stringify({ job_id: jobId, key, steps, values: steps.map(valueAt) })}\n`);
+    for (const job_id of jobIds) for (const key of KEYS) yield Buffer.from(`${JSON.stringify({ job_id, key, steps, values: steps.map(valueAt) })}\n`);
   }
 }
 
-function arrow(jobId: string): AsyncIterable<Uint8Array> {
+function arrow(jobIds: string[]): AsyncIterable<Uint8Array> {
   const type = new Struct([new Field('job_id', new Utf8()), new Field('key', new Utf8()), new Field('step', new Int64()), new Field('value', new Float64())] as Field[]);
   const batches = function* (): Generator<RecordBatch> {
     for (let from = 0; from < STEPS; from += PIECE) {
-      for (const key of KEYS) {
+      for (const [jobId, key] of jobIds.flatMap((id) => KEYS.map((name) => [id, name] as const))) {
         const steps = Array.from({ length: PIECE }, (_, index) => from + index);
         const text = (word: string) => vectorFromArray(steps.map(() => word), new Utf8()).data[0]!;
         yield new RecordBatch(new Schema(type.children), makeData({ type, length: PIECE, nullCount: 0, children: [
@@ -89,8 +91,18 @@ function arrow(jobId: string): AsyncIterable<Uint8Array> {
   return RecordBatchStreamWriter.writeAll(batches()) as AsyncIterable<Uint8Array>;
 }
 
+/** All but its end, which is never sent: whenever the server dies, it dies while points come in. */
+async function* withoutEnd(body: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, killed: Promise<void>): AsyncGenerator<Uint8Array> {
+  let held: Uint8Array | null = null;
+  for await (const piece of body) {
+    if (held !== null) yield held;
+    held = piece;
+  }
+  await killed;
+}
+
 /** Answers what the server took; rejects when the connection is lost. */
-async function send(body: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, contentType: string): Promise<{ pointCount: number; rejectedCount: number }> {
+async function send(body: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, contentType: string): Promise<{ pointCount: number; rejectedCount: number; rejected: unknown[] }> {
   const token = (await readFile(join(victim.folder, 'token'), 'utf8')).trim();
   const outgoing = request(new URL('/ingest/metrics', victim.url()), { method: 'POST', headers: { 'content-type': contentType, authorization: `Bearer ${token}` } });
   const answered = new Promise<string>((resolve, reject) => {
@@ -107,33 +119,53 @@ async function send(body: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, cont
   return JSON.parse(await answered);
 }
 
-async function record(jobId: string): Promise<void> {
+async function record(jobIds: string[]): Promise<void> {
   for (let from = 0; from < STEPS; from += 10 * PIECE) {
     const steps = Array.from({ length: 10 * PIECE }, (_, index) => from + index);
-    const { recordMetrics } = await victim.request(RECORD, { input: { jobId, series: KEYS.map((key) => ({ key, steps, values: steps.map(valueAt) })) } });
-    expect(recordMetrics).toEqual({ pointCount: KEYS.length * steps.length, userErrors: [] });
+    const answers = await Promise.all(jobIds.map((jobId) => victim.request(RECORD, { input: { jobId, series: KEYS.map((key) => ({ key, steps, values: steps.map(valueAt) })) } })));
+    for (const { recordMetrics } of answers) expect(recordMetrics).toEqual({ pointCount: KEYS.length * steps.length, userErrors: [] });
   }
 }
 
+/** A way in: with `killed` it goes on until the server is gone. */
+type WayIn = (jobIds: string[], killed?: Promise<void>) => Promise<void>;
+
+function stream(pieces: (jobIds: string[]) => Iterable<Uint8Array> | AsyncIterable<Uint8Array>, contentType: string): WayIn {
+  return async (jobIds, killed) => {
+    const body = pieces(jobIds);
+    const answer = await send(killed === undefined ? body : withoutEnd(body, killed), contentType);
+    expect(answer).toEqual({ pointCount: jobIds.length * KEYS.length * STEPS, rejectedCount: 0, rejected: [] });
+  };
+}
+
+const mutation: WayIn = async (jobIds, killed) => {
+  do await record(jobIds); while (killed !== undefined);
+};
+
 describe('killed while metrics come in, and sent the same again', () => {
-  test.each([
-    ['NDJSON', (jobId: string) => send(ndjson(jobId), 'application/x-ndjson')],
-    ['Arrow', (jobId: string) => send(arrow(jobId), 'application/vnd.apache.arrow.stream')],
-    ['the mutation', record],
-  ])('by %s, at any moment', async (name, all) => {
-    const jobId = await submit(name, ['true'], true);
+  test.each<[string, WayIn]>([
+    ['NDJSON', stream(ndjson, 'application/x-ndjson')],
+    ['Arrow', stream(arrow, 'application/vnd.apache.arrow.stream')],
+    ['the mutation', mutation],
+  ])('by %s, of two jobs at once, at any moment', async (name, all) => {
+    const jobIds = await Promise.all(['first', 'second'].map((which) => submit(`${name}, ${which}`, ['true'], true)));
     for (let life = 1; life <= 2; life += 1) {
-      const seen = await pointCount(jobId);
-      const lost = all(jobId).then(() => false, () => true);
+      let tellKilled!: () => void;
+      const killed = new Promise<void>((resolve) => { tellKilled = resolve; });
+      const seen = await pointCount(...jobIds);
+      const lost = all(jobIds, killed).then(() => false, () => true);
       // Somewhere among the transactions that write what is new.
-      const enough = life === 1 ? randomInt(1, KEYS.length * STEPS / 2) : 0;
-      await until('points to be taken', DEADLINE_MS, async () => await pointCount(jobId) >= Math.max(seen, enough));
+      const enough = life === 1 ? randomInt(1, jobIds.length * KEYS.length * STEPS / 2) : 0;
+      await until('points to be taken', DEADLINE_MS, async () => await pointCount(...jobIds) >= Math.max(seen, enough));
       await victim.kill();
-      await lost;
+      tellKilled();
+      expect(await lost).toBe(true);
       await victim.start();
     }
-    await all(jobId);
-    await expectEachPointOnce(jobId);
+    for (let time = 1; time <= 2; time += 1) {
+      await all(jobIds);
+      for (const jobId of jobIds) await expectEachPointOnce(jobId);
+    }
   }, 2 * DEADLINE_MS);
 
   test.each<CrashPoint | 'any moment'>(['harvest-before-commit', 'any moment'])('by a file that is being read, at %s', async (point) => {
