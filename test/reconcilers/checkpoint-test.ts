@@ -5,8 +5,7 @@ import { requestCheckpoints, type CheckpointRequestInput } from '../../src/actio
 import * as tables from '../../src/db/tables/index.ts';
 import { CheckpointWork } from '../../src/reconcilers/checkpoint-work.ts';
 import { seedExperiment, seedJobs, type SeedJob } from '../graphql/fixture.ts';
-import { actionTest, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, silent, type FakeCluster } from './fake-cluster.ts';
+import { fakeClusterTest, silent, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
 
 export const content = 'weights '.repeat(10_000);
 export const writtenAt = new Date('2026-01-02T03:04:05.500Z');
@@ -25,20 +24,20 @@ export class CheckpointTest {
   readonly stopping = new AbortController();
   readonly work: CheckpointWork;
 
-  private constructor(readonly at: ActionTest, readonly fake: FakeCluster) {
+  readonly fake: FakeCluster;
+
+  private constructor(readonly at: FakeClusterTest) {
+    this.fake = at.fake;
     const now = () => new Date(Date.now() + this.clockSeconds * 1000);
-    this.work = new CheckpointWork({ database: at.db.database, cluster: fake.cluster, logger: silent, now, stopped: this.stopping.signal });
+    this.work = new CheckpointWork({ database: at.db.database, cluster: at.fake.cluster, logger: silent, now, stopped: this.stopping.signal });
   }
 
   static async open(): Promise<CheckpointTest> {
-    const at = await actionTest();
-    const fake = await fakeCluster('greene');
-    return new CheckpointTest({ ...at, context: { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) } }, fake);
+    return new CheckpointTest(await fakeClusterTest());
   }
 
-  async close(): Promise<void> {
-    await this.fake.close();
-    await this.at.db.drop();
+  close(): Promise<void> {
+    return this.at.close();
   }
 
   /** A job with checkpoints of these steps on disk; its loss is least at step 2. */

@@ -2,25 +2,23 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { startDispatchLoop, type DispatchLoop } from '../../src/reconcilers/dispatch-loop.ts';
 import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
-import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, silent, type FakeCluster } from './fake-cluster.ts';
+import { smallSweep } from '../support/actions.ts';
+import { fakeClusterTest, silent, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
 
-let at: ActionTest;
+let at: FakeClusterTest;
 let fake: FakeCluster;
 let loop: DispatchLoop;
 /** Turns that are over. */
 let turns: number;
 beforeEach(async () => {
-  at = await actionTest();
-  fake = await fakeCluster('greene');
+  at = await fakeClusterTest();
+  fake = at.fake;
   fake.cluster.settings.maxActiveJobs = 1;
-  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
   turns = 0;
 });
 afterEach(async () => {
   await loop.stop();
-  await fake.close();
-  await at.db.drop();
+  await at.close();
 });
 
 function start(mayGo = true): void {

@@ -9,8 +9,8 @@ import type { EarlierRun, Observation } from '../../src/cluster/executor.ts';
 import { exitRecordPath, ownerPath } from '../../src/domain/layout.ts';
 import { isTerminalAttemptState, type AttemptState } from '../../src/domain/states.ts';
 import { observeChanged } from '../../src/reconcilers/observe-changed.ts';
-import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
+import { smallSweep } from '../support/actions.ts';
+import { fakeClusterTest, putFile, silent, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
 
 /** How a run ends: as the scheduler says, and as its script wrote down, if it could. */
 interface RunEnd {
@@ -42,19 +42,15 @@ const steps = fc.array(fc.record({
 }), { minLength: 1, maxLength: 9 });
 const histories = fc.tuple(fc.array(fc.constantFrom(...REQUEUED_ENDS), { maxLength: 2 }), fc.constantFrom(...LAST_ENDS)).map(([before, last]) => [...before, last]);
 
-let at: ActionTest;
+let at: FakeClusterTest;
 let fake: FakeCluster;
 beforeAll(async () => {
-  at = await actionTest();
-  fake = await fakeCluster('greene');
-  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+  at = await fakeClusterTest();
+  fake = at.fake;
   const { observe } = fake.cluster.executor;
   fake.override({ observe: async (attempts) => ({ ...await observe(attempts), hasAccounting: true }) });
 });
-afterAll(async () => {
-  await fake.close();
-  await at.db.drop();
-});
+afterAll(() => at.close());
 
 let submitted = 0;
 async function submitJob(): Promise<{ jobId: string; directory: string; slurmJobId: string }> {

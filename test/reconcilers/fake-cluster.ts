@@ -13,7 +13,7 @@ import { dispatchQueue, type Dispatched } from '../../src/reconcilers/dispatch.t
 import { newRoundMemory, observeCluster, type Observed } from '../../src/reconcilers/observe.ts';
 import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { Turns } from '../../src/reconcilers/turns.ts';
-import { clusterSettings } from '../support/actions.ts';
+import { actionTest, clusterSettings, type ActionTest } from '../support/actions.ts';
 
 export const silent = pino({ level: 'silent' });
 /** SLURM's default. */
@@ -32,7 +32,25 @@ export interface FakeCluster {
   close(): Promise<void>;
 }
 
-export async function fakeCluster(name: string): Promise<FakeCluster> {
+/** A database and actions whose only cluster is a fake one, called `greene`. */
+export interface FakeClusterTest extends ActionTest {
+  fake: FakeCluster;
+  close(): Promise<void>;
+}
+
+export async function fakeClusterTest(): Promise<FakeClusterTest> {
+  const { db, context } = await actionTest();
+  const fake = await fakeCluster('greene');
+  return {
+    db, fake, context: { ...context, clusters: new Map([['greene', fake.cluster.settings]]) },
+    close: async () => {
+      await fake.close();
+      await db.drop();
+    },
+  };
+}
+
+async function fakeCluster(name: string): Promise<FakeCluster> {
   const root = await mkdtemp(join(tmpdir(), 'expgraph-fake-'));
   const transport = openLocalTransport();
   const says = new Map<number, Partial<Observation>>();

@@ -4,26 +4,22 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { RECORDED_RUNS } from '../domain/readers/job-folder.ts';
-import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
+import { smallSweep } from '../support/actions.ts';
 import { fillWithFiles } from '../support/many-files.ts';
-import { fakeCluster, putFile, type FakeCluster } from './fake-cluster.ts';
+import { fakeClusterTest, putFile, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
 
-let at: ActionTest;
+let at: FakeClusterTest;
 let fake: FakeCluster;
 let directory: string;
 beforeEach(async () => {
-  at = await actionTest();
-  fake = await fakeCluster('greene');
-  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+  at = await fakeClusterTest();
+  fake = at.fake;
   await submitSweep(at.context, smallSweep({ space: { list: [{}] } }));
   await fake.dispatch(at.db.database);
   fake.says.set(0, { state: 'RUNNING', startedAt: new Date() });
   directory = (await at.db.pool.query('select storage_path from jobs')).rows[0].storage_path;
 });
-afterEach(async () => {
-  await fake.close();
-  await at.db.drop();
-});
+afterEach(() => at.close());
 
 const observe = (seconds: number) => fake.observe(at.db.database, seconds);
 const rows = async (): Promise<any[]> => (await at.db.pool.query(`select substr(path, length($1) + 2) as path, state, layout, step::int, step_source, epoch, epoch_source, aliases,

@@ -5,25 +5,21 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { retryJobs } from '../../src/actions/retry-jobs.ts';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { RECORDED_RUNS } from '../domain/readers/job-folder.ts';
-import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, putFile, type FakeCluster } from './fake-cluster.ts';
+import { smallSweep } from '../support/actions.ts';
+import { fakeClusterTest, putFile, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
 
-let at: ActionTest;
+let at: FakeClusterTest;
 let fake: FakeCluster;
 let job: { id: string; storage_path: string };
 beforeEach(async () => {
-  at = await actionTest();
-  fake = await fakeCluster('greene');
-  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+  at = await fakeClusterTest();
+  fake = at.fake;
   await submitSweep(at.context, smallSweep({ space: { list: [{}] } }));
   await dispatch();
   fake.says.set(0, { state: 'RUNNING', startedAt: new Date() });
   job = (await at.db.pool.query('select id, storage_path from jobs')).rows[0];
 });
-afterEach(async () => {
-  await fake.close();
-  await at.db.drop();
-});
+afterEach(() => at.close());
 
 const dispatch = () => fake.dispatch(at.db.database);
 const observe = (seconds: number) => fake.observe(at.db.database, seconds);

@@ -4,23 +4,22 @@ import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import type { ChangeKind } from '../../src/cluster/watch/program.ts';
 import { eventsPath, exitRecordPath, ownerPath, resultPath } from '../../src/domain/layout.ts';
 import { observeChanged } from '../../src/reconcilers/observe-changed.ts';
-import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
+import { smallSweep } from '../support/actions.ts';
+import { fakeClusterTest, putFile, silent, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
 
 const NOW = Date.now();
 const START = new Date(NOW - 4250).toISOString();
 const exitRecord = (change: object) => (
   JSON.stringify({ attempt: 1, exitCode: 0, signal: null, terminated: false, startedAt: START, finishedAt: new Date(NOW).toISOString(), host: 'n1', ...change }));
 
-let at: ActionTest;
+let at: FakeClusterTest;
 let fake: FakeCluster;
 let jobId: string;
 let directory: string;
 let askedCount: number;
 beforeEach(async () => {
-  at = await actionTest();
-  fake = await fakeCluster('greene');
-  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+  at = await fakeClusterTest();
+  fake = at.fake;
   await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: [1] }] } }));
   await fake.dispatch(at.db.database);
   const { rows } = await at.db.pool.query<{ id: string; storage_path: string }>('select id, storage_path from jobs');
@@ -29,10 +28,7 @@ beforeEach(async () => {
   askedCount = 0;
   fake.override({ observe: (attempts) => { askedCount += attempts.length; return observe(attempts); } });
 });
-afterEach(async () => {
-  await fake.close();
-  await at.db.drop();
-});
+afterEach(() => at.close());
 
 const pushed = (...what: ChangeKind[]) => observeChanged(
   { database: at.db.database, cluster: fake.cluster, files: fake.cluster.transport, logger: silent, now: () => new Date() }, new Map([[jobId, new Set(what)]]), { withAllLogs: false });

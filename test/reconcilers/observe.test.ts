@@ -4,20 +4,16 @@ import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { SubmitError } from '../../src/cluster/executor.ts';
 import { TransportError } from '../../src/cluster/transport.ts';
 import { eventsPath, exitRecordPath, metricsPath, ownerPath, resultPath } from '../../src/domain/layout.ts';
-import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, putFile, type FakeCluster } from './fake-cluster.ts';
+import { smallSweep } from '../support/actions.ts';
+import { fakeClusterTest, putFile, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
 
-let at: ActionTest;
+let at: FakeClusterTest;
 let fake: FakeCluster;
 beforeEach(async () => {
-  at = await actionTest();
-  fake = await fakeCluster('greene');
-  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+  at = await fakeClusterTest();
+  fake = at.fake;
 });
-afterEach(async () => {
-  await fake.close();
-  await at.db.drop();
-});
+afterEach(() => at.close());
 
 const database = () => at.db.database;
 const dispatch = () => fake.dispatch(database());

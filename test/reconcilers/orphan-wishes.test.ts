@@ -3,20 +3,15 @@ import { resolveOrphans } from '../../src/actions/resolve-orphans.ts';
 import type { Stranger } from '../../src/cluster/executor.ts';
 import { NotTriedError, TransportError } from '../../src/cluster/transport.ts';
 import { OrphanKeeper } from '../../src/reconcilers/orphans.ts';
-import { actionTest, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, silent, type FakeCluster } from './fake-cluster.ts';
+import { fakeClusterTest, silent, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
 
-let at: ActionTest;
+let at: FakeClusterTest;
 let fake: FakeCluster;
 beforeEach(async () => {
-  at = await actionTest();
-  fake = await fakeCluster('greene');
-  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+  at = await fakeClusterTest();
+  fake = at.fake;
 });
-afterEach(async () => {
-  await fake.close();
-  await at.db.drop();
-});
+afterEach(() => at.close());
 
 const stranger = (token: string, slurmJobId: string): Stranger => ({ token, slurmJobId, taskIndexes: null, state: 'PENDING', submittedAt: null, nodeList: null });
 

@@ -7,11 +7,11 @@ import type { OrphanFilter } from '../../src/db/read/orphans.ts';
 import type { OrphanAction } from '../../src/domain/orphan.ts';
 import { exitRecordPath, ownerPath } from '../../src/domain/layout.ts';
 import { OrphanKeeper } from '../../src/reconcilers/orphans.ts';
-import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
+import { smallSweep } from '../support/actions.ts';
 import { statementsOf } from '../support/statements.ts';
-import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
+import { fakeClusterTest, putFile, silent, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
 
-let at: ActionTest;
+let at: FakeClusterTest;
 let fake: FakeCluster;
 let keeper: OrphanKeeper;
 let strangers: Stranger[];
@@ -19,9 +19,8 @@ let clock: number;
 let cancelled: string[][];
 
 beforeEach(async () => {
-  at = await actionTest();
-  fake = await fakeCluster('greene');
-  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+  at = await fakeClusterTest();
+  fake = at.fake;
   clock = 0;
   strangers = [];
   cancelled = [];
@@ -33,10 +32,7 @@ beforeEach(async () => {
     cancel: (slurmJobIds) => { cancelled.push(slurmJobIds); return Promise.resolve(); },
   });
 });
-afterEach(async () => {
-  await fake.close();
-  await at.db.drop();
-});
+afterEach(() => at.close());
 const query = async (text: string): Promise<any[]> => (await at.db.pool.query(text)).rows;
 const orphans = () => query('select * from orphans order by kind, key');
 const jobs = () => query('select j.*, e.project, e.name as experiment from jobs j join experiments e on e.id = j.experiment_id order by j.name');

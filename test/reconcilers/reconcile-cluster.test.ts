@@ -2,22 +2,20 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { SubmitError } from '../../src/cluster/executor.ts';
 import { startClusterReconciler, type ClusterReconciler } from '../../src/reconcilers/reconcile-cluster.ts';
-import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, silent, type FakeCluster } from './fake-cluster.ts';
+import { smallSweep } from '../support/actions.ts';
+import { fakeClusterTest, silent, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
 
-let at: ActionTest;
+let at: FakeClusterTest;
 let fake: FakeCluster;
 let reconciler: ClusterReconciler;
 beforeEach(async () => {
-  at = await actionTest();
-  fake = await fakeCluster('greene');
-  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+  at = await fakeClusterTest();
+  fake = at.fake;
   reconciler = startClusterReconciler(at.db.database, fake.cluster, { failureRules: [], retryPolicy: [] }, silent);
 });
 afterEach(async () => {
   await reconciler.stop();
-  await fake.close();
-  await at.db.drop();
+  await at.close();
 });
 
 const one = async (statement: string): Promise<unknown> => Object.values((await at.db.pool.query(statement)).rows[0] ?? {})[0];

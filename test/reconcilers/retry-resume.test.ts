@@ -5,16 +5,14 @@ import { submitJob } from '../../src/actions/submit-job.ts';
 import type { CheckpointState } from '../../src/domain/checkpoint-scan.ts';
 import type { RetryRuleInput } from '../../src/domain/retry-policy.ts';
 import { retryFailedJobs } from '../../src/reconcilers/retry.ts';
-import { actionTest, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, silent, type FakeCluster } from './fake-cluster.ts';
+import { fakeClusterTest, silent, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
 
-let at: ActionTest;
+let at: FakeClusterTest;
 let fake: FakeCluster;
 let scripts: string[];
 beforeEach(async () => {
-  at = await actionTest();
-  fake = await fakeCluster('greene');
-  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+  at = await fakeClusterTest();
+  fake = at.fake;
   scripts = [];
   const { submit } = fake.cluster.executor;
   fake.override({ submit: async (batch, script) => {
@@ -22,10 +20,7 @@ beforeEach(async () => {
     return submit(batch, script);
   } });
 });
-afterEach(async () => {
-  await fake.close();
-  await at.db.drop();
-});
+afterEach(() => at.close());
 
 const dispatch = () => fake.dispatch(at.db.database);
 const retry = () => retryFailedJobs({

@@ -4,10 +4,10 @@ import { SubmitError, type ObservationReport } from '../../src/cluster/executor.
 import type { Watch } from '../../src/cluster/watch/open-watch.ts';
 import { eventsPath, ownerPath } from '../../src/domain/layout.ts';
 import { ClusterRounds } from '../../src/reconcilers/rounds.ts';
-import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, putFile, silent, type FakeCluster } from './fake-cluster.ts';
+import { smallSweep } from '../support/actions.ts';
+import { fakeClusterTest, putFile, silent, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
 
-let at: ActionTest;
+let at: FakeClusterTest;
 let fake: FakeCluster;
 let rounds: ClusterRounds;
 let directory: string;
@@ -16,11 +16,10 @@ let slurmJobId: string;
 let answer: (report: ObservationReport) => void;
 
 beforeEach(async () => {
-  at = await actionTest();
-  fake = await fakeCluster('greene');
+  at = await fakeClusterTest();
+  fake = at.fake;
   const { database } = at.db;
   const { cluster } = fake;
-  at.context = { ...at.context, clusters: new Map([['greene', cluster.settings]]) };
   await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: [1] }] } }));
   await fake.dispatch(database);
   const { rows } = await at.db.pool.query<{ storage_path: string; slurm_job_id: string }>('select storage_path, slurm_job_id from jobs join attempts on job_id = jobs.id');
@@ -34,8 +33,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   vi.useRealTimers();
-  await fake.close();
-  await at.db.drop();
+  await at.close();
 });
 
 const state = async (): Promise<unknown> => (await at.db.pool.query<{ state: string }>('select state from attempts')).rows[0]?.state;

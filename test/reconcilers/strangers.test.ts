@@ -3,17 +3,16 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { SubmitError, type Stranger } from '../../src/cluster/executor.ts';
 import { exitRecordPath, ownerPath } from '../../src/domain/layout.ts';
-import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, putFile, type FakeCluster } from './fake-cluster.ts';
+import { smallSweep } from '../support/actions.ts';
+import { fakeClusterTest, putFile, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
 
-let at: ActionTest;
+let at: FakeClusterTest;
 let fake: FakeCluster;
 let strangers: Stranger[];
 let told: { waiting: string[]; all: string[] };
 beforeEach(async () => {
-  at = await actionTest();
-  fake = await fakeCluster('greene');
-  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+  at = await fakeClusterTest();
+  fake = at.fake;
   strangers = [];
   told = { waiting: [], all: [] };
   const { observe } = fake.cluster.executor;
@@ -23,10 +22,7 @@ beforeEach(async () => {
     cancel: async (ids) => { told.all.push(...ids); },
   });
 });
-afterEach(async () => {
-  await fake.close();
-  await at.db.drop();
-});
+afterEach(() => at.close());
 
 const dispatch = () => fake.dispatch(at.db.database);
 const look = (atSeconds: number) => fake.observe(at.db.database, atSeconds);

@@ -9,19 +9,18 @@ import { endOrphanWish, storeOrphanOrigin } from '../../src/db/write/orphans.ts'
 import { dispatchQueue } from '../../src/reconcilers/dispatch.ts';
 import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
 import { heldCluster } from '../../src/reconcilers/held-cluster.ts';
-import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, silent, type FakeCluster } from './fake-cluster.ts';
+import { smallSweep } from '../support/actions.ts';
+import { fakeClusterTest, silent, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
 
-let at: ActionTest;
+let at: FakeClusterTest;
 let fake: FakeCluster;
 let lockClient: pg.Client;
 let submitted: SubmittedBatch[];
 let isCurrent: boolean;
 
 beforeEach(async () => {
-  at = await actionTest();
-  fake = await fakeCluster('greene');
-  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+  at = await fakeClusterTest();
+  fake = at.fake;
   lockClient = new pg.Client(at.db.url);
   await lockClient.connect();
   submitted = [];
@@ -35,8 +34,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await lockClient.end();
-  await fake.close();
-  await at.db.drop();
+  await at.close();
 });
 
 const takeOver = () => beginTerm(lockClient, 'greene');

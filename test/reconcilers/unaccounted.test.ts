@@ -8,10 +8,10 @@ import { LOST_AFTER_SECONDS } from '../../src/domain/attempt-change.ts';
 import { exitRecordPath, ownerPath } from '../../src/domain/layout.ts';
 import { ClusterContact } from '../../src/reconcilers/cluster-contact.ts';
 import { SubmitRoom } from '../../src/reconcilers/submit-room.ts';
-import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, putFile, type FakeCluster } from './fake-cluster.ts';
+import { smallSweep } from '../support/actions.ts';
+import { fakeClusterTest, putFile, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
 
-let at: ActionTest;
+let at: FakeClusterTest;
 let fake: FakeCluster;
 let directory: string;
 let token: string;
@@ -22,9 +22,8 @@ const ID = '1001';
 const STARTED = '2026-01-01T10:00:00';
 
 beforeEach(async () => {
-  at = await actionTest();
-  fake = await fakeCluster('greene');
-  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+  at = await fakeClusterTest();
+  fake = at.fake;
   await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: [1] }] } }));
   await fake.dispatch(at.db.database);
   const { rows: [row] } = await at.db.pool.query<{ storage_path: string; token: string }>('select storage_path, token from jobs, batches');
@@ -40,10 +39,7 @@ beforeEach(async () => {
   await fake.observe(at.db.database, 0);
   expect(await attempts()).toEqual(['1 RUNNING']);
 });
-afterEach(async () => {
-  await fake.close();
-  await at.db.drop();
-});
+afterEach(() => at.close());
 
 /** A row of squeue; times are of the newest run. */
 const listed = (state: string, submitted = '2026-01-01T09:59:00', started = STARTED): string => `${ID}|${state}|None|n1|${started}|${submitted}|10:00|0:30|${token}\n`;

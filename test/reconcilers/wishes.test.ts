@@ -5,20 +5,16 @@ import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { TransportError } from '../../src/cluster/transport.ts';
 import { readTrackedAttempts } from '../../src/db/read/tracked-attempts.ts';
 import { carryOutWishes } from '../../src/reconcilers/wishes.ts';
-import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
-import { fakeCluster, silent, type FakeCluster } from './fake-cluster.ts';
+import { smallSweep } from '../support/actions.ts';
+import { fakeClusterTest, silent, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
 
-let at: ActionTest;
+let at: FakeClusterTest;
 let fake: FakeCluster;
 beforeEach(async () => {
-  at = await actionTest();
-  fake = await fakeCluster('greene');
-  at.context = { ...at.context, clusters: new Map([['greene', fake.cluster.settings]]) };
+  at = await fakeClusterTest();
+  fake = at.fake;
 });
-afterEach(async () => {
-  await fake.close();
-  await at.db.drop();
-});
+afterEach(() => at.close());
 
 test('a cancel and a hold that the cluster refuses do not end the round, and are asked again in the next', async () => {
   const { jobs } = await submitSweep(at.context, smallSweep());
