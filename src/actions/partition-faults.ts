@@ -1,17 +1,17 @@
 import { readPartitions } from '../db/read/clusters.ts';
-import type { PartitionRow } from '../db/tables/clusters.ts';
+import type { Partition } from '../domain/partition.ts';
 import type { UserFault } from '../domain/errors.ts';
 import type { Resources } from '../domain/job-spec.ts';
 import type { ActionContext } from './action-context.ts';
 import { badInput } from './input-faults.ts';
 
 /** The partitions as the cluster last said them; null where it said nothing or has none. */
-export async function partitionsOf({ database, clusters }: Pick<ActionContext, 'database' | 'clusters'>, name: string): Promise<PartitionRow[] | null> {
+export async function partitionsOf({ database, clusters }: Pick<ActionContext, 'database' | 'clusters'>, name: string): Promise<Partition[] | null> {
   return clusters.get(name)?.kind === 'SLURM' ? readPartitions(database, name) : null;
 }
 
 /** What the cluster could never run, by what it last said of its partitions; nothing when it said nothing. */
-export function partitionFaults(resources: Resources, partitions: readonly PartitionRow[] | null, field: string[] = ['resources']): UserFault[] {
+export function partitionFaults(resources: Resources, partitions: readonly Partition[] | null, field: string[] = ['resources']): UserFault[] {
   if (partitions === null || partitions.length === 0) return [];
   const asked = resources.partition?.split(',') ?? null;
   const unknown = (asked ?? []).filter((name) => !partitions.some((partition) => partition.name === name));
@@ -31,7 +31,7 @@ interface ResourceFault {
   message: string;
 }
 
-function gpuFaults({ gpus, gpuType, nodes }: Resources, possible: readonly PartitionRow[], where: string): ResourceFault[] {
+function gpuFaults({ gpus, gpuType, nodes }: Resources, possible: readonly Partition[], where: string): ResourceFault[] {
   if (gpus === 0) return [];
   const offered = possible.flatMap((partition) => partition.gpus).filter((gpu) => gpu.total > 0);
   if (offered.length === 0) return [{ name: 'gpus', message: `partition ${where} has no GPUs` }];
@@ -39,14 +39,14 @@ function gpuFaults({ gpus, gpuType, nodes }: Resources, possible: readonly Parti
   if (gpuType !== null && types.length > 0 && !types.includes(gpuType)) {
     return [{ name: 'gpuType', message: `partition ${where} has no GPU "${gpuType}"; it has ${types.join(', ')}` }];
   }
-  const matching = (partition: PartitionRow) => partition.gpus.filter((gpu) => gpuType === null || gpu.type === null || gpu.type === gpuType);
+  const matching = (partition: Partition) => partition.gpus.filter((gpu) => gpuType === null || gpu.type === null || gpu.type === gpuType);
   const most = greatest(possible, (partition) => matching(partition).reduce((sum, gpu) => sum + gpu.total, 0));
   if (gpus * nodes <= most) return [];
   return [{ name: 'gpus', message: `${gpus} on each of ${nodes} nodes come to ${gpus * nodes}; partition ${where} has ${most}${gpuType === null ? '' : ` of ${gpuType}`}` }];
 }
 
 /** Only what all nodes together have is known, but for the memory: that is of the largest node. */
-function machineFaults({ nodes, cpus, memoryMiB }: Resources, possible: readonly PartitionRow[], where: string): ResourceFault[] {
+function machineFaults({ nodes, cpus, memoryMiB }: Resources, possible: readonly Partition[], where: string): ResourceFault[] {
   const nodeCount = greatest(possible, (partition) => partition.nodeCount);
   const cpuCount = greatest(possible, (partition) => partition.cpuCount);
   const memory = greatest(possible, (partition) => partition.memoryMiBPerNode ?? Number.POSITIVE_INFINITY);
@@ -61,11 +61,11 @@ function machineFaults({ nodes, cpus, memoryMiB }: Resources, possible: readonly
   return faults;
 }
 
-function greatest(partitions: readonly PartitionRow[], valueOf: (partition: PartitionRow) => number): number {
+function greatest(partitions: readonly Partition[], valueOf: (partition: Partition) => number): number {
   return Math.max(...partitions.map(valueOf));
 }
 
-function timeFaults({ timeLimitMinutes }: Resources, possible: readonly PartitionRow[], where: string): ResourceFault[] {
+function timeFaults({ timeLimitMinutes }: Resources, possible: readonly Partition[], where: string): ResourceFault[] {
   const longest = greatest(possible, (partition) => partition.timeLimitMinutes ?? Number.POSITIVE_INFINITY);
   if (timeLimitMinutes === null || timeLimitMinutes <= longest) return [];
   return [{ name: 'timeLimitMinutes', message: `${timeLimitMinutes} is more than the ${longest} minutes that partition ${where} allows` }];

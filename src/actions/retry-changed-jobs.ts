@@ -12,7 +12,7 @@ import { PRIORITY_MAX, PRIORITY_MIN, type JsonObject } from '../domain/job-spec.
 import { jobDirectory } from '../domain/layout.ts';
 import { mergeResources, validateResources, type RequestedResources } from '../domain/resources.ts';
 import { retriedName } from '../domain/retry-decision.ts';
-import type { PartitionRow } from '../db/tables/index.ts';
+import type { Partition } from '../domain/partition.ts';
 import { retryProblem, RETRYABLE_JOB_STATES } from '../domain/states.ts';
 import { partitionFaults, partitionsOf } from './partition-faults.ts';
 import { changeOnce, checkSelected, MAX_JOBS_PER_CHANGE, readPassedOver, toChangeSelection, withPassedOver, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
@@ -75,7 +75,7 @@ function answerOf(planned: Planned[], idOf: (planned: Planned) => string): JobCh
 async function planAll(context: ChangeContext, reader: Reader, jobs: ChangeableJob[], changes: RetryChanges): Promise<Planned[]> {
   const origins = await readRetryOrigins(reader, jobs.map(({ jobId }) => jobId));
   const rolledUp = await readRolledUpIds(reader, jobs);
-  const partitions = new Map<string, PartitionRow[] | null>();
+  const partitions = new Map<string, Partition[] | null>();
   for (const name of new Set(origins.map(({ cluster }) => cluster))) partitions.set(name, await partitionsOf(context, name));
   const byId = new Map(origins.map((origin) => [origin.jobId, origin]));
   return jobs.map((job) => {
@@ -88,7 +88,7 @@ async function planAll(context: ChangeContext, reader: Reader, jobs: ChangeableJ
   });
 }
 
-function planOne({ clusters, tokenName }: ChangeContext, origin: RetryOrigin, changes: RetryChanges, partitions: PartitionRow[] | null): Plan {
+function planOne({ clusters, tokenName }: ChangeContext, origin: RetryOrigin, changes: RetryChanges, partitions: Partition[] | null): Plan {
   const unchanged = (reason: string): Plan => ({ kind: 'UNCHANGED', reason });
   const resources = mergeResources(changes.resources, origin.resources);
   const [fault] = [...validateResources(resources, ['resourceChanges']), ...partitionFaults(resources, partitions, ['resourceChanges'])];

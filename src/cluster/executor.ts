@@ -1,7 +1,9 @@
 /** The executor: the small, batched door to whatever runs jobs. SLURM and the local machine stand behind the same methods. */
-import type { AttemptState } from '../domain/states.ts';
+import type { SeenAttempt } from '../domain/attempt-change.ts';
 import type { BatchSpec } from '../domain/batch.ts';
 import type { ClusterSettings } from '../domain/cluster-settings.ts';
+import type { Partition } from '../domain/partition.ts';
+import type { AttemptState } from '../domain/states.ts';
 import type { LaneCount } from '../domain/submit-lane.ts';
 import type { AccountingLimits } from '../domain/submit-limits.ts';
 import type { Breaker } from './breaker.ts';
@@ -59,22 +61,9 @@ export interface TrackedAttempt {
 export type EarlierRun = Omit<Observation, 'token' | 'taskIndex' | 'slurmJobId' | 'estimatedStartAt' | 'earlierRuns'>;
 
 /** What was seen of one attempt. Absence is not an observation. */
-export interface Observation {
+export interface Observation extends SeenAttempt {
   token: string;
   taskIndex: number;
-  slurmJobId: string;
-  state: AttemptState;
-  /** SLURM's reason word (`Resources`, `JobHeldUser`, ...) or what ended it, or null. */
-  reason: string | null;
-  nodeList: string | null;
-  exitCode: number | null;
-  signal: number | null;
-  /** While it waits: the cluster's forecast of its start; null where it gives none. */
-  estimatedStartAt: Date | null;
-  startedAt: Date | null;
-  finishedAt: Date | null;
-  elapsedSeconds: number | null;
-  maxRssBytes: number | null;
   /** Runs of the same job before a requeue, oldest first; what is observed is the run after them. */
   earlierRuns: EarlierRun[];
 }
@@ -113,26 +102,6 @@ export interface ObservationReport {
   isIncomplete?: boolean;
   /** False on a site that keeps no accounts: how a job ended that has left the queue is then told by its exit record alone. */
   hasAccounting?: boolean;
-}
-
-export interface GpuCount {
-  type: string | null;
-  total: number;
-  /** Null where the cluster does not say. */
-  used: number | null;
-}
-
-export interface Partition {
-  name: string;
-  isDefault: boolean;
-  availability: string;
-  timeLimitMinutes: number | null;
-  nodeCount: number;
-  idleNodeCount: number;
-  cpuCount: number;
-  idleCpuCount: number;
-  memoryMiBPerNode: number | null;
-  gpus: GpuCount[];
 }
 
 export interface ClusterDescription {

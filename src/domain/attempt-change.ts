@@ -36,11 +36,12 @@ export interface EndedAttempt extends KnownAttempt {
 export interface SeenAttempt {
   slurmJobId: string;
   state: AttemptState;
+  /** SLURM's reason word (`Resources`, `JobHeldUser`, ...) or what ended it, or null. */
   reason: string | null;
   nodeList: string | null;
   exitCode: number | null;
   signal: number | null;
-  /** While it waits: the scheduler's forecast. */
+  /** While it waits: the scheduler's forecast of its start; null where it gives none. */
   estimatedStartAt: Date | null;
   startedAt: Date | null;
   finishedAt: Date | null;

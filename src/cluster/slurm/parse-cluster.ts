@@ -1,5 +1,6 @@
 /** Reads what sinfo and scontrol say of the cluster as a whole. Pure. */
-import type { ClusterDescription, GpuCount, Partition } from '../executor.ts';
+import type { GpuCount, Partition } from '../../domain/partition.ts';
+import type { ClusterDescription } from '../executor.ts';
 import { parseMinutes } from './values.ts';
 
 /** Reads the answer to NODES_COMMAND: one row a node and partition, summed up by partition. */

@@ -1,29 +1,18 @@
 /** Reads the listings of squeue and sacct. Pure; a row that cannot be understood becomes a problem, never a guess. */
+import type { SeenAttempt } from '../../domain/attempt-change.ts';
 import { isBatchToken } from '../../domain/batching.ts';
-import type { AttemptState } from '../../domain/states.ts';
-import { isTerminalAttemptState } from '../../domain/states.ts';
+import { isTerminalAttemptState, type AttemptState } from '../../domain/states.ts';
 import type { QueueCount } from '../executor.ts';
 import { parseListedId } from './job-ids.ts';
 import { attemptStateOf } from './states.ts';
 import { parseBytes, parseExitCode, parseMoment, parseSeconds, parseWord } from './values.ts';
 
 /** What a listing says of one job or of some tasks of one array. */
-export interface JobRow {
+export interface JobRow extends Omit<SeenAttempt, 'slurmJobId'> {
   baseId: string;
   /** Null for a job that is no array. */
   taskIndexes: number[] | null;
   jobName: string;
-  state: AttemptState;
-  reason: string | null;
-  nodeList: string | null;
-  exitCode: number | null;
-  signal: number | null;
-  /** While it waits: SLURM's forecast of its start. */
-  estimatedStartAt: Date | null;
-  startedAt: Date | null;
-  finishedAt: Date | null;
-  elapsedSeconds: number | null;
-  maxRssBytes: number | null;
   /** When it was submitted or, after a requeue, put back into the queue. */
   submittedAt: Date | null;
   /** Accounting's rows of the runs before a requeue, oldest first. */

@@ -2,9 +2,10 @@
 import { eq } from 'drizzle-orm';
 import { CLOSED_BREAKER, type BreakerStatus } from '../../domain/breaker-status.ts';
 import type { ClusterKind } from '../../domain/cluster-settings.ts';
+import type { Partition } from '../../domain/partition.ts';
 import type { QueueWait } from '../../domain/queue-wait.ts';
 import type { Reader } from '../database.ts';
-import { clusters, type PartitionRow, type StoredBreaker } from '../tables/index.ts';
+import { clusters, type StoredBreaker } from '../tables/index.ts';
 
 /** A cluster as it was last seen. */
 export interface ClusterState {
@@ -13,7 +14,7 @@ export interface ClusterState {
   reachable: boolean;
   lastContactAt: Date | null;
   lastError: string | null;
-  partitions: PartitionRow[] | null;
+  partitions: Partition[] | null;
   pendingJobCount: number | null;
   runningJobCount: number | null;
   maxArraySize: number | null;
@@ -54,7 +55,7 @@ export async function readMaxArraySize(reader: Reader, name: string): Promise<nu
 }
 
 /** The partitions as the cluster last said them; null where it has not. */
-export async function readPartitions(reader: Reader, name: string): Promise<PartitionRow[] | null> {
+export async function readPartitions(reader: Reader, name: string): Promise<Partition[] | null> {
   const [row] = await reader.select({ partitions: clusters.partitions }).from(clusters).where(eq(clusters.name, name));
   return row?.partitions ?? null;
 }

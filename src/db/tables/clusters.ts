@@ -1,22 +1,8 @@
 import { bigint, boolean, integer, pgTable, text } from 'drizzle-orm/pg-core';
 import type { BreakerState } from '../../domain/breaker-status.ts';
+import type { Partition } from '../../domain/partition.ts';
 import type { QueueWait } from '../../domain/queue-wait.ts';
 import { json, moment } from './columns.ts';
-
-export interface PartitionRow {
-  name: string;
-  isDefault: boolean;
-  /** `up`, `down`, `drain`, `inact`. */
-  availability: string;
-  /** Null when the partition sets no limit. */
-  timeLimitMinutes: number | null;
-  nodeCount: number;
-  idleNodeCount: number;
-  cpuCount: number;
-  idleCpuCount: number;
-  memoryMiBPerNode: number | null;
-  gpus: { type: string | null; total: number; used: number | null }[];
-}
 
 /** A status of the circuit breaker, with moments as JSON has them. */
 export interface StoredBreaker {
@@ -34,7 +20,7 @@ export const clusters = pgTable('clusters', {
   reachable: boolean('reachable').notNull(),
   lastContactAt: moment('last_contact_at'),
   lastError: text('last_error'),
-  partitions: json<PartitionRow[]>('partitions'),
+  partitions: json<Partition[]>('partitions'),
   pendingJobCount: integer('pending_job_count'),
   runningJobCount: integer('running_job_count'),
   /** SLURM's MaxArraySize; null where there is none. */

@@ -3,11 +3,12 @@ import { sql } from 'drizzle-orm';
 import type { Database } from '../database.ts';
 import { transact } from '../transaction.ts';
 import type { BreakerStatus } from '../../domain/breaker-status.ts';
+import type { Partition } from '../../domain/partition.ts';
 import type { QueueWait } from '../../domain/queue-wait.ts';
-import { clusters, type PartitionRow } from '../tables/index.ts';
+import { clusters } from '../tables/index.ts';
 
 export interface ClusterReport {
-  partitions: PartitionRow[];
+  partitions: Partition[];
   pendingJobCount: number;
   runningJobCount: number;
   maxArraySize: number | null;
