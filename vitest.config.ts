@@ -7,8 +7,9 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
-    // Every file has a database and servers of its own; more at once than this starves small machines.
-    maxWorkers: 2,
+    // Every file has a database and servers of its own; more at once than this starves small machines, fewer leave them idle:
+    // many tests wait for a cluster.
+    maxWorkers: 3,
     // Tests that run beside each other in one file wait for a cluster, most of the time: whole minutes, some of them.
     maxConcurrency: 20,
     // Far beyond what a quiet machine takes: a test ends by its own deadlines, not because two others ran beside it.
