@@ -1,6 +1,8 @@
 /**
  * Never more than so many commands of the scheduler in any minute, whatever happens: who comes when they are spent waits for a turn. Nobody
  * waits for ever, since each use keeps a share that the others cannot take; what people ask for goes first and may take all of it.
+ * Looks at the jobs, which are wanted all the time, take half of the whole at the most. Half of that they get at once; the rest is spread over
+ * the minute, so that no burst of looks, nor one of submissions, is paid for with a long time in which nobody looks.
  */
 import { NotTriedError } from './transport.ts';
 
@@ -11,6 +13,8 @@ export type CommandUse = (typeof COMMAND_USES)[number];
 const WINDOW_MS = 60_000;
 /** Of the whole; what they leave over is for whoever comes first. */
 const SHARES: Record<CommandUse, number> = { wish: 0.1, submit: 0.25, look: 0.25, describe: 0.05 };
+/** Of the whole, also where nobody asks for anything else: it may come at any time. */
+const MOST_LOOKS = 0.5;
 
 interface Waiter {
   use: CommandUse;
@@ -45,7 +49,7 @@ export class CommandBudget {
     const now = performance.now();
     this.#forget(now);
     // Nobody waits of whom this one would take the turn.
-    if (!this.#waiting.some((waiter) => waiter.use === use) && this.#hasRoom(use)) {
+    if (!this.#waiting.some((waiter) => waiter.use === use) && this.#dueAt(use, now) <= now) {
       this.#begun.push({ at: now, use });
       return Promise.resolve();
     }
@@ -72,20 +76,54 @@ export class CommandBudget {
     this.#begun = this.#begun.filter(({ at }) => now - at < WINDOW_MS);
   }
 
-  #hasRoom(use: CommandUse): boolean {
-    const usedBy = (of: CommandUse): number => this.#begun.filter((command) => command.use === of).length;
-    const keptForOthers = use === 'wish' ? 0 : COMMAND_USES.filter((other) => other !== use)
-      .reduce((sum, other) => sum + Math.max(0, Math.ceil(SHARES[other] * this.commandsPerMinute) - usedBy(other)), 0);
-    return this.#begun.length + keptForOthers < this.commandsPerMinute;
+  /** When the next command of this use may begin unless something changes; Infinity: not before others are a minute ago. */
+  #dueAt(use: CommandUse, now: number): number {
+    const room = this.#roomFor(use, now);
+    if (room <= 0) return Infinity;
+    const begun = this.#begunOf(use);
+    const last = begun.at(-1);
+    if (use !== 'look' || last === undefined) return now;
+    // What people wait for goes first: then looks keep to their share.
+    const share = this.#waiting.some((waiter) => waiter.use === 'submit') ? SHARES.look * this.commandsPerMinute : Infinity;
+    if (begun.length < Math.min(room, share / 2)) return now;
+    // Until each of those that were begun is a minute ago: what there is by then is spread evenly.
+    return last + Math.max(WINDOW_MS / share, ...begun.map((at, index) => (at + WINDOW_MS - last) / (room + index + 1)));
+  }
+
+  /** How many more may begin now if all of them are of this use. */
+  #roomFor(use: CommandUse, now: number): number {
+    const others = use === 'wish' ? [] : COMMAND_USES.filter((other) => other !== use);
+    const room = others.reduce((left, other) => left - this.#keptFor(other, now), this.commandsPerMinute - this.#begun.length);
+    return use === 'look' ? Math.min(room, Math.floor(MOST_LOOKS * this.commandsPerMinute) - this.#begunOf(use).length) : room;
+  }
+
+  /** How many of the next commands the others leave for this use. */
+  #keptFor(use: CommandUse, now: number): number {
+    const share = SHARES[use] * this.commandsPerMinute;
+    const begun = this.#begunOf(use);
+    const left = Math.max(0, Math.ceil(share) - begun.length);
+    if (use !== 'look') return left;
+    // Also after a burst of looks there is to be one whenever its share says so, though not out of the shares of others.
+    const gap = WINDOW_MS / share;
+    const since = Math.max(begun.at(-1) ?? now, now - gap);
+    const wanted = Math.max(...begun.map((at, index) => Math.floor((at + WINDOW_MS - since) / gap) - index));
+    return Math.max(left, Math.min(wanted, this.#roomFor(use, now)));
+  }
+
+  /** When those of the last minute were begun, oldest first. */
+  #begunOf(use: CommandUse): number[] {
+    return this.#begun.filter((command) => command.use === use).map(({ at }) => at);
   }
 
   #setTimer(now: number): void {
-    const oldest = this.#begun[0];
-    if (this.#timer !== null || oldest === undefined) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    const changesAt = (this.#begun[0]?.at ?? now) + WINDOW_MS;
+    const waiting = COMMAND_USES.filter((use) => this.#waiting.some((waiter) => waiter.use === use));
+    const dueAt = Math.min(changesAt, ...waiting.map((use) => this.#dueAt(use, now)));
     this.#timer = setTimeout(() => {
       this.#timer = null;
       this.#admitWaiting();
-    }, Math.max(1, Math.ceil(oldest.at + WINDOW_MS - now)));
+    }, Math.max(1, Math.ceil(dueAt - now)));
   }
 
   #admitWaiting(): void {
@@ -93,7 +131,7 @@ export class CommandBudget {
     this.#forget(now);
     for (const use of COMMAND_USES) {
       for (const waiter of this.#waiting.filter((each) => each.use === use)) {
-        if (!this.#hasRoom(use)) break;
+        if (this.#dueAt(use, now) > now) break;
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
         this.#begun.push({ at: now, use });
         const counts = this.waitCounts[use];
