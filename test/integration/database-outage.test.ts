@@ -1,18 +1,16 @@
 /** PostgreSQL goes away under a running server, for some time, and comes back. */
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createClient, NetworkError } from 'graphql-sse';
 import type { FormattedExecutionResult, GraphQLError } from 'graphql';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { stringify } from 'yaml';
 import { connect } from '../../src/db/connect.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '../../src/db/embedded-postgres.ts';
 import { ensureBuilt } from '../cli/built.ts';
 import { until } from '../rig/processes.ts';
 import type { TestClient } from '../support/graphql-client.ts';
-import { startServerProcess, STATE_EVENTS, type SeenEvent, type ServerProcess } from '../support/server-process.ts';
+import { openServerFolder, startServerProcess, STATE_EVENTS, type SeenEvent, type ServerProcess } from '../support/server-process.ts';
 
 const AWAY_MS = 15_000;
 /** What the README promises for a server that refuses connections. */
@@ -28,10 +26,7 @@ let isOver = false;
 
 beforeAll(async () => {
   await ensureBuilt();
-  folder = await mkdtemp(join(tmpdir(), 'expgraph-outage-test-'));
-  await chmod(folder, 0o755);
-  const here = { kind: 'local', rootDirectory: join(folder, 'jobs'), maxActiveJobs: 4, pollSeconds: { min: 0.2, max: 1 }, submitGraceSeconds: 3 };
-  await writeFile(join(folder, 'expgraph.yaml'), stringify({ clusters: { here } }));
+  folder = await openServerFolder();
   postgres = await startPostgres();
   server = await startServerProcess(folder, { DATABASE_URL: postgres.url.replace('@/', '@localhost/') });
   client = await server.client();

@@ -1,14 +1,12 @@
 /** The embedded PostgreSQL is killed under a running server, which starts it again. */
-import { chmod, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { stringify } from 'yaml';
 import { ensureBuilt } from '../cli/built.ts';
 import { until } from '../rig/processes.ts';
 import type { TestClient } from '../support/graphql-client.ts';
-import { startServerProcess, type ServerProcess } from '../support/server-process.ts';
+import { openServerFolder, startServerProcess, type ServerProcess } from '../support/server-process.ts';
 
 const JOBS = 24;
 
@@ -20,10 +18,7 @@ let isOver = false;
 
 beforeAll(async () => {
   await ensureBuilt();
-  folder = await mkdtemp(join(tmpdir(), 'expgraph-killed-test-'));
-  await chmod(folder, 0o755);
-  const here = { kind: 'local', rootDirectory: join(folder, 'jobs'), maxActiveJobs: 4, pollSeconds: { min: 0.2, max: 1 }, submitGraceSeconds: 3 };
-  await writeFile(join(folder, 'expgraph.yaml'), stringify({ clusters: { here } }));
+  folder = await openServerFolder();
   server = await startServerProcess(folder, {});
   client = await server.client();
   token = (await readFile(join(folder, 'token'), 'utf8')).trim();

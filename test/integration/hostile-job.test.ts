@@ -1,14 +1,12 @@
 /** A job that leaves whatever can go wrong in its directory, and a good one beside it, on the server as it is started. */
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { stringify } from 'yaml';
 import { ensureBuilt } from '../cli/built.ts';
 import { until } from '../rig/processes.ts';
 import { testDatabase, type TestDatabase } from '../support/database.ts';
 import type { TestClient } from '../support/graphql-client.ts';
-import { startServerProcess, type ServerProcess } from '../support/server-process.ts';
+import { openServerFolder, startServerProcess, type ServerProcess } from '../support/server-process.ts';
 
 const SCRIPT = join(import.meta.dirname, 'hostile_job.py');
 const DEADLINE_MS = 120_000;
@@ -35,10 +33,7 @@ let server: ServerProcess;
 let client: TestClient;
 beforeAll(async () => {
   await ensureBuilt();
-  folder = await mkdtemp(join(tmpdir(), 'expgraph-hostile-'));
-  await chmod(folder, 0o755);
-  const here = { kind: 'local', rootDirectory: join(folder, 'jobs'), maxActiveJobs: 2, pollSeconds: { min: 0.2, max: 0.5 } };
-  await writeFile(join(folder, 'expgraph.yaml'), stringify({ clusters: { here } }));
+  folder = await openServerFolder({ maxActiveJobs: 2, pollSeconds: { min: 0.2, max: 0.5 } });
   db = await testDatabase();
   server = await startServerProcess(folder, { DATABASE_URL: db.url.replace('@/', '@localhost/'), NODE_OPTIONS: `--max-old-space-size=${MAX_HEAP_MIB}` });
   client = await server.client();

@@ -1,14 +1,12 @@
 /** Several processes of the built server over one database, each with one role. */
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { stringify } from 'yaml';
 import { ensureBuilt } from '../cli/built.ts';
 import { until } from '../rig/processes.ts';
 import { testDatabase, type TestDatabase } from '../support/database.ts';
 import type { TestClient } from '../support/graphql-client.ts';
-import { startServerProcess, STATE_EVENTS, type SeenEvent, type ServerProcess } from '../support/server-process.ts';
+import { openServerFolder, startServerProcess, STATE_EVENTS, type SeenEvent, type ServerProcess } from '../support/server-process.ts';
 
 const SUBMIT = 'mutation ($input: SubmitSweepInput!) { submitSweep(input: $input) { sweep { id } jobs { jobId } userErrors { message } } }';
 const HELD = 'reconciling this cluster';
@@ -30,10 +28,7 @@ async function start(roles: string, environment: Record<string, string> = {}): P
 beforeAll(async () => {
   await ensureBuilt();
   db = await testDatabase('template0');
-  folder = await mkdtemp(join(tmpdir(), 'expgraph-servers-test-'));
-  await chmod(folder, 0o755);
-  const here = { kind: 'local', rootDirectory: join(folder, 'jobs'), maxActiveJobs: 4, pollSeconds: { min: 0.2, max: 1 }, submitGraceSeconds: 3 };
-  await writeFile(join(folder, 'expgraph.yaml'), stringify({ clusters: { here } }));
+  folder = await openServerFolder();
   // All at once, on a database without a single table.
   const [api1, api2, reconciler1, reconciler2] = await Promise.all([start('api'), start('api'), start('reconcile'), start('reconcile')]);
   apis = [api1, api2];
@@ -55,7 +50,7 @@ afterAll(async () => {
 const termsOf = (server: ServerProcess): number => server.messages().filter((message) => message === HELD).length;
 const holder = async (): Promise<number | null> => {
   const { rows } = await db.pool.query<{ pid: number }>(
-    "select l.pid from pg_locks l join pg_stat_activity a using (pid) where l.locktype = 'advisory' and l.granted and a.application_name = 'expgraph lock here'");
+    "select l.pid from pg_locks l join pg_stat_activity a using (pid) where l.locktype = 'advisory' and l.granted and a.application_name = 'expgraph lock here' and a.datname = current_database()");
   expect(rows.length).toBeLessThanOrEqual(1);
   return rows[0]?.pid ?? null;
 };

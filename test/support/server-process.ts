@@ -1,9 +1,11 @@
 /** Processes of the built server, as many as a test wants. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { stringify } from 'yaml';
 import { openTestClient, type TestClient } from './graphql-client.ts';
 
 const MAIN = join(import.meta.dirname, '../../dist/server/main.js');
@@ -21,6 +23,16 @@ export interface ServerProcess {
   kill(signal: NodeJS.Signals): void;
   /** Resolves when it has ended. */
   ended: Promise<unknown>;
+}
+
+/** Makes a folder for the data and the settings of servers whose one cluster, `here`, is this machine, with changes of its settings. */
+export async function openServerFolder(changes: Record<string, unknown> = {}): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'expgraph-servers-test-'));
+  // PostgreSQL and jobs may run as another user.
+  await chmod(folder, 0o755);
+  const here = { kind: 'local', rootDirectory: join(folder, 'jobs'), maxActiveJobs: 4, pollSeconds: { min: 0.2, max: 1 }, submitGraceSeconds: 3, ...changes };
+  await writeFile(join(folder, 'expgraph.yaml'), stringify({ clusters: { here } }));
+  return folder;
 }
 
 /** Starts a server in a folder, which holds its expgraph.yaml, and waits until it is ready. */
