@@ -1,5 +1,5 @@
 /** Turns a piece of a file of JSON lines that is ours (`events.jsonl`, `checkpoints.jsonl`) into items, and says where the cursor stands after it. */
-import type { CursorPosition } from '../domain/harvest-plan.ts';
+import { appendedBytes, startOf, withOverlap, type CursorPosition } from '../domain/harvest-plan.ts';
 import type { JsonObject } from '../domain/job-spec.ts';
 import { DropCounter, type Dropped, type ReadOptions } from '../domain/readers/reader.ts';
 import { completeLines } from '../domain/readers/text-lines.ts';
@@ -13,19 +13,22 @@ export interface LinesRead<Item> {
   items: Item[];
   dropped: Dropped[];
   cursor: CursorPosition;
-  /** There were more lines than are taken in at once. */
+  /** There were more lines than are taken in at once, or the file is another one by now, and is to be read from its start. */
   hasMore: boolean;
 }
 
 /**
+ * @param content of a `planLines` from there
  * @param file what the file is called, for the reasons
  * @param parse what a line says, or in words that follow "a line of <file>" why it cannot be taken
  */
 export function readItemLines<Item extends object>(
   content: Buffer, from: CursorPosition, { atEnd }: Pick<ReadOptions, 'atEnd'>, file: string, parse: (text: string) => Item | string,
 ): LinesRead<Item> {
-  const taken = firstLines(content, MAX_LINES_PER_ROUND);
-  const hasMore = taken.length < content.length;
+  const appended = appendedBytes(content, from);
+  if (appended === null) return { items: [], dropped: [], cursor: startOf(from), hasMore: true };
+  const taken = firstLines(appended, MAX_LINES_PER_ROUND);
+  const hasMore = taken.length < appended.length;
   const counter = new DropCounter();
   const { texts, cursor } = completeLines(taken, from, { atEnd: atEnd && !hasMore }, counter, `a line of ${file}`);
   const items: Item[] = [];
@@ -34,7 +37,7 @@ export function readItemLines<Item extends object>(
     if (typeof item === 'string') counter.drop(`a line of ${file} ${item}`);
     else items.push(item);
   }
-  return { items, dropped: counter.dropped(), cursor, hasMore };
+  return { items, dropped: counter.dropped(), cursor: withOverlap(content, from, cursor), hasMore };
 }
 
 /** A line of events.jsonl: any JSON object is a note. */

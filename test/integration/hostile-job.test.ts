@@ -74,7 +74,7 @@ async function memoryBytes(field: 'VmRSS' | 'VmHWM'): Promise<number> {
 
 test('costs bounded memory, is told of by reason and count, and takes nothing from the others', async () => {
   const before = await memoryBytes('VmRSS');
-  const good = await submit('good', ['sh', '-c', 'for step in 1 2 3; do echo "{\\"step\\":$step,\\"loss\\":$step}" >> "$EXPGRAPH_METRICS"; done; until [ -e "$1" ]; do sleep 0.1; done', 'sh', join(folder, 'go-5')]);
+  const good = await submit('good', ['sh', '-c', 'for step in 1 2 3; do echo "{\\"step\\":$step,\\"loss\\":$step}" >> "$EXPGRAPH_METRICS"; done; until [ -e "$1" ]; do sleep 0.1; done', 'sh', join(folder, 'go-6')]);
   const hostile = await submit('hostile', ['python3', SCRIPT, folder]);
   const lossIs = (expected: Record<number, number | string>) => async () => JSON.stringify(curves(await jobNow(hostile))['loss']) === JSON.stringify(expected);
 
@@ -85,12 +85,14 @@ test('costs bounded memory, is told of by reason and count, and takes nothing fr
   await go(1);
   await until('the file that was cut off', DEADLINE_MS, lossIs({ 0: 1, 1: 'NAN', 2: 3, 3: 4, 4: 6 }));
   await go(2);
-  await until('the file that was replaced', DEADLINE_MS, lossIs({ 0: 1, 1: 'NAN', 2: 3, 3: 4, 4: 6, 6: 7 }));
+  await until('the file that was emptied and is longer than it was', DEADLINE_MS, lossIs({ 0: 1, 1: 'NAN', 2: 3, 3: 4, 4: 6, 5: 6.25, 6: 6.5 }));
   await go(3);
-  await until('the line after the one of 200 MB', DEADLINE_MS, lossIs({ 0: 1, 1: 'NAN', 2: 3, 3: 4, 4: 6, 6: 7, 7: 8 }));
+  await until('the file that was replaced', DEADLINE_MS, lossIs({ 0: 1, 1: 'NAN', 2: 3, 3: 4, 4: 6, 5: 6.25, 6: 7 }));
   await go(4);
-  await until('the checkpoint of many files', DEADLINE_MS, async () => (await jobNow(hostile)).unlistedFileCount > 70_000);
+  await until('the line after the one of 200 MB', DEADLINE_MS, lossIs({ 0: 1, 1: 'NAN', 2: 3, 3: 4, 4: 6, 5: 6.25, 6: 7, 7: 8 }));
   await go(5);
+  await until('the checkpoint of many files', DEADLINE_MS, async () => (await jobNow(hostile)).unlistedFileCount > 70_000);
+  await go(6);
   await until('both jobs to end', DEADLINE_MS, async () => (await jobNow(hostile)).state === 'COMPLETED' && (await jobNow(good)).state === 'COMPLETED');
 
   // A trainer_state.json that is no JSON may be just being written; only the last look can tell.
@@ -99,7 +101,7 @@ test('costs bounded memory, is told of by reason and count, and takes nothing fr
   expect(Object.fromEntries(ended.dropped.map(({ reason, count }: any) => [reason, count]))).toEqual(DROPPED);
   expect(ended.droppedLineCount).toBe(Object.values(DROPPED).reduce((sum, count) => sum + count));
   expect(curves(ended)).toEqual({
-    loss: { 0: 1, 1: 'NAN', 2: 3, 3: 4, 4: 6, 6: 7, 7: 8 }, odd: { 1: 'NEGATIVE_INFINITY' }, kept: { 5: 1 }, [ODD_KEY]: { 5: 1 }, csv: { 1: 0.5 },
+    loss: { 0: 1, 1: 'NAN', 2: 3, 3: 4, 4: 6, 5: 6.25, 6: 7, 7: 8 }, odd: { 1: 'NEGATIVE_INFINITY' }, kept: { 5: 1 }, [ODD_KEY]: { 5: 1 }, csv: { 1: 0.5 },
   });
   expect(Object.fromEntries(ended.checkpoints.map(({ path, state }: any) => [path.slice(path.indexOf('/checkpoints/') + 13), state]))).toEqual({
     'step_1.safetensors': 'PARTIAL', 'step_5': 'COMPLETE', 'step_9.pt': 'COMPLETE', 'checkpoint-7': 'COMPLETE',

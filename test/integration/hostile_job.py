@@ -42,18 +42,20 @@ write("metrics.jsonl", {"step": 2, "time": "1970-01-01T00:00:00Z", "loss": 3}, {
 write("metrics.jsonl", {"step": 5, "kept": 1, "k" * 500: 1, "": 1}, {"step": 5, "a key/größe \"m²\".зеркало 🧪": 1})
 wait("go-1")
 
-# Cut off and written anew in place, then replaced by another file.
+# Cut off and written anew in place, once more so that it is longer than it was, then replaced by another file.
 write("metrics.jsonl", {"step": 4, "loss": 6}, mode="wb")
 wait("go-2")
+write("metrics.jsonl", {"step": 5, "loss": 6.25}, {"step": 6, "loss": 6.5}, mode="wb")
+wait("go-3")
 write("metrics.new", {"step": 6, "loss": 7})
 os.rename(path("metrics.new"), path("metrics.jsonl"))
-wait("go-3")
+wait("go-4")
 
 # A line of 200 MB, of which the disk holds next to nothing, and one after it.
 with open(path("metrics.jsonl"), "ab") as file:
     file.truncate(file.tell() + HUGE_LINE_BYTES)
 write("metrics.jsonl", b"", {"step": 7, "loss": 8})
-wait("go-4")
+wait("go-5")
 
 # What frameworks write, as noise.
 for name in ("metrics.csv", "runs/events.out.tfevents.1.host", "mlruns/0/run/metrics/loss", "trainer_state.json", "trackio/inbox/writer/00000000.jsonl",
@@ -68,4 +70,4 @@ for place in ("", "checkpoints/"):
 write("checkpoints/step_9.pt", b"weights")
 os.makedirs(path("checkpoints/step_5"))
 subprocess.run(["sh", "-c", f"cd '{path('checkpoints/step_5')}' && seq {MANY_FILES} | split -l 1 -a 6 -d - s"], check=True)
-wait("go-5")
+wait("go-6")

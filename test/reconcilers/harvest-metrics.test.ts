@@ -1,5 +1,5 @@
 /** Metrics on their way from the files that real frameworks wrote into the database. */
-import { cp, mkdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { retryJobs } from '../../src/actions/retry-jobs.ts';
@@ -92,6 +92,22 @@ test('a resumed attempt overwrites what an earlier one logged at the same step, 
   await observe(3);
   expect(await seriesOf('loss')).toEqual([[1, 5, 1], [2, 4, 1], [2, 3, 2], [3, 2, 2]]);
   expect((await at.db.pool.query('select point_count, last_value, max_value from metric_series')).rows).toEqual([{ point_count: '3', last_value: 2, max_value: 5 }]);
+});
+
+test('a file that is emptied in place and written anew, longer than it was, is read from its start', async () => {
+  const lines = (steps: number[], value: number) => steps.map((step) => `{"step":${step},"loss":${value}}\n`).join('');
+  await putFile(path('metrics.jsonl'), lines([7, 8, 9], 1));
+  await observe(1);
+  const { ino } = await stat(path('metrics.jsonl'));
+  await writeFile(path('metrics.jsonl'), lines([1, 2, 3, 4, 5], 2));
+  expect((await stat(path('metrics.jsonl'))).ino).toBe(ino);
+  fake.says.set(0, { state: 'COMPLETED', exitCode: 0 });
+  await expect.poll(async () => {
+    await observe(2);
+    return (await at.db.pool.query('select state from jobs')).rows[0].state;
+  }, { timeout: 60_000 }).toBe('COMPLETED');
+  expect(await seriesOf('loss')).toEqual([...[1, 2, 3, 4, 5].map((step) => [step, 2, 1]), ...[7, 8, 9].map((step) => [step, 1, 1])]);
+  expect(await dropped()).toEqual({});
 });
 
 test('thousands of files of MLflow are read over several rounds, and the job is not seen as ended before', async () => {

@@ -83,6 +83,8 @@ export const fileCursors = pgTable('file_cursors', {
   skipping: boolean('skipping').notNull().default(false),
   /** What the reader of the file remembers of it. */
   memory: json<JsonObject>('memory'),
+  /** Digest of the bytes just before the offset: others there mean that the file was emptied and written anew. */
+  overlapDigest: text('overlap_digest'),
 }, (table) => [primaryKey({ columns: [table.jobId, table.path] })]);
 
 /**

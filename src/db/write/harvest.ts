@@ -18,13 +18,13 @@ export interface FileCursor extends CursorPosition {
 export async function saveFileCursors(transaction: Transaction, cursors: FileCursor[]): Promise<void> {
   if (cursors.length === 0) return;
   await transaction.execute(sql`
-    insert into file_cursors (job_id, path, offset_bytes, inode, next_step, skipping, memory)
-    select "jobId", path, "offsetBytes", inode, "nextStep", skipping, memory
+    insert into file_cursors (job_id, path, offset_bytes, inode, next_step, skipping, memory, overlap_digest)
+    select "jobId", path, "offsetBytes", inode, "nextStep", skipping, memory, "overlapDigest"
     from jsonb_to_recordset(${JSON.stringify(cursors)}::jsonb)
-      as t("jobId" uuid, path text, "offsetBytes" bigint, inode text, "nextStep" bigint, skipping boolean, memory jsonb)
+      as t("jobId" uuid, path text, "offsetBytes" bigint, inode text, "nextStep" bigint, skipping boolean, memory jsonb, "overlapDigest" text)
     on conflict (job_id, path) do update
       set offset_bytes = excluded.offset_bytes, inode = excluded.inode, next_step = excluded.next_step,
-          skipping = excluded.skipping, memory = excluded.memory`);
+          skipping = excluded.skipping, memory = excluded.memory, overlap_digest = excluded.overlap_digest`);
 }
 
 /** What was left out of the files of one job. */

@@ -3,9 +3,10 @@
  * column appears; then the header differs from the one that was read before, and reading begins anew. Points that come twice count once.
  */
 import { createHash } from 'node:crypto';
+import { startOf } from '../harvest-plan.ts';
 import { MAX_METRIC_LINE_BYTES } from '../metric-line.ts';
-import { metricKeyProblem, PointCollector, startOf, stepProblem, type JobFile, type MetricReader, type StreamCursors, type StreamPlan } from './reader.ts';
-import { completeLines, planGrowing } from './text-lines.ts';
+import { metricKeyProblem, PointCollector, stepProblem, type JobFile, type MetricReader, type StreamCursors, type StreamPlan } from './reader.ts';
+import { completeLines, planGrowing, readGrowing } from './text-lines.ts';
 
 const CSV_FILE = /(?:^|\/)metrics\.csv$/;
 const WHAT = 'a line of metrics.csv';
@@ -17,24 +18,23 @@ export const metricsCsv: MetricReader = {
   name: 'metrics.csv',
   plan: (files, cursors) => files.filter(({ path }) => CSV_FILE.test(path)).toSorted((a, b) => a.modifiedAt.getTime() - b.modifiedAt.getTime())
     .flatMap((file) => planFile(file, cursors) ?? []),
-  read(plan, contents, options) {
+  read: (plan, [content, head], options) => readGrowing(plan, content, (chunk) => {
     const points = new PointCollector();
-    const [chunk, head] = contents;
     const begins = plan.from.offsetBytes === 0;
-    const header = begins ? headerOf(chunk ?? Buffer.alloc(0)) : head ?? null;
+    const header = begins ? headerOf(chunk) : head ?? null;
     if (header === null) {
-      const isTooLong = (chunk?.length ?? 0) > MAX_METRIC_LINE_BYTES;
+      const isTooLong = chunk.length > MAX_METRIC_LINE_BYTES;
       if (isTooLong) points.drop(`a metrics.csv whose header is longer than ${MAX_METRIC_LINE_BYTES} bytes`);
       return points.result(isTooLong ? { ...plan.from, skipping: true } : plan.from);
     }
     const memory = { headerBytes: header.length, digest: digestOf(header) };
     if (!begins && memory.digest !== plan.from.memory?.['digest']) return points.result(startOf(plan.files[0]!), true);
-    const rows = begins ? chunk!.subarray(header.length) : chunk ?? Buffer.alloc(0);
+    const rows = begins ? chunk.subarray(header.length) : chunk;
     const from = { ...plan.from, offsetBytes: begins ? header.length : plan.from.offsetBytes, memory };
     const { texts, cursor } = completeLines(rows, from, options, points, WHAT);
     takeRows(header.toString('utf8'), texts, cursor, points, options.now);
     return points.result(cursor);
-  },
+  }),
 };
 
 /** The rest of the file, and with it the header once more, to see whether the file is still the same. */

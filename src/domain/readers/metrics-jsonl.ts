@@ -2,7 +2,7 @@
 import { METRICS_FILE } from '../layout.ts';
 import { parseMetricLine } from '../metric-line.ts';
 import { PointCollector, type MetricReader } from './reader.ts';
-import { completeLines, planGrowing } from './text-lines.ts';
+import { completeLines, planGrowing, readGrowing } from './text-lines.ts';
 
 const WHAT = 'a line of metrics.jsonl';
 const VALUE = 'a value in metrics.jsonl';
@@ -10,9 +10,9 @@ const VALUE = 'a value in metrics.jsonl';
 export const metricsJsonl: MetricReader = {
   name: 'metrics.jsonl',
   plan: (files, cursors) => files.filter((file) => file.path === METRICS_FILE).flatMap((file) => planGrowing(file, cursors) ?? []),
-  read(plan, [content], options) {
+  read: (plan, [content], options) => readGrowing(plan, content, (appended) => {
     const points = new PointCollector();
-    const { texts, cursor } = completeLines(content ?? Buffer.alloc(0), plan.from, options, points, WHAT);
+    const { texts, cursor } = completeLines(appended, plan.from, options, points, WHAT);
     for (const text of texts) {
       const line = parseMetricLine(text, { nextStep: cursor.nextStep, now: options.now });
       if (!line.ok) {
@@ -24,5 +24,5 @@ export const metricsJsonl: MetricReader = {
       for (const { key, value } of line.values) points.add(key, line.step, value, line.time);
     }
     return points.result(cursor);
-  },
+  }),
 };

@@ -4,7 +4,7 @@
  */
 import { parseMetricTime } from '../metric-time.ts';
 import { metricKeyProblem, PointCollector, stepProblem, type MetricReader } from './reader.ts';
-import { completeLines, planGrowing } from './text-lines.ts';
+import { completeLines, planGrowing, readGrowing } from './text-lines.ts';
 
 const METRIC_FILE = /(?:^|\/)mlruns\/[^/]+\/[^/]+\/metrics\/(.+)$/;
 const WHAT = 'a line of an MLflow metric';
@@ -16,9 +16,9 @@ export const mlflow: MetricReader = {
     const metrics = files.filter((file) => METRIC_FILE.test(file.path));
     return metrics.toSorted((a, b) => a.modifiedAt.getTime() - b.modifiedAt.getTime()).flatMap((file) => planGrowing(file, cursors) ?? []);
   },
-  read(plan, [content], options) {
+  read: (plan, [content], options) => readGrowing(plan, content, (appended) => {
     const points = new PointCollector();
-    const { texts, cursor } = completeLines(content ?? Buffer.alloc(0), plan.from, options, points, WHAT);
+    const { texts, cursor } = completeLines(appended, plan.from, options, points, WHAT);
     const key = keyOf(plan.stream);
     const keyProblem = metricKeyProblem(key);
     if (keyProblem !== null) {
@@ -33,7 +33,7 @@ export const mlflow: MetricReader = {
       else points.add(key, Number(step), number, parseMetricTime(Number(time)) ?? options.now);
     }
     return points.result(cursor);
-  },
+  }),
 };
 
 function keyOf(path: string): string {

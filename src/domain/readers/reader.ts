@@ -81,11 +81,6 @@ export interface MetricReader {
   read(plan: StreamPlan, contents: (Buffer | null)[], options: ReadOptions): StreamRead;
 }
 
-/** Where a stream that was never read stands. */
-export function startOf(file: JobFile): CursorPosition {
-  return { offsetBytes: 0, inode: file.inode, nextStep: 0, skipping: false, memory: null };
-}
-
 /** Files by what they belong to, in the order in which they came. */
 export function filesBy(files: readonly JobFile[], ownerOf: (file: JobFile) => string): Map<string, JobFile[]> {
   const groups = new Map<string, JobFile[]>();

@@ -9,7 +9,7 @@
 import { maskedCrc32c } from './crc32c.ts';
 import { metricKeyProblem, PointCollector, stepProblem, type JobFile, type MetricReader, type StreamPlan } from './reader.ts';
 import { decodeEvent } from './tensorboard-event.ts';
-import { planGrowing } from './text-lines.ts';
+import { planGrowing, readGrowing } from './text-lines.ts';
 
 const EVENT_FILE = /(?:^|\/)[^/]*events\.out\.tfevents\.[^/]+$/;
 const PHASES = /^(?:train|training|val|valid|validation|eval|evaluation|test|testing)$/;
@@ -32,10 +32,10 @@ export const tensorboard: MetricReader = {
       return [{ ...plan, from: { ...plan.from, memory: { prefix: prefixOf(folderOf(file.path), folders) } } }];
     });
   },
-  read(plan, [content], { now }) {
+  read: (plan, [content], { now }) => readGrowing(plan, content, (appended) => {
     const points = new PointCollector();
     const prefix = String(plan.from.memory?.['prefix'] ?? '');
-    const { offsetBytes, isDamaged } = readRecords(content ?? Buffer.alloc(0), plan.files[0]!, plan.from.offsetBytes, points, (record) => {
+    const { offsetBytes, isDamaged } = readRecords(appended, plan.files[0]!, plan.from.offsetBytes, points, (record) => {
       const event = decodeEvent(record);
       const problem = event.scalars.length === 0 ? null : stepProblem(event.step);
       if (problem !== null) return points.drop(`${WHAT} has ${problem}`);
@@ -44,7 +44,7 @@ export const tensorboard: MetricReader = {
       for (const { tag, value } of event.scalars) takeScalar(prefix + tag, event.step, value, time, points);
     });
     return points.result({ ...plan.from, offsetBytes, skipping: isDamaged });
-  },
+  }),
 };
 
 /** Hands on each complete record; answers how far it came. */

@@ -5,10 +5,10 @@
  * the machine, which have no step, are passed over.
  */
 import { isJsonObject } from '../config-values.ts';
-import { READ_CHUNK_BYTES } from '../harvest-plan.ts';
+import { READ_CHUNK_BYTES, startOf } from '../harvest-plan.ts';
 import { flattenNumbers } from '../metric-line.ts';
 import { parseMetricTime } from '../metric-time.ts';
-import { filesBy, PointCollector, startOf, stepProblem, type JobFile, type MetricReader, type StreamCursors, type StreamPlan } from './reader.ts';
+import { filesBy, PointCollector, stepProblem, type JobFile, type MetricReader, type StreamCursors, type StreamPlan } from './reader.ts';
 import { completeLines } from './text-lines.ts';
 
 const FRAGMENT = /^(.*(?:^|\/)inbox\/[^/]+)\/(\d{8})\.jsonl$/;

@@ -6,11 +6,11 @@
  */
 import { createHash } from 'node:crypto';
 import { isJsonObject } from '../config-values.ts';
-import type { CursorPosition } from '../harvest-plan.ts';
+import { startOf, type CursorPosition } from '../harvest-plan.ts';
 import type { JsonObject } from '../job-spec.ts';
 import { parseLenientJson, toNumber } from '../metric-line.ts';
 import {
-  filesBy, metricKeyProblem, PointCollector, startOf, stepProblem, type JobFile, type MetricReader, type ReadOptions, type StreamCursors, type StreamPlan,
+  filesBy, metricKeyProblem, PointCollector, stepProblem, type JobFile, type MetricReader, type ReadOptions, type StreamCursors, type StreamPlan,
 } from './reader.ts';
 
 const STATE_FILE = /^((?:.*?\/)??)(?:checkpoint-(\d+)\/)?trainer_state\.json$/;

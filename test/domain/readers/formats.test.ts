@@ -7,13 +7,52 @@ import { maskedCrc32c } from '../../../src/domain/readers/crc32c.ts';
 import { metricsCsv } from '../../../src/domain/readers/metrics-csv.ts';
 import { metricsJsonl } from '../../../src/domain/readers/metrics-jsonl.ts';
 import { mlflow } from '../../../src/domain/readers/mlflow.ts';
-import type { JobFile } from '../../../src/domain/readers/reader.ts';
+import type { JobFile, MetricReader } from '../../../src/domain/readers/reader.ts';
 import { tensorboard } from '../../../src/domain/readers/tensorboard.ts';
 import { trackio } from '../../../src/domain/readers/trackio.ts';
 import { trainerState } from '../../../src/domain/readers/trainer-state.ts';
 import { JobFolder, RECORDED_RUNS } from './job-folder.ts';
 
 const recorded = (...parts: string[]) => readFileSync(join(RECORDED_RUNS, ...parts));
+
+/** A record as TensorBoard frames it. */
+const record = (content: Buffer, { checksum = maskedCrc32c(content) } = {}): Buffer => {
+  const length = Buffer.alloc(12);
+  length.writeBigUInt64LE(BigInt(content.length));
+  length.writeUInt32LE(maskedCrc32c(length.subarray(0, 8)), 8);
+  const end = Buffer.alloc(4);
+  end.writeUInt32LE(checksum);
+  return Buffer.concat([length, content, end]);
+};
+/** An event with one simple value of tag `a`; the step as a varint. */
+const event = (step: Buffer, value = 1): Buffer => {
+  const inner = Buffer.concat([Buffer.from([0x0a, 1, 0x61, 0x15]), Buffer.from(new Float32Array([value]).buffer)]);
+  return Buffer.concat([Buffer.from([0x10]), step, Buffer.from([0x2a, inner.length + 2, 0x0a, inner.length]), inner]);
+};
+
+describe('a file that was emptied and, between two looks, written longer than it was', () => {
+  const lines = (steps: number[], line: (step: number) => string): Buffer => Buffer.from(steps.map((step) => `${line(step)}\n`).join(''));
+  const range = (from: number, end: number): number[] => Array.from({ length: end - from }, (_, index) => from + index);
+
+  it.each<[string, MetricReader, string, (steps: number[], value: number) => Buffer]>([
+    ['metrics.jsonl', metricsJsonl, 'a', (steps, value) => lines(steps, (step) => `{"step":${step},"a":${value}}`)],
+    ['metrics.csv', metricsCsv, 'a', (steps, value) => Buffer.concat([Buffer.from('step,a\n'), lines(steps, (step) => `${step},${value}`)])],
+    ['mlruns/0/run/metrics/a', mlflow, 'a', (steps, value) => lines(steps, (step) => `1700000000000 ${value} ${step}`)],
+    ['events.out.tfevents.1.host', tensorboard, 'a', (steps, value) => Buffer.concat(steps.map((step) => record(event(Buffer.from([step]), value))))],
+  ])('%s is read from its start', (path, reader, key, contentOf) => {
+    const folder = new JobFolder();
+    folder.put(path, contentOf(range(100, 120), 1));
+    folder.read(reader);
+    folder.change(path, contentOf(range(0, 90), 2));
+    expect(folder.read(reader)).toEqual([path, path]);
+    expect(folder.series(key)).toEqual([...range(0, 90).map((step) => [step, 2]), ...range(100, 120).map((step) => [step, 1])]);
+    expect(folder.dropped.size).toBe(0);
+    folder.change(path, contentOf(range(0, 91), 2));
+    expect(folder.read(reader)).toEqual([path]);
+    expect(folder.valueCount).toBe(20 + 90 + 1);
+    expect(folder.read(reader)).toEqual([]);
+  });
+});
 
 describe('metrics.csv', () => {
   const path = 'lightning_logs/version_0/metrics.csv';
@@ -144,19 +183,6 @@ describe('TensorBoard', () => {
     expect(folder.points.get('loss')?.get(2)?.time.toISOString()).toBe('2023-11-14T22:13:22.000Z');
   });
 
-  const record = (content: Buffer, { checksum = maskedCrc32c(content) } = {}): Buffer => {
-    const length = Buffer.alloc(12);
-    length.writeBigUInt64LE(BigInt(content.length));
-    length.writeUInt32LE(maskedCrc32c(length.subarray(0, 8)), 8);
-    const end = Buffer.alloc(4);
-    end.writeUInt32LE(checksum);
-    return Buffer.concat([length, content, end]);
-  };
-  /** An event with one simple value of tag `a`; the step as a varint. */
-  const event = (step: Buffer, value = 1): Buffer => {
-    const inner = Buffer.concat([Buffer.from([0x0a, 1, 0x61, 0x15]), Buffer.from(new Float32Array([value]).buffer)]);
-    return Buffer.concat([Buffer.from([0x10]), step, Buffer.from([0x2a, inner.length + 2, 0x0a, inner.length]), inner]);
-  };
   const step = (number: number) => Buffer.from([number]);
   const readFile = (...records: Buffer[]) => {
     const folder = new JobFolder();

@@ -1,0 +1,1 @@
+ALTER TABLE "file_cursors" ADD COLUMN "overlap_digest" text;
