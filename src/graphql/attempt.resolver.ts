@@ -1,4 +1,4 @@
-import { Arg, Ctx, FieldResolver, Int, Resolver, Root } from 'type-graphql';
+import { Arg, Ctx, Directive, FieldResolver, Int, Resolver, Root } from 'type-graphql';
 import type { AttemptRow } from '../db/read/attempts.ts';
 import { UserError } from '../domain/errors.ts';
 import { diagnoseFailure } from '../domain/diagnosis/diagnose.ts';
@@ -8,6 +8,8 @@ import { AttemptType, LogStreamEnum } from './attempt.type.ts';
 import type { GraphqlContext } from './context.ts';
 import { FailureType, PendingReasonType } from './failure.type.ts';
 import { JobType } from './job.type.ts';
+import { checkedMaxPoints, DEFAULT_POINTS, MAX_POINTS_DESCRIPTION, seriesViews } from './metric-series.ts';
+import { MetricSeriesType } from './metric.type.ts';
 
 /** More than the tail that is kept can hold. */
 const MAX_LOG_LINES = 10_000;
@@ -47,6 +49,18 @@ export class AttemptResolver {
     if (!isTerminalAttemptState(attempt.state) || attempt.state === 'COMPLETED') return null;
     const { errorText = null, stderrTail = null, stdoutTail = null } = (await loaders.attemptTexts.load(attempt.id)) ?? {};
     return diagnoseFailure({ ...attempt, errorText, stderrTail, stdoutTail }, failureRules);
+  }
+
+  @Directive('@listSize(assumedSize: 5)')
+  @FieldResolver(() => [MetricSeriesType], { description: 'The metric histories as it alone logged them, by name. `metrics` of the job are those of all attempts together.' })
+  async metrics(
+    @Root() attempt: AttemptRow, @Ctx() { loaders }: GraphqlContext,
+    @Arg('keys', () => [String], { nullable: true, description: 'Which metrics; all when left out.' }) keys: string[] | null,
+    @Arg('maxPoints', () => Int, { nullable: true, defaultValue: DEFAULT_POINTS, description: MAX_POINTS_DESCRIPTION }) maxPoints: number | null,
+  ) {
+    const extent = { maxPoints: checkedMaxPoints(maxPoints), attempt: attempt.number };
+    const [job, rows] = await Promise.all([loaders.jobById.load(attempt.jobId), loaders.seriesOfJob.load(keys ?? null, attempt.jobId)]);
+    return job === null ? [] : seriesViews(loaders, rows.map((row) => ({ job, row })), extent);
   }
 
   @FieldResolver(() => PendingReasonType, { nullable: true, description: 'Why it waits in the queue of its cluster; null when it does not, or the cluster gives no reason.' })

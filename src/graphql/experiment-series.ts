@@ -2,21 +2,23 @@
 import type { SeriesSelection } from '../db/read/metrics.ts';
 import { UserError } from '../domain/errors.ts';
 import { existing, MAX_POINTS_IN_ALL, type Loaders } from './loaders.ts';
-import { seriesView, type SeriesView } from './metric-series.ts';
+import { seriesViews, type SeriesExtent, type SeriesView } from './metric-series.ts';
 
 /** The histories that are chosen. Throws UserError LIMIT_EXCEEDED, with the numbers, when the answer could grow too large. */
 export async function experimentSeries(
-  loaders: Loaders, experimentId: string, selection: Omit<SeriesSelection, 'limit'>, maxPoints: number,
+  loaders: Loaders, experimentId: string, selection: Omit<SeriesSelection, 'limit' | 'attempt'>, { maxPoints, attempt }: SeriesExtent,
 ): Promise<SeriesView[]> {
+  if (attempt !== null && attempt < 1) throw UserError.of('BAD_USER_INPUT', `must be 1 or more, not ${attempt}: attempts are numbered from 1`, ['attempt']);
   const limit = Math.floor(MAX_POINTS_IN_ALL / maxPoints);
-  const rows = await loaders.seriesOfExperiment.load({ ...selection, limit: limit + 1 }, experimentId);
+  const rows = await loaders.seriesOfExperiment.load({ ...selection, attempt, limit: limit + 1 }, experimentId);
   if (rows.length > limit) {
     throw UserError.of('LIMIT_EXCEEDED',
       `more than ${limit} series of up to ${maxPoints} points match, over the limit of ${MAX_POINTS_IN_ALL} points in one answer; narrow \`filter\` or \`keys\`, or lower \`maxPoints\``, ['maxPoints']);
   }
   const jobs = new Map((await existing(loaders.jobById, [...new Set(rows.map((row) => row.jobId))])).map((job) => [job.id, job]));
-  return rows.flatMap((row) => {
+  const series = rows.flatMap((row) => {
     const job = jobs.get(row.jobId);
-    return job === undefined ? [] : [seriesView(loaders, job, row, maxPoints)];
+    return job === undefined ? [] : [{ job, row }];
   });
+  return seriesViews(loaders, series, { maxPoints, attempt });
 }

@@ -15,7 +15,7 @@ import { JobFilterInput, JobOrderInput, toJobFilter, toJobOrder } from './filter
 import { plainInput } from './input.ts';
 import { JobConnection } from './job.type.ts';
 import { leaderboardOf } from './leaderboard.ts';
-import { checkedMaxPoints, DEFAULT_POINTS, MAX_POINTS_DESCRIPTION, type SeriesView } from './metric-series.ts';
+import { ATTEMPT_DESCRIPTION, checkedMaxPoints, DEFAULT_POINTS, MAX_POINTS_DESCRIPTION, type SeriesView } from './metric-series.ts';
 import { MetricSeriesType } from './metric.type.ts';
 import { experimentSeries } from './experiment-series.ts';
 import { nestedJobs } from './nested-jobs.ts';
@@ -132,7 +132,8 @@ export class ExperimentResolver {
     @Arg('keys', () => [String], { description: 'Which metrics.' }) keys: string[],
     @Arg('filter', () => JobFilterInput, { nullable: true, description: 'Of which jobs; all when left out.' }) filter: JobFilterInput | null,
     @Arg('maxPoints', () => Int, { nullable: true, defaultValue: DEFAULT_POINTS, description: MAX_POINTS_DESCRIPTION }) maxPoints: number | null,
+    @Arg('attempt', () => Int, { nullable: true, description: `${ATTEMPT_DESCRIPTION} Jobs without such an attempt are left out.` }) attempt: number | null,
   ): Promise<SeriesView[]> {
-    return experimentSeries(loaders, experiment.id, { keys, filter: toJobFilter(filter) }, checkedMaxPoints(maxPoints));
+    return experimentSeries(loaders, experiment.id, { keys, filter: toJobFilter(filter) }, { maxPoints: checkedMaxPoints(maxPoints), attempt: attempt ?? null });
   }
 }

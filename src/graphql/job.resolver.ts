@@ -1,4 +1,5 @@
 import { Arg, Ctx, Directive, FieldResolver, ID, Int, Query, Resolver, Root } from 'type-graphql';
+import { attemptOf } from '../actions/resolve-attempt.ts';
 import type { ClusterState } from '../db/read/clusters.ts';
 import { jobCount, jobPage } from '../db/read/jobs-of-experiments.ts';
 import type { JobRow } from '../db/read/jobs.ts';
@@ -21,7 +22,7 @@ import { PendingReasonType } from './failure.type.ts';
 import { JobFilterInput, JobOrderInput, toJobFilter, toJobOrder } from './filter.input.ts';
 import { DroppedItemsType, JobConnection, JobType, ResultType } from './job.type.ts';
 import { clusterOf } from './loaders.ts';
-import { checkedMaxPoints, DEFAULT_POINTS, MAX_POINTS_DESCRIPTION, seriesView } from './metric-series.ts';
+import { ATTEMPT_DESCRIPTION, checkedMaxPoints, DEFAULT_POINTS, MAX_POINTS_DESCRIPTION, seriesViews } from './metric-series.ts';
 import { MetricSeriesType } from './metric.type.ts';
 
 
@@ -101,10 +102,11 @@ export class JobResolver {
     @Root() job: JobRow, @Ctx() { loaders }: GraphqlContext,
     @Arg('keys', () => [String], { nullable: true, description: 'Which metrics; all when left out.' }) keys: string[] | null,
     @Arg('maxPoints', () => Int, { nullable: true, defaultValue: DEFAULT_POINTS, description: MAX_POINTS_DESCRIPTION }) maxPoints: number | null,
+    @Arg('attempt', () => Int, { nullable: true, description: `${ATTEMPT_DESCRIPTION} One that the job does not have is an error.` }) attempt: number | null,
   ) {
-    const most = checkedMaxPoints(maxPoints);
+    const extent = { maxPoints: checkedMaxPoints(maxPoints), attempt: (attempt ?? null) === null ? null : attemptOf(job, { jobId: job.id, attempt }).attemptNumber };
     const rows = await loaders.seriesOfJob.load(keys ?? null, job.id);
-    return rows.map((row) => seriesView(loaders, job, row, most));
+    return seriesViews(loaders, rows.map((row) => ({ job, row })), extent);
   }
 
   @Directive('@listSize(assumedSize: 10)')

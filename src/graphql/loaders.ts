@@ -1,6 +1,7 @@
 /** One loader for each thing that lists fan out to, made anew for each operation: whatever a level asks for becomes one statement. */
 import DataLoader from 'dataloader';
 import type { Database } from '../db/database.ts';
+import { summariesOfAttempt, type SeriesPlace } from '../db/read/attempt-series.ts';
 import * as attempts from '../db/read/attempts.ts';
 import { droppedOfJobs } from '../db/read/dropped-items.ts';
 import { jobIdsOfBatches, jobsById, retriesOfJobs } from '../db/read/jobs.ts';
@@ -57,8 +58,9 @@ export function createLoaders(database: Database, tables: JobTables, configured:
     seriesOfJob: perArguments((keys: readonly string[] | null, ids: readonly string[]) => metrics.seriesOfJobs(database, ids, keys)),
     seriesOfExperiment: perArguments((selection: metrics.SeriesSelection, ids: readonly string[]) =>
       metrics.seriesOfExperiments(database, ids, selection)),
-    pointsOfSeries: perArguments((maxPoints: number, queries: readonly metrics.PointQuery[]) =>
-      metrics.pointsOfSeries(database, queries, maxPoints)),
+    summaryOfAttempt: perArguments((attempt: number, series: readonly SeriesPlace[]) => summariesOfAttempt(database, series, attempt)),
+    pointsOfSeries: perArguments(({ maxPoints, attempt }: { maxPoints: number; attempt: number | null }, queries: readonly metrics.PointQuery[]) =>
+      metrics.pointsOfSeries(database, queries, maxPoints, attempt)),
     metricsAtStep: perArguments((keys: readonly string[] | null, places: readonly checkpoints.JobStep[]) =>
       metrics.metricsAtSteps(database, places, keys)),
     takePoints: pointBudget(),

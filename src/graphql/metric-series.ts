@@ -11,6 +11,7 @@ const MIN_POINTS = 2;
 const MAX_POINTS = 10_000;
 export const DEFAULT_POINTS = 1000;
 
+export const ATTEMPT_DESCRIPTION = 'The attempt that alone is meant: its points, its summaries, and only the metrics that it logged. Left out, all attempts together: at each step the last one that logged it counts.';
 export const MAX_POINTS_DESCRIPTION = `Most points of a series, ${MIN_POINTS} to ${MAX_POINTS}. A longer series is sampled so that its extremes stay.`;
 
 /** Points as the schema shows them. */
@@ -25,6 +26,9 @@ export interface ShownPoints {
 export interface SeriesView {
   key: string;
   job: JobRow;
+  /** The attempt that was asked for; null where all count together. */
+  attempt: number | null;
+  /** With the summary of that attempt. */
   row: SeriesRow;
   points: () => Promise<ShownPoints>;
 }
@@ -38,14 +42,32 @@ export function checkedMaxPoints(asked: number | null): number {
   return maxPoints;
 }
 
-/** The view of one series with at most `maxPoints` points. */
-export function seriesView(loaders: Loaders, job: JobRow, row: SeriesRow, maxPoints: number): SeriesView {
+/** How much of a history is shown. */
+export interface SeriesExtent {
+  maxPoints: number;
+  /** Null: all attempts together. */
+  attempt: number | null;
+}
+
+/** The views of series of one or many jobs, without those that the attempt did not log. */
+export async function seriesViews(loaders: Loaders, series: readonly { job: JobRow; row: SeriesRow }[], { maxPoints, attempt }: SeriesExtent): Promise<SeriesView[]> {
+  const views = await Promise.all(series.map(async ({ job, row }): Promise<SeriesView[]> => {
+    // A job's only attempt logged all that there is.
+    if (attempt === null || job.attemptCount <= 1) return [seriesView(loaders, { job, row, attempt }, maxPoints, null)];
+    const summary = await loaders.summaryOfAttempt.load(attempt, { jobId: row.jobId, seriesNumber: row.seriesNumber });
+    return summary === null ? [] : [seriesView(loaders, { job, row: { ...row, ...summary }, attempt }, maxPoints, attempt)];
+  }));
+  return views.flat();
+}
+
+/** @param readAttempt the attempt whose points are picked out of all; null where there are no others */
+function seriesView(loaders: Loaders, { job, row, attempt }: Pick<SeriesView, 'job' | 'row' | 'attempt'>, maxPoints: number, readAttempt: number | null): SeriesView {
   let points: Promise<ShownPoints> | undefined;
   const read = async (): Promise<ShownPoints> => {
     loaders.takePoints(Math.min(row.pointCount, maxPoints));
-    return shownPoints(await loaders.pointsOfSeries.load(maxPoints, { jobId: row.jobId, seriesNumber: row.seriesNumber }), maxPoints);
+    return shownPoints(await loaders.pointsOfSeries.load({ maxPoints, attempt: readAttempt }, { jobId: row.jobId, seriesNumber: row.seriesNumber }), maxPoints);
   };
-  return { key: row.key, job, row, points: () => (points ??= read()) };
+  return { key: row.key, job, attempt, row, points: () => (points ??= read()) };
 }
 
 /** At most `maxPoints` of the points, as columns of the schema. */

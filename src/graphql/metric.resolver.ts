@@ -1,4 +1,4 @@
-import { Ctx, FieldResolver, Float, Resolver, Root } from 'type-graphql';
+import { Ctx, FieldResolver, Float, Int, Resolver, Root } from 'type-graphql';
 import { CheckpointType } from './checkpoint.type.ts';
 import type { GraphqlContext } from './context.ts';
 import { JobType } from './job.type.ts';
@@ -16,6 +16,11 @@ export class MetricSeriesResolver {
   @FieldResolver(() => JobType, { description: 'The job that logged it.' })
   job(@Root() series: SeriesView) {
     return series.job;
+  }
+
+  @FieldResolver(() => Int, { nullable: true, description: 'The attempt that was asked for, whose points alone these are (of a history that was rolled up, and their summaries, as far as they are left); null where all attempts count together.' })
+  attempt(@Root() series: SeriesView) {
+    return series.attempt;
   }
 
   @FieldResolver(() => [Long], { description: 'Training steps, ascending.' })

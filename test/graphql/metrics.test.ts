@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writePoints } from '../../src/db/write/metrics.ts';
 import { openFixture, seedExperiment, seedJobs, shownErrors, type Fixture, type SeedJob } from './fixture.ts';
 
 let fixture: Fixture;
@@ -92,6 +93,82 @@ describe('a metric history', () => {
     const [series] = await seriesOf(id, 'keys: ["loss"]');
     expect(series.last.checkpoint).toEqual({ step: 5 });
     expect(series.min.checkpoint).toEqual({ step: 5 });
+  });
+});
+
+describe('the history of one attempt', () => {
+  const SERIES = 'key attempt steps values sampled pointCount nonFinite { step value } last { step value } min { step value } max { step value }';
+  const ask = (id: string, args: string) => fixture.run(`query ($id: ID!) { job(id: $id) { metrics(${args}) { ${SERIES} } } }`, { id });
+  let id: string;
+  beforeAll(async () => {
+    id = await jobOf({ attempts: [{}, {}, {}], metrics: {
+      loss: [[1, 0.9, 1], [2, 0.8, 1], [3, 0.7, 1], [2, 0.5, 2], [4, 0.4, 2], [5, Number.NaN, 2]], acc: [[7, -0.1, 3]],
+    } });
+  });
+
+  it('is what that attempt logged, also at steps that a later one logged again, with a summary of its own', async () => {
+    expect((await ask(id, 'attempt: 1')).data.job.metrics).toEqual([{
+      key: 'loss', attempt: 1, steps: [1, 2, 3], values: [0.9, 0.8, 0.7], sampled: false, pointCount: 3, nonFinite: [],
+      last: { step: 3, value: 0.7 }, min: { step: 3, value: 0.7 }, max: { step: 1, value: 0.9 },
+    }]);
+    expect((await ask(id, 'attempt: 2, keys: ["loss", "acc"]')).data.job.metrics).toEqual([{
+      key: 'loss', attempt: 2, steps: [2, 4, 5], values: [0.5, 0.4, null], sampled: false, pointCount: 3, nonFinite: [{ step: 5, value: 'NAN' }],
+      last: { step: 4, value: 0.4 }, min: { step: 4, value: 0.4 }, max: { step: 2, value: 0.5 },
+    }]);
+    expect((await ask(id, 'attempt: 3')).data.job.metrics).toMatchObject([{ key: 'acc', attempt: 3, steps: [7], values: [-0.1], max: { step: 7, value: -0.1 } }]);
+    expect((await ask(id, 'attempt: 3, keys: ["loss"]')).data.job.metrics).toEqual([]);
+    expect((await ask(id, 'maxPoints: 10')).data.job.metrics).toMatchObject([{ key: 'acc', attempt: null }, { key: 'loss', attempt: null, steps: [1, 2, 3, 4, 5], values: [0.9, 0.5, 0.7, 0.4, null] }]);
+  });
+
+  it('comes with each of the attempts, too', async () => {
+    const result = await fixture.run('query ($id: ID!) { job(id: $id) { attempts { number metrics(keys: ["loss"], maxPoints: 2) { attempt steps sampled } } } }', { id });
+    expect(result.data.job.attempts).toEqual([
+      { number: 1, metrics: [{ attempt: 1, steps: [1, 3], sampled: true }] }, { number: 2, metrics: [{ attempt: 2, steps: [2, 5], sampled: true }] }, { number: 3, metrics: [] },
+    ]);
+  });
+
+  it.each([0, 4, -1])('is refused for attempt %i, which the job does not have', async (attempt) => {
+    expect(shownErrors(await ask(id, `attempt: ${attempt}`))).toEqual([{ code: 'BAD_USER_INPUT', message: `attempt: the job has attempts 1 to 3, not ${attempt}` }]);
+  });
+
+  it('is the whole history of a job that has no other attempt', async () => {
+    const only = await jobOf({ attempts: [{}], metrics: { loss: [[1, 0.9, 1], [2, 0.8, 1]] } });
+    const [whole] = (await ask(only, 'maxPoints: 10')).data.job.metrics;
+    expect((await ask(only, 'attempt: 1')).data.job.metrics).toEqual([{ ...whole, attempt: 1 }]);
+    expect(shownErrors(await ask(only, 'attempt: 2'))).toEqual([{ code: 'BAD_USER_INPUT', message: 'attempt: the job has attempts 1 to 1, not 2' }]);
+  });
+
+  it('is sampled where it is long, with its own ends and extremes, though the buckets are of all attempts together', async () => {
+    const long = await jobOf({ attempts: [{}, {}] });
+    const steps = Array.from({ length: 12_000 }, (_, index) => index);
+    const valueOf = (step: number, attempt: number) => (step === 5_000 ? (attempt === 1 ? 50 : -70) : step === 5_001 ? (attempt === 1 ? -50 : 70) : Math.sin(step / 100) + attempt);
+    for (const [attempt, own] of [[1, steps.slice(0, 10_000)], [2, steps.slice(4_000)]] as const) {
+      await fixture.db.database.transaction((transaction) => writePoints(transaction, [{ jobId: long, attemptNumber: attempt, series: [
+        { key: 'loss', steps: own, values: own.map((step) => valueOf(step, attempt)), times: own.map((step) => 1.76e12 + step) }] }]));
+    }
+    for (const [attempt, from, count, extreme] of [[1, 0, 10_000, 50], [2, 4_000, 8_000, 70]] as const) {
+      const [series] = (await ask(long, `attempt: ${attempt}, maxPoints: 100`)).data.job.metrics;
+      expect(series).toMatchObject({ sampled: true, pointCount: count, last: { step: from + count - 1 }, max: { value: extreme }, min: { value: -extreme } });
+      expect(series.steps.length).toBeLessThanOrEqual(100);
+      expect(series.steps.length).toBeGreaterThan(50);
+      expect([series.steps[0], series.steps.at(-1), Math.max(...series.values), Math.min(...series.values)]).toEqual([from, from + count - 1, extreme, -extreme]);
+      for (const [index, step] of series.steps.entries()) expect(series.values[index]).toBe(valueOf(step, attempt));
+      const [whole] = (await ask(long, `attempt: ${attempt}, maxPoints: 10000`)).data.job.metrics;
+      expect(whole).toMatchObject({ sampled: false, steps: steps.slice(from, from + count) });
+    }
+  });
+
+  it('comes of many jobs in one call and few statements, without those that have not come to that attempt', async () => {
+    const own = await seedExperiment(fixture.db);
+    await seedJobs(fixture.db, own, [1, 2, 3, 1, 2, 3].map((count, index) => ({
+      name: `j${index}`, attempts: Array.from({ length: count }, () => ({})), metrics: { loss: Array.from({ length: count }, (_, attempt): [number, number, number] => [10, attempt + 1, attempt + 1]), other: [[1, 1, 1]] },
+    })));
+    const many = (attempt: number) => fixture.counted('query ($id: [ID!], $a: Int) { experiments(filter: {ids: $id}) { nodes { metrics(keys: ["loss", "other"], attempt: $a) { key attempt values job { name } } } } }', { id: [own], a: attempt });
+    const { result, statements } = await many(2);
+    expect(result.data.experiments.nodes[0].metrics).toEqual(['j1', 'j2', 'j4', 'j5'].map((name) => ({ key: 'loss', attempt: 2, values: [2], job: { name } })));
+    expect(statements).toBeLessThanOrEqual(6);
+    expect((await many(9)).result.data.experiments.nodes[0].metrics).toEqual([]);
+    expect(shownErrors((await many(0)).result)).toEqual([{ code: 'BAD_USER_INPUT', message: 'attempt: must be 1 or more, not 0: attempts are numbered from 1' }]);
   });
 });
 

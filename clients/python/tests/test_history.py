@@ -68,6 +68,33 @@ def test_long_histories_are_sampled_where_asked_and_that_is_said(client, sweep):
     assert frame.groupby("job_id").size().max() <= 10
 
 
+@pytest.fixture(scope="module")
+def second_attempt(client):
+    """A job whose second attempt logged again what the first had logged from step 3 on."""
+    job_id = client.submit_job("tests/attempts", ["false"], {}).job_ids[0]
+    client.wait(job_id, progress=False)
+    client.retry(job_id)
+    client.wait(job_id, progress=False)
+    record = "mutation Record($input: RecordMetricsInput!) { recordMetrics(input: $input) { pointCount userErrors { message } } }"
+    for attempt, steps, values in [(1, [1, 3, 4], [9, 7, 6]), (2, [3, 5], [0.7, 0.5])]:
+        series = [{"key": "loss", "steps": steps, "values": values}]
+        assert client.graphql(record, input={"jobId": job_id, "attempt": attempt, "series": series})["recordMetrics"]["pointCount"] == len(steps)
+    return job_id
+
+
+def test_each_attempt_has_a_history_of_its_own(client, second_attempt, reader):
+    together = client.metrics(second_attempt, "loss")
+    assert list(zip(together["step"], together["value"])) == [(1, 9), (3, 0.7), (4, 6), (5, 0.5)]
+    each = client.metrics(second_attempt, "loss", attempts="all")
+    assert {name: str(dtype) for name, dtype in each.dtypes.items()} == {**TYPES, "attempt": "int64"}
+    assert list(zip(each["attempt"], each["step"], each["value"])) == [(1, 1, 9), (1, 3, 7), (2, 3, 0.7), (1, 4, 6), (2, 5, 0.5)]
+    sampled = client.metrics(second_attempt, "loss", attempts="all", max_points=2)
+    assert sampled.attrs["sampled"] is True
+    assert list(zip(sampled["attempt"], sampled["step"], sampled["value"])) == [(1, 1, 9), (1, 4, 6), (2, 3, 0.7), (2, 5, 0.5)]
+    with pytest.raises(ValueError, match='"last" or "all"'):
+        client.metrics(second_attempt, attempts="first")
+
+
 def test_non_finite_values_arrive_as_they_were_logged(client, sweep):
     job = client.jobs(sweep)[0]
     values = {"key": "odd", "steps": [1, 2, 3, 4], "values": [None, 1.5, None, None]}

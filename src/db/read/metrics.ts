@@ -53,6 +53,8 @@ export async function seriesOfJobs(reader: Reader, jobIds: readonly string[], ke
 export interface SeriesSelection {
   keys: readonly string[];
   filter: JobFilter;
+  /** Only of jobs that have come to this attempt; null: of any. */
+  attempt: number | null;
   /** Most series of each experiment. */
   limit: number;
 }
@@ -63,7 +65,8 @@ export async function seriesOfExperiments(reader: Reader, experimentIds: readonl
     select parent.number, series.* from unnest(${sql.param([...experimentIds])}::uuid[]) with ordinality as parent(id, number)
     cross join lateral (
       select ${selectList(metricSeries)}, ${jobs.createdAt} as job_created_at from ${jobs} join ${metricSeries} on ${metricSeries.jobId} = ${jobs.id}
-      where ${and(sql`${jobs.experimentId} = parent.id`, textIn(metricSeries.key, selection.keys), jobFilterCondition(selection.filter))}
+      where ${and(sql`${jobs.experimentId} = parent.id`, textIn(metricSeries.key, selection.keys), jobFilterCondition(selection.filter),
+        selection.attempt === null ? undefined : sql`greatest(${jobs.attemptCount}, 1) >= ${selection.attempt}::int`)}
       order by ${jobs.createdAt}, ${jobs.id}, ${metricSeries.key} limit ${selection.limit}
     ) as series order by parent.number, job_created_at, "jobId", key`);
   const numbers = experimentIds.map((_, index) => index + 1);
@@ -74,17 +77,18 @@ export async function seriesOfExperiments(reader: Reader, experimentIds: readonl
  * The points of many series in the order asked for. Of a series with more than `maxPoints` come its ends, and the least and the greatest of
  * each of `(maxPoints - 2) / 2` equal stretches of steps, or a non-finite one of a stretch without others. Of a long series they
  * are taken from buckets that may reach over the edge of a stretch, so that a point next to it may be missing; the time does not grow with the length.
+ * @param attempt the attempt whose points alone are meant; null: at each step the last one counts. Buckets are of all attempts together, so that all points of one are read.
  */
-export async function pointsOfSeries(reader: Reader, queries: readonly PointQuery[], maxPoints: number): Promise<SeriesPoints[]> {
+export async function pointsOfSeries(reader: Reader, queries: readonly PointQuery[], maxPoints: number, attempt: number | null = null): Promise<SeriesPoints[]> {
   const result = await reader.execute<RawRow>(sql`
     with wanted as (
-      select wanted.*, bucket_shift, bucketed_below_step, rolled_up_level, rolled_up_below_step from unnest(
+      select wanted.*, ${attempt === null ? sql`bucket_shift, bucketed_below_step` : sql`null::int as bucket_shift, null::bigint as bucketed_below_step`}, rolled_up_level, rolled_up_below_step from unnest(
         ${sql.param(queries.map((query) => query.jobId))}::uuid[], ${sql.param(queries.map((query) => query.seriesNumber))}::integer[],
         ${sql.param(queries.map((query) => query.fromStep ?? null))}::bigint[], ${sql.param(queries.map((query) => query.toStep ?? null))}::bigint[]
       ) with ordinality as wanted(job_id, series_number, from_step, to_step, number)
       join metric_series using (job_id, series_number)
     )
-    select wanted.number, history.* from wanted cross join lateral (${historyOf(maxPoints)}) as history`);
+    select wanted.number, history.* from wanted cross join lateral (${historyOf(maxPoints, attempt)}) as history`);
   const byNumber = new Map(result.rows.map((row) => [Number(row['number']), row]));
   return queries.map((_, index) => decodeHistory(byNumber.get(index + 1)));
 }
@@ -112,17 +116,18 @@ export async function metricsAtSteps(
 }
 
 /** One row for the series of `wanted`: its points as three comma-separated lists, which the driver need not parse one by one. */
-function historyOf(maxPoints: number): SQL {
+function historyOf(maxPoints: number, attempt: number | null): SQL {
   const stretches = Math.max(1, Math.floor((maxPoints - 2) / 2));
   const inSeries = sql`job_id = wanted.job_id and series_number = wanted.series_number`;
-  const inRange = sql`${inSeries} and (wanted.from_step is null or step >= wanted.from_step) and (wanted.to_step is null or step <= wanted.to_step)`;
+  const counts = attempt === null ? inSeries : sql`${inSeries} and attempt_number = ${attempt}::int`;
+  const inRange = sql`${counts} and (wanted.from_step is null or step >= wanted.from_step) and (wanted.to_step is null or step <= wanted.to_step)`;
   const time = sql`extract(epoch from time)::float8 * 1000 as time`;
-  const edge = (step: SQL): SQL => sql`(select step::float8, value, ${time} from metric_points where ${inSeries} and step = (select ${step} from extent)
+  const edge = (step: SQL): SQL => sql`(select step::float8, value, ${time} from metric_points where ${counts} and step = (select ${step} from extent)
     order by attempt_number desc limit 1)`;
   // Where the points to count are not put in order, a table that is mostly one long series is read from its start to find those of a short one.
   // The primary key yields the rows in the window's order, so nothing is sorted, and nothing is kept when the series is reduced.
   const logged = (steps: SQL): SQL => sql`select step, value, time from (
-    select step, value, ${time}, lead(step) over (order by step, attempt_number) as next_step from metric_points where ${inSeries} and ${steps}
+    select step, value, ${time}, lead(step) over (order by step, attempt_number) as next_step from metric_points where ${counts} and ${steps}
   ) as logged where next_step is distinct from step`;
   return sql`
     with extent as materialized (

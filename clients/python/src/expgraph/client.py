@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .errors import ExpgraphError
-from .history import read_metrics
+from .history import Attempts, read_metrics
 from .mutations import SUBMIT_JOB, SUBMIT_SWEEP, Changes, change_jobs, mutate
 from .pages import pages
 from .records import EXPERIMENT_FIELDS, JOB_FIELDS, SWEEP_FIELDS, Checkpoint, Experiment, Job, Progress, Records, Submission, Sweep
@@ -131,7 +131,7 @@ class Client:
 
     def metrics(
         self, of: Meant, keys: str | Iterable[str] | None = None, *, project: str | None = None,
-        filter: Mapping[str, Any] | None = None, max_points: int | None = None, form: Form | None = None,
+        filter: Mapping[str, Any] | None = None, max_points: int | None = None, attempts: Attempts = "last", form: Form | None = None,
     ) -> Any:
         """Metric histories, every point of them, a row each, as ``results`` gives tables.
 
@@ -143,13 +143,16 @@ class Client:
         for a chart. ``attrs["sampled"]`` (``attributes`` of a ``Table``) says whether any was. Without it all points come; where the
         project keeps whole histories for some time only and that is over, what is left, with a ``SampledWarning``.
 
+        ``attempts="all"``: the history of each attempt for itself, also where a later one logged the same steps, with a column
+        ``attempt`` (int64; the first is 1). ``max_points`` then counts for each attempt.
+
         Millions of points take seconds with pyarrow installed, and several times as long without.
         """
         wanted = None if keys is None else [keys] if isinstance(keys, str) else list(keys)
         scope = self._scope(of, project)
         if max_points is None:
-            return read_metrics(self._transport, scope, job_filter(filter), wanted, form)
-        return read_sampled_metrics(self._transport, {**job_filter(filter), **scope.filter()}, wanted, max_points).to(form)
+            return read_metrics(self._transport, scope, job_filter(filter), wanted, form, attempts)
+        return read_sampled_metrics(self._transport, {**job_filter(filter), **scope.filter()}, wanted, max_points, attempts).to(form)
 
     def leaderboard(
         self, experiment: str | Experiment, *, project: str | None = None, group_by: Iterable[str] | None = None,

@@ -7,7 +7,7 @@ import urllib.parse
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 from . import exports
 from .errors import ExpgraphError
@@ -18,6 +18,10 @@ from .transport import Transport
 
 HISTORY_TYPES: dict[str, ColumnType] = {"job_id": "word", "key": "word", "step": "integer", "time": "time", "value": "number"}
 """The columns of a history."""
+ATTEMPT_TYPES: dict[str, ColumnType] = {**HISTORY_TYPES, "attempt": "integer"}
+"""The columns of the histories of all attempts, each for itself."""
+Attempts = Literal["last", "all"]
+"""Of a step that several attempts of a job logged: what the last of them logged, or what each of them did."""
 _PLACE = ["job_id", "key", "step", "attempt"]
 """What of a row tells its place in an export."""
 
@@ -26,33 +30,45 @@ class SampledWarning(UserWarning):
     """Of a history only a sample is left (never without its extremes): the project keeps whole histories for some time only."""
 
 
-def read_metrics(transport: Transport, scope: Scope, conditions: Mapping[str, Any], keys: list[str] | None, form: Form | None) -> Any:
-    """A row for each point of the jobs, by job, key and step, in a form: ``job_id``, ``key``, ``step``, ``time``, ``value``."""
-    parts = _parts(transport, scope, conditions, keys)
+def history_types(attempts: Attempts) -> dict[str, ColumnType]:
+    """The columns of histories."""
+    if attempts not in ("last", "all"):
+        raise ValueError(f'attempts must be "last" or "all", not {attempts!r}')
+    return ATTEMPT_TYPES if attempts == "all" else HISTORY_TYPES
+
+
+def read_metrics(
+    transport: Transport, scope: Scope, conditions: Mapping[str, Any], keys: list[str] | None, form: Form | None, attempts: Attempts = "last"
+) -> Any:
+    """A row for each point of the jobs, by job, key, step and attempt, in a form."""
+    columns = history_types(attempts)
+    parts = [(path, [*parameters, ("attempts", "all")] if attempts == "all" else parameters) for path, parameters in _parts(transport, scope, conditions, keys)]
     try:
-        return _read_parts(transport, parts, form, sampled=False)
+        return _read_parts(transport, parts, form, columns, sampled=False)
     except ExpgraphError as error:
         if error.code != "CONFLICT":
             raise
         warnings.warn(f"these histories are not whole: {error.message}", SampledWarning, stacklevel=3)
-        return _read_parts(transport, [(path, [*parameters, ("rolled_up", "include")]) for path, parameters in parts], form, sampled=True)
+        return _read_parts(transport, [(path, [*parameters, ("rolled_up", "include")]) for path, parameters in parts], form, columns, sampled=True)
 
 
-def _read_parts(transport: Transport, parts: Sequence[tuple[str, Parameters]], form: Form | None, *, sampled: bool) -> Any:
+def _read_parts(transport: Transport, parts: Sequence[tuple[str, Parameters]], form: Form | None, types: dict[str, ColumnType], *, sampled: bool) -> Any:
     attributes = {"sampled": sampled}
     if find_spec("pyarrow") is not None and (form in ("pandas", "polars", "arrow") or (form is None and find_spec("pandas") is not None)):
-        return _as_arrow(transport, parts, form, attributes)
-    columns: dict[str, list[Any]] = {name: [] for name in HISTORY_TYPES}
+        return _as_arrow(transport, parts, form, types, attributes)
+    columns: dict[str, list[Any]] = {name: [] for name in types}
     for path, parameters in parts:
         for rows in pieces(transport, f"{path}.jsonl", parameters, json_rows):
             for name, values in columns.items():
                 values += [row[name] for row in rows]
     # JSON has no number for NaN and the infinities: they come as the texts that float reads.
     columns["value"] = [float(value) for value in columns["value"]]
-    return Table(columns, types=HISTORY_TYPES, attributes=attributes).to(form)
+    return Table(columns, types=types, attributes=attributes).to(form)
 
 
-def _as_arrow(transport: Transport, parts: Sequence[tuple[str, Parameters]], form: Form | None, attributes: Mapping[str, Any]) -> Any:
+def _as_arrow(
+    transport: Transport, parts: Sequence[tuple[str, Parameters]], form: Form | None, types: dict[str, ColumnType], attributes: Mapping[str, Any]
+) -> Any:
     import pyarrow
 
     def read(response: Any) -> Iterator[tuple[Any, str]]:
@@ -60,11 +76,11 @@ def _as_arrow(transport: Transport, parts: Sequence[tuple[str, Parameters]], for
             for batch in stream:
                 if batch.num_rows > 0:
                     last = batch.select(_PLACE).slice(batch.num_rows - 1).to_pylist()[0]
-                    yield batch.select(list(HISTORY_TYPES)), json.dumps(last)
+                    yield batch.select(list(types)).cast(schema), json.dumps(last)
 
     word = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-    types = {"word": word, "integer": pyarrow.int64(), "time": pyarrow.timestamp("ms", "UTC"), "number": pyarrow.float64()}
-    schema = pyarrow.schema([pyarrow.field(name, types[type], type != "word") for name, type in HISTORY_TYPES.items()])
+    arrow = {"word": word, "integer": pyarrow.int64(), "time": pyarrow.timestamp("ms", "UTC"), "number": pyarrow.float64()}
+    schema = pyarrow.schema([pyarrow.field(name, arrow[type], type != "word") for name, type in types.items()])
     batches = [batch for path, parameters in parts for batch in pieces(transport, f"{path}.arrow", parameters, read)]
     table = pyarrow.Table.from_batches(batches, schema)
     if form == "arrow":

@@ -7,7 +7,7 @@ from typing import Any
 
 from .errors import ExpgraphError
 from .exports import json_rows, pieces, places
-from .history import HISTORY_TYPES
+from .history import Attempts, history_types
 from .pages import pages
 from .records import CHECKPOINT_FIELDS, Checkpoint
 from .scope import Scope
@@ -29,12 +29,14 @@ _RESULTS = """query Results($filter: ResultFilter, $orderBy: [ResultOrder!], $me
     pageInfo { endCursor hasNextPage }
   }
 }"""
+_SERIES = "metrics(keys: $keys, maxPoints: $maxPoints) { key attempt steps times values nonFinite { index value } sampled }"
 _METRICS = """query Metrics($filter: JobFilter, $keys: [String!], $maxPoints: Int, $first: Int, $after: String) {
   page: jobs(filter: $filter, first: $first, after: $after) {
-    nodes { id metrics(keys: $keys, maxPoints: $maxPoints) { key steps times values nonFinite { index value } sampled } }
+    nodes { id %s }
     pageInfo { endCursor hasNextPage }
   }
 }"""
+_METRICS_OF = {"last": _METRICS % _SERIES, "all": _METRICS % f"attempts {{ {_SERIES} }}"}
 _LEADERBOARD = f"""query Leaderboard($ids: [ID!], $metric: String, $goal: Goal, $groupBy: [String!], $states: [JobState!], $first: Int) {{
   experiments(filter: {{ ids: $ids }}, first: 1) {{ nodes {{
     leaderboard(metric: $metric, goal: $goal, groupBy: $groupBy, states: $states, first: $first) {{
@@ -108,13 +110,16 @@ def _result_row(node: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_sampled_metrics(transport: Transport, jobs: Mapping[str, Any], keys: list[str] | None, max_points: int) -> Table:
-    """A row for each point: ``job_id``, ``key``, ``step``, ``time``, ``value``; of a longer history a sample."""
-    columns: dict[str, list[Any]] = {name: [] for name in HISTORY_TYPES}
+def read_sampled_metrics(
+    transport: Transport, jobs: Mapping[str, Any], keys: list[str] | None, max_points: int, attempts: Attempts = "last"
+) -> Table:
+    """A row for each point: ``job_id``, ``key``, ``step``, ``time``, ``value``, of all attempts also ``attempt``; of a longer history a sample."""
+    types = history_types(attempts)
+    columns: dict[str, list[Any]] = {name: [] for name in types}
     sampled = False
     variables = {"filter": jobs, "keys": keys, "maxPoints": max_points}
-    for job in pages(transport, _METRICS, variables, HISTORY_PAGE_SIZE):
-        for series in job["metrics"]:
+    for job in pages(transport, _METRICS_OF[attempts], variables, HISTORY_PAGE_SIZE):
+        for series in (series for part in job.get("attempts", [job]) for series in part["metrics"]):
             values = series["values"]
             for point in series["nonFinite"]:
                 values[point["index"]] = _NON_FINITE[point["value"]]
@@ -123,8 +128,10 @@ def read_sampled_metrics(transport: Transport, jobs: Mapping[str, Any], keys: li
             columns["step"] += series["steps"]
             columns["time"] += series["times"]
             columns["value"] += [float(value) for value in values]
+            if attempts == "all":
+                columns["attempt"] += [series["attempt"]] * len(values)
             sampled = sampled or series["sampled"]
-    return Table(columns, types=HISTORY_TYPES, attributes={"sampled": sampled})
+    return Table(columns, types=types, attributes={"sampled": sampled})
 
 
 def read_leaderboard(transport: Transport, experiment_id: str, **arguments: Any) -> list[dict[str, Any]]:
