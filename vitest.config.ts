@@ -15,5 +15,6 @@ export default defineConfig({
     // Far beyond what a quiet machine takes: a test ends by its own deadlines, not because two others ran beside it.
     testTimeout: 90_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: 30_000 } },
   },
 });

@@ -24,7 +24,7 @@ describe.skipIf(rigUnavailableReason() !== null)('a submission whose answer is l
   let rig: Rig;
   let site: RigSite;
   beforeAll(async () => { rig = await ensureRig(); }, 180_000);
-  beforeEach(async () => { site = await openRigSite(rig, 'alpha'); }, 30_000);
+  beforeEach(async () => { site = await openRigSite(rig, 'alpha'); });
   afterEach(async () => { await site.close(); }, 60_000);
 
   /** Submits a sweep while the fault is in place and waits until every job has ended. */

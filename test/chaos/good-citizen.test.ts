@@ -28,7 +28,7 @@ describe.skipIf(rigUnavailableReason() !== null)('a good citizen', () => {
     await sacctmgr('add', 'account', account, 'Organization=rig');
     await sacctmgr('add', 'user', rig.user, `Account=${account}`);
   }, 180_000);
-  beforeEach(async () => { site = await openRigSite(rig, 'alpha'); }, 30_000);
+  beforeEach(async () => { site = await openRigSite(rig, 'alpha'); });
   afterEach(async () => {
     await site.stop();
     await slurm(rig, 'alpha', ['scancel', '-u', rig.user, '-A', account]);

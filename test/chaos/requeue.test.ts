@@ -9,7 +9,7 @@ describe.skipIf(rigUnavailableReason() !== null)('a requeued job', () => {
   let rig: Rig;
   let site: RigSite;
   beforeAll(async () => { rig = await ensureRig(); }, 180_000);
-  beforeEach(async () => { site = await openRigSite(rig, 'alpha'); }, 30_000);
+  beforeEach(async () => { site = await openRigSite(rig, 'alpha'); });
   afterEach(async () => { await site.close(); }, 60_000);
 
   /** Runs until it is told to stop: by the file `go`, which a test makes. */

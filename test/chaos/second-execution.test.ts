@@ -9,7 +9,7 @@ describe.skipIf(rigUnavailableReason() !== null)('a second execution', () => {
   let rig: Rig;
   let site: RigSite;
   beforeAll(async () => { rig = await ensureRig(); }, 180_000);
-  beforeEach(async () => { site = await openRigSite(rig, 'alpha'); }, 30_000);
+  beforeEach(async () => { site = await openRigSite(rig, 'alpha'); });
   afterEach(async () => {
     const ids = await queuedIds();
     if (ids.length > 0) await site.slurm('scancel', ...ids);

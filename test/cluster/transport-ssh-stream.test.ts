@@ -33,7 +33,7 @@ describe.skipIf(sshdUnavailableReason() !== null)('a stream of the ssh transport
       await sshd.dropConnections();
     }
     expect(await stream.ended).toMatchObject({ exitCode: null, lost: expect.stringContaining('connection was lost') });
-    await until('the command to be gone', 5000, () => identify(Number(pid)) === null);
+    await until('the command to be gone', 30_000, () => identify(Number(pid)) === null);
     const next = await transport.stream(['cat']);
     await next.write('again\n');
     for await (const chunk of next.stdout) {

@@ -214,7 +214,7 @@ describe.skipIf(noSshd !== null)('the ssh transport', () => {
       const transport = open();
       expect(await say(transport, 'before')).toBe('before\n');
       await sshd.stop();
-      await until('the loss to be noticed', 5000, () => logged.some((line) => line.startsWith('ssh connection lost')));
+      await until('the loss to be noticed', 30_000, () => logged.some((line) => line.startsWith('ssh connection lost')));
       await expect(transport.exec(['true'])).rejects.toMatchObject({ failure: 'unreachable' });
       await sshd.start();
       expect(await Promise.all(['one', 'two'].map((word) => say(transport, word)))).toEqual(['one\n', 'two\n']);
@@ -228,7 +228,7 @@ describe.skipIf(noSshd !== null)('the ssh transport', () => {
         const outcome = expect(transport.exec(['sh', '-c', 'touch "$1"; exec sleep 300', 'sh', marker])).rejects.toMatchObject({ failure: 'interrupted' });
         const waiting = [1, 2].map((index) => say(transport, `after ${index}`));
         await Promise.all(waiting);
-        await until('the command to run', 5000, () => readFile(marker).then(() => true, () => false));
+        await until('the command to run', 30_000, () => readFile(marker).then(() => true, () => false));
         await (jumps.length === 0 ? sshd : jump).dropConnections();
         await outcome;
         expect(await say(transport, 'again')).toBe('again\n');
@@ -240,7 +240,7 @@ describe.skipIf(noSshd !== null)('the ssh transport', () => {
       const transport = open({ maxChannels: 1 });
       const marker = join(tmpdir(), `expgraph-line-${sshd.port}`);
       const first = expect(transport.exec(['sh', '-c', 'touch "$1"; exec sleep 300', 'sh', marker])).rejects.toMatchObject({ failure: 'interrupted' });
-      await until('the command to run', 5000, () => readFile(marker).then(() => true, () => false));
+      await until('the command to run', 30_000, () => readFile(marker).then(() => true, () => false));
       const second = say(transport, 'waited');
       await sshd.dropConnections();
       await first;
@@ -254,7 +254,7 @@ describe.skipIf(noSshd !== null)('the ssh transport', () => {
       const path = join(home, 'config.json');
       await transport.put(path, Buffer.from('{"whole":true}'));
       const outcome = expect(transport.put(path, Buffer.alloc(256 * 1024 * 1024))).rejects.toMatchObject({ failure: 'interrupted' });
-      await until('the writing to begin', 10_000, async () => (await readdir(home)).length > 1);
+      await until('the writing to begin', 30_000, async () => (await readdir(home)).length > 1);
       await sshd.dropConnections();
       await outcome;
       expect((await transport.read([{ path, offsetBytes: 0, maxBytes: 100 }])).map(String)).toEqual(['{"whole":true}']);

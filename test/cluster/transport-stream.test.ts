@@ -24,7 +24,7 @@ async function processOf(stream: CommandStream): Promise<ProcessIdentity> {
   return identity;
 }
 
-const gone = (process: ProcessIdentity) => until('the command to be gone', 8000, () => !isAlive(process));
+const gone = (process: ProcessIdentity) => until('the command to be gone', 30_000, () => !isAlive(process));
 
 describe.each(TRANSPORTS.filter(({ skip }) => !skip))('a stream of the $name transport', ({ open }) => {
   let opened: OpenedTransport;
@@ -83,7 +83,7 @@ describe.each(TRANSPORTS.filter(({ skip }) => !skip))('a stream of the $name tra
     const command = await processOf(stream);
     await stream.close();
     await gone(command);
-  }, 15_000);
+  });
 
   it('leaves nothing behind when the transport is closed', async () => {
     const other = await open();
@@ -104,10 +104,10 @@ describe.each(TRANSPORTS.filter(({ skip }) => !skip))('a stream of the $name tra
       const { writeFileSync } = await import('node:fs');
       for await (const chunk of stream.stdout) writeFileSync(${JSON.stringify(pidFile)}, chunk);`;
     const owner = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], { stdio: ['ignore', 'inherit', 'inherit'] });
-    await until('the command to run', 15_000, async () => (await readFile(pidFile, 'utf8')).endsWith('\n'));
+    await until('the command to run', 30_000, async () => (await readFile(pidFile, 'utf8')).endsWith('\n'));
     const command = identify(Number(await readFile(pidFile, 'utf8')));
     expect(command).not.toBeNull();
     owner.kill('SIGKILL');
     await gone(command!);
-  }, 30_000);
+  });
 });

@@ -75,4 +75,4 @@ test('a subscription to one job is not shown the events of others, and comes pas
   expect((await next).map(({ seq }) => seq)).toEqual([FOREIGN + OURS + 2]);
   expect(shown).toBeLessThan(20);
   await feed.close();
-}, 30_000);
+});

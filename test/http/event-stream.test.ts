@@ -90,7 +90,7 @@ describe('a stream', () => {
       const stopped = http.signals.produced === before;
       before = http.signals.produced;
       return stopped;
-    }, { timeout: 10_000, interval: 250 }).toBe(true);
+    }, { timeout: 30_000, interval: 250 }).toBe(true);
     stream.response.resume();
     await eventually(() => http.signals.produced > before, 'the next result');
     stream.request.destroy();
@@ -174,5 +174,5 @@ describe('a refusal', () => {
     await revokeToken(http, { name: 'leaver' });
     const events = await answered(stream);
     expect(events).toEqual([{ event: 'next', data: { errors: [{ message: 'the token was revoked', extensions: { code: 'UNAUTHENTICATED' } }] } }, complete]);
-  }, 20_000);
+  });
 });

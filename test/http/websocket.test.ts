@@ -199,7 +199,7 @@ describe('authentication', () => {
     send({ id: '1', type: 'subscribe', payload: { query: 'subscription { told }' } });
     await revokeToken(http, { name: 'leaver' });
     expect(await closed).toEqual({ code: CloseCode.Forbidden, reason: expect.stringContaining('revoked') });
-  }, 20_000);
+  });
 });
 
 describe('the upgrade', () => {

@@ -136,6 +136,6 @@ describe.skipIf(skipReason !== null)(`push and poll on a SLURM cluster${skipReas
     const running = pushed.processes();
     expect(running.length).toBeGreaterThan(0);
     await server.stop();
-    await until('everything on the cluster to be gone', 10_000, () => !running.some((process) => isAlive(process)) && pushed.processes().length === 0);
+    await until('everything on the cluster to be gone', 30_000, () => !running.some((process) => isAlive(process)) && pushed.processes().length === 0);
   }, 60_000);
 });

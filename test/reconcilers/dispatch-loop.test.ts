@@ -30,12 +30,12 @@ const submitted = async (): Promise<number | null> => (await at.db.pool.query("s
 test('the end of a job matters to the queue while others wait for room, and no longer', async () => {
   await submitSweep(at.context, smallSweep({ space: { grid: [{ key: 'n', values: [1, 2] }] } }));
   start();
-  await expect.poll(() => turns, { timeout: 30_000 }).toBeGreaterThan(0);
+  await expect.poll(() => turns).toBeGreaterThan(0);
   expect(await submitted()).toBe(1);
   expect(loop.mayHaveLeftSome()).toBe(true);
   await at.db.pool.query("update jobs set state = 'COMPLETED' where state = 'PENDING'");
   loop.wake();
-  await expect.poll(() => loop.mayHaveLeftSome(), { timeout: 30_000 }).toBe(false);
+  await expect.poll(() => loop.mayHaveLeftSome()).toBe(false);
   expect(await submitted()).toBe(1);
 });
 

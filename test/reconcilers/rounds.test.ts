@@ -40,7 +40,7 @@ const state = async (): Promise<unknown> => (await at.db.pool.query<{ state: str
 
 test('what is pushed while the scheduler is asked is taken in at once, and the answer, which is older, does not undo it', async () => {
   const asked = rounds.run();
-  await expect.poll(() => answer, { timeout: 10_000 }).toBeDefined();
+  await expect.poll(() => answer).toBeDefined();
   await putFile(ownerPath(directory, 1), `slurm ${slurmJobId}\n`);
   await putFile(eventsPath(directory), '{"note":"once"}\n');
   rounds.noteChanges([{ jobDirectory: directory, what: ['started', 'notes'] }]);
@@ -76,7 +76,7 @@ test('what is pushed does not wait until the files of other jobs have been looke
     return list.call(fake.cluster.transport, request);
   };
   const looking = rounds.run();
-  await expect.poll(() => listed.length, { timeout: 10_000 }).toBeGreaterThan(0);
+  await expect.poll(() => listed.length).toBeGreaterThan(0);
   const busy = rows.find(({ storage_path }) => listed.includes(storage_path))!;
   const free = rows.find(({ storage_path }) => !listed.includes(storage_path))!;
   for (const row of [busy, free]) await putFile(ownerPath(row.storage_path, 1), `slurm ${row.slurm_job_id}\n`);
@@ -89,7 +89,7 @@ test('what is pushed does not wait until the files of other jobs have been looke
   await expect.poll(async () => {
     await rounds.push();
     return running();
-  }, { timeout: 10_000 }).toHaveLength(2);
+  }).toHaveLength(2);
 });
 
 describe('a submission whose answer was lost, while changes are pushed', () => {

@@ -84,7 +84,7 @@ describe.skipIf(reason !== null)('the rig', () => {
       await startSshd(rig, 'beta');
     }
     await expect(ssh('beta', 'echo back')).resolves.toBe('back');
-  }, 30_000);
+  });
 
   it('is built once by many callers, again after all of it was killed, and leaves nothing when taken down', async () => {
     const sleeper = ['sbatch', '--parsable', '--output=/dev/null'];
