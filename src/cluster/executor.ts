@@ -70,7 +70,7 @@ export interface Observation extends SeenAttempt {
 
 /**
  * What waits or runs in the queue under a token of ours, but is none of the attempts that were asked about: its token is another one, or
- * the same under another id or another task index.
+ * the same under another id or another task index. Also what had ended, and has run and ended once more since.
  */
 export interface Stranger {
   token: string;

@@ -11,7 +11,7 @@ import { isTerminalAttemptState, isTerminalJobState, type AttemptState, type Job
 export interface StrangerSeen {
   /** `123` or `123_4`. */
   slurmJobId: string;
-  /** Not a terminal one. */
+  /** A terminal one where it has ended again. */
   state: AttemptState;
   /** When it was submitted or, after a requeue, put back into the queue. */
   submittedAt: Date | null;
@@ -54,6 +54,7 @@ export function decideStranger(seen: StrangerSeen, job: StrangersJob, guards: Re
     const mayGoOn = own.number === job.attemptCount && isTerminalJobState(job.state);
     if (mayGoOn && (own.state === 'LOST' || !job.cancelRequested)) return { kind: 'FOLLOW' };
   }
+  if (isTerminalAttemptState(seen.state)) return LEAVE;
   const held = heldGuard(seen, guards);
   if (held !== null) {
     if (held === wantedAttempt(job)) return { kind: 'ADOPT', attemptNumber: held, why: 'it holds the start guard' };

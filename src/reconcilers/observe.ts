@@ -71,7 +71,7 @@ export interface Observed {
   ending: string[];
   /** Something was done about what else the queue holds: what came of it is to be seen. */
   isUnsettled: boolean;
-  /** What else the queue holds under tokens of ours, also of submissions under way; null when the cluster was not asked. */
+  /** What else waits or runs in the queue under tokens of ours, also of submissions under way; null when the cluster was not asked. */
   strangers: Stranger[] | null;
   /** Attempts of which there is neither a word of the scheduler nor an exit record; null when not all who could know were asked. */
   absent: AbsentAttempt[] | null;
@@ -88,7 +88,8 @@ export async function observeCluster(dependencies: ObserveDependencies, active: 
   const observed = await observeAttempts(dependencies, active, scope);
   const { strangers } = observed;
   const settledCount = strangers === null ? 0 : await dependencies.turns.take(null, () => settleStrangers(dependencies, strangers));
-  return { ...observed, newsCount: observed.newsCount + settledCount, isUnsettled: settledCount > 0 };
+  const present = strangers?.filter(({ state }) => !isTerminalAttemptState(state)) ?? null;
+  return { ...observed, strangers: present, newsCount: observed.newsCount + settledCount, isUnsettled: settledCount > 0 };
 }
 
 async function observeAttempts(dependencies: ObserveDependencies, active: TrackedAttemptRow[], scope: HarvestScope): Promise<Observed> {

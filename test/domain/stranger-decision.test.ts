@@ -61,6 +61,10 @@ describe('a job that ended and is in the queue again', () => {
     ['it was tried again, which runs', late({ ...ended(), state: 'RUNNING', submittedAt: again }), job('RUNNING', { attemptCount: 2 }), guards('7', '8'), 'leave'],
     ['it was lost and runs', late({ ...ended({ state: 'LOST', finishedAt: null }), state: 'RUNNING' }), job('LOST'), guards('7'), 'follow'],
     ['it was lost, tried again, and still runs', late({ ...ended({ state: 'LOST', finishedAt: null }), state: 'RUNNING' }), job('RUNNING', { attemptCount: 2 }), guards('7', '8'), 'cancel'],
+    ['it ran once more and has ended', late({ ...ended(), state: 'FAILED', submittedAt: again }), job('COMPLETED'), guards('7', '7'), 'follow'],
+    ['it ran once more and has ended, which is known', late({ ...ended({ number: 2, startedAt: new Date(6000) }), state: 'FAILED', submittedAt: again }), job('FAILED', { attemptCount: 2 }), guards('7', '7'), 'leave'],
+    ['it ran once more and has ended, after its user had cancelled it', late({ ...ended(), state: 'FAILED', submittedAt: again }), job('CANCELLED', { cancelRequested: true }), guards('7', '7'), 'leave'],
+    ['it ran once more and has ended, and was tried again', late({ ...ended(), state: 'FAILED', submittedAt: again }), job('PENDING', { attemptCount: 2 }), guards('7', '7'), 'leave'],
     ['it is ours and known to be under way', late(ended({ state: 'RUNNING' })), job('RUNNING'), guards('7'), 'leave'],
   ])('%s', (_, seen, of, held, expected) => expect(decide(seen, of, held)).toBe(expected));
 });

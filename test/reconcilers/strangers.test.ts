@@ -119,6 +119,24 @@ test('what carries a token that we do not know, or whose submission is not resol
   expect(await jobStates()).toEqual(['SUBMITTING']);
 });
 
+test('a job that had ended, was put back into the queue and has ended again before anybody looked gets an attempt for that run, and is no orphan', async () => {
+  await submitJobs(1);
+  await dispatch();
+  const firstRun = { state: 'COMPLETED', exitCode: 0, startedAt: new Date(Date.now() - 60_000), finishedAt: new Date(Date.now() - 50_000) } as const;
+  fake.says.set(0, firstRun);
+  await look(1);
+  await at.db.pool.query('update jobs set harvested_at = now()');
+  fake.says.clear();
+  const [row] = await attempts();
+  strangers = [stranger(row!.token, row!.slurm_job_id!, { state: 'FAILED', submittedAt: new Date(Date.now() - 40_000) })];
+  expect(await look(200)).toMatchObject({ isUnsettled: true, strangers: [] });
+  fake.says.set(0, { state: 'FAILED', exitCode: 4, startedAt: new Date(Date.now() - 30_000), earlierRuns: [{ ...firstRun, reason: null, nodeList: null, signal: null, elapsedSeconds: 10, maxRssBytes: null }] });
+  strangers = [];
+  await look(203);
+  expect(await attempts()).toMatchObject([{ job: 'FAILED', state: 'COMPLETED', number: 1 }, { job: 'FAILED', state: 'FAILED', number: 2, slurm_job_id: row!.slurm_job_id }]);
+  expect(told).toEqual({ waiting: [], all: [] });
+});
+
 describe('an attempt that is LOST', () => {
   beforeEach(async () => {
     await submitJobs(1);

@@ -14,7 +14,7 @@ import { taskSlurmJobId } from './job-ids.ts';
 import { parseAccounting, parseQueue, type JobRow, type Listing } from './parse.ts';
 import { endOf, isOfEarlierRun, isWaiting, laterStarts, mayBeRerun, mustBeRerun, runsBefore, untoldRuns, withUnseenReruns, type Sighting } from './requeued.ts';
 import { SlurmSite, textOf } from './site.ts';
-import { strangersIn } from './strangers.ts';
+import { EndedJobs, strangersIn } from './strangers.ts';
 import { readSubmitAnswer } from './submit-answer.ts';
 
 /** How far the cluster's clock may be behind ours when a submission is looked up by its time. */
@@ -38,6 +38,7 @@ class SlurmExecutor implements Executor {
   /** When the controller was first seen to say that a run has ended, while accounting does not. */
   readonly #endSeenAt = new Map<string, number>();
   readonly #vanished = new VanishedTasks();
+  readonly #endedJobs = new EndedJobs();
   /** When the site last said that it keeps no accounts. */
   #noAccountingAt = -Infinity;
 
@@ -84,11 +85,10 @@ class SlurmExecutor implements Executor {
     const ofAccounting = accounting.observations.map((seenThere) => withQueueReason(seenThere, endedInQueue.get(keyOf(seenThere))));
     return {
       observations: [...active, ...await withDependencies(this.#transport, [...ofAccounting, ...toldByQueue])],
-      strangers: strangersIn(queue.rows, listed),
+      strangers: strangersIn(queue.rows, listed, this.#endedJobs.endedAgain(queue.rows)),
       queueCounts: queue.counts,
       problems: [...queue.problems, ...problems, ...accounting.problems],
-      isIncomplete: accounting.isIncomplete === true,
-      hasAccounting: this.#hasAccounting(),
+      isIncomplete: accounting.isIncomplete === true, hasAccounting: this.#hasAccounting(),
     };
   }
 
@@ -126,9 +126,9 @@ class SlurmExecutor implements Executor {
 
   /**
    * Attempts whose end the controller knows of and accounting does not yet. Accounting alone knows exit code and memory,
-   * so for a while they count as completing; then the controller's word stands.
+   * so for a while they count as completing; then the controller's word stands, unless it is about a later run than the one that is known.
    */
-  #awaitAccounting(ended: Observation[], attempts: Map<string, TrackedAttempt>): Observation[] {
+  #awaitAccounting(ended: Sighting[], attempts: Map<string, TrackedAttempt>): Observation[] {
     const now = Date.now();
     const runs = new Set([...attempts.values()].map(runOf));
     for (const run of this.#endSeenAt.keys()) if (!runs.has(run)) this.#endSeenAt.delete(run);
@@ -138,10 +138,10 @@ class SlurmExecutor implements Executor {
       const mayBeTold = hasStarted || observation.reason?.startsWith('Dependency') === true;
       const told = hasStarted || observation.reason === BY_DEPENDENCY ? observation : { ...observation, reason: null };
       if (!mayBeTold || !this.#hasAccounting()) return told;
-      const run = runOf(attempts.get(keyOf(observation))!);
-      const seenAt = this.#endSeenAt.get(run) ?? now;
-      this.#endSeenAt.set(run, seenAt);
-      return now - seenAt >= ACCOUNTING_WAIT_MS ? told : { ...observation, state: hasStarted ? 'COMPLETING' : 'PENDING', elapsedSeconds: null };
+      const attempt = attempts.get(keyOf(observation))!;
+      const seenAt = this.#endSeenAt.get(runOf(attempt)) ?? now;
+      this.#endSeenAt.set(runOf(attempt), seenAt);
+      return now - seenAt >= ACCOUNTING_WAIT_MS && !mustBeRerun(attempt, observation) ? told : { ...observation, state: hasStarted ? 'COMPLETING' : 'PENDING', elapsedSeconds: null };
     });
   }
 

@@ -7,13 +7,40 @@ import type { JobRow } from './parse.ts';
 /**
  * @param rows of the queue
  * @param known what the same rows say of the attempts asked about
+ * @param endedAgain rows of jobs that have ended and are strangers all the same
  */
-export function strangersIn(rows: JobRow[], known: Observation[]): Stranger[] {
+export function strangersIn(rows: JobRow[], known: Observation[], endedAgain: ReadonlySet<JobRow>): Stranger[] {
   const knownIds = new Set(known.map(({ slurmJobId }) => slurmJobId));
-  return rows.flatMap(({ jobName, baseId, taskIndexes, state, submittedAt, nodeList }): Stranger[] => {
-    if (isTerminalAttemptState(state) || !isBatchToken(jobName)) return [];
+  return rows.flatMap((row): Stranger[] => {
+    const { jobName, baseId, taskIndexes, state, submittedAt, nodeList } = row;
+    if ((isTerminalAttemptState(state) && !endedAgain.has(row)) || !isBatchToken(jobName)) return [];
     const unknown = taskIndexes?.filter((index) => !knownIds.has(`${baseId}_${index}`)) ?? null;
     if (unknown === null ? knownIds.has(baseId) : unknown.length === 0) return [];
     return [{ token: jobName, slurmJobId: baseId, taskIndexes: unknown, state, submittedAt, nodeList }];
   });
+}
+
+/**
+ * Jobs in the queue that have ended, which SLURM lists for a few minutes more. One that was put back and has ended again between two looks
+ * shows by its time of submission alone.
+ */
+export class EndedJobs {
+  /** Milliseconds, by id: of the run after which it was first seen to have ended. */
+  #submittedAt = new Map<string, number>();
+
+  /** Takes in a listing of the queue. Answers the rows of those that have run again since they were first seen to have ended. */
+  endedAgain(rows: JobRow[]): ReadonlySet<JobRow> {
+    const before = this.#submittedAt;
+    this.#submittedAt = new Map();
+    const again = new Set<JobRow>();
+    for (const row of rows) {
+      if (!isTerminalAttemptState(row.state) || row.submittedAt === null) continue;
+      const id = [row.baseId, ...row.taskIndexes ?? []].join('_');
+      const submittedAt = row.submittedAt.getTime();
+      const first = before.get(id) ?? submittedAt;
+      this.#submittedAt.set(id, first);
+      if (submittedAt > first) again.add(row);
+    }
+    return again;
+  }
 }

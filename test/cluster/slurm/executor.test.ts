@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { TrackedAttempt } from '../../../src/cluster/executor.ts';
 import { openCluster } from '../../../src/cluster/open-cluster.ts';
 import { renderBatchScript } from '../../../src/domain/script/batch-script.ts';
-import { ensureRig, rigUnavailableReason, slurm, type Rig } from '../../rig/rig.ts';
+import { ensureRig, rigUnavailableReason, slurm, startRequeued, type Rig } from '../../rig/rig.ts';
 import { openOnRig, shellBatch, submit, untilStates, type TestCluster } from '../executors.ts';
 
 describe.skipIf(rigUnavailableReason() !== null)('the SLURM executor', () => {
@@ -102,6 +102,30 @@ describe.skipIf(rigUnavailableReason() !== null)('the SLURM executor', () => {
     expect(squeueCount() - before).toBe(2);
     await executor.cancel([first, second, single].flatMap(({ submitted }) => submitted.taskSlurmJobIds));
     await vi.waitFor(async () => expect(await strangers([])).toEqual([]), { timeout: 30_000, interval: 200 });
+  });
+
+  it('tells of a job that had ended, was put back into the queue and has ended again while nobody looked', async () => {
+    const { executor } = test.cluster;
+    const batch = shellBatch(test, ['true']);
+    const { submitted, tracked } = await submit(test, batch);
+    const id = submitted.slurmJobId!;
+    await untilStates(test.cluster, tracked, ['COMPLETED']);
+    const onBeta = (...argv: string[]): Promise<string> => slurm(rig, 'beta', argv);
+    const states = async (): Promise<string[]> => (await executor.observe([])).strangers.filter(({ slurmJobId }) => slurmJobId === id).map(({ state }) => state);
+    expect(await states()).toEqual([]);
+    const queue = (): Promise<string> => onBeta('squeue', '-h', '-t', 'all', '-j', id, '-o', '%T %V');
+    const before = await queue();
+    expect(before).toMatch(/^COMPLETED /);
+    // Its times are whole seconds.
+    await vi.waitFor(() => expect(Date.now() - Date.parse(`${before.trim().split(' ')[1]}Z`)).toBeGreaterThan(2_000), { timeout: 30_000, interval: 100 });
+    await onBeta('scontrol', 'requeue', id);
+    await startRequeued(onBeta, id);
+    await vi.waitFor(async () => {
+      const now = await queue();
+      expect(now).toMatch(/^COMPLETED /);
+      expect(now).not.toBe(before);
+    }, { timeout: 60_000, interval: 200 });
+    expect(await states()).toEqual(['COMPLETED']);
   });
 
   it('gives the job its GPUs', async () => {

@@ -70,6 +70,34 @@ test('waits for accounting anew after each requeue, however long ago the one bef
   expect((await executor.observe([second])).observations).toMatchObject([{ state: 'COMPLETING' }]);
 });
 
+test('never takes the end of a later run, of which accounting says nothing, for that of the one that is known', async () => {
+  vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-01-01T10:20:00Z') });
+  const exec = (argv: string[]): Promise<ExecResult> => Promise.resolve(answer(
+    argv.includes('id') ? 'me\n' : argv.includes('squeue') ? '7|FAILED|NonZeroExitCode|n1|2026-01-01T10:10:00|2026-01-01T10:09:00|10:00|0:05|eg-abc\n' : ''));
+  const executor = openSlurmExecutor({ exec } as Transport);
+  for (const minute of ['20', '21', '24']) {
+    vi.setSystemTime(new Date(`2026-01-01T10:${minute}:00Z`));
+    expect((await executor.observe([{ ...attempt, slurmJobId: '7', startedAt: new Date('2026-01-01T10:00:00Z') }])).observations).toMatchObject([{ state: 'COMPLETING' }]);
+  }
+});
+
+test('tells of a job that had ended, was put back and has ended again between two looks, until somebody asks about it', async () => {
+  const ended = (id: string, submittedAt: string): string => `${id}|COMPLETED|None|n1|${submittedAt}|${submittedAt}|10:00|0:05|eg-abcdefghij-x\n`;
+  let squeue = '';
+  const executor = openSlurmExecutor({ exec: (argv: string[]) => Promise.resolve(answer(argv.includes('id') ? 'me\n' : argv.includes('squeue') ? squeue : '')) } as Transport);
+  const strangers = async (asked: TrackedAttempt[] = []): Promise<string[]> => (await executor.observe(asked)).strangers.map(({ slurmJobId, taskIndexes, state }) => `${[slurmJobId, ...taskIndexes ?? []].join('_')} ${state}`);
+  squeue = ended('7', '2026-01-01T10:00:00') + ended('8_0', '2026-01-01T10:00:00') + ended('8_1', '2026-01-01T10:00:00');
+  expect(await strangers()).toEqual([]);
+  expect(await strangers()).toEqual([]);
+  squeue = ended('7', '2026-01-01T10:01:00') + ended('8_0', '2026-01-01T10:00:00') + ended('8_1', '2026-01-01T10:02:00') + ended('9', '2026-01-01T10:02:00');
+  expect(await strangers()).toEqual(['7 COMPLETED', '8_1 COMPLETED']);
+  // As long as it is shown, for the first who is told may fail to do something about it.
+  expect(await strangers()).toEqual(['7 COMPLETED', '8_1 COMPLETED']);
+  expect(await strangers([{ ...attempt, token: 'eg-abcdefghij-x', slurmJobId: '7' }])).toEqual(['8_1 COMPLETED']);
+  squeue = '';
+  expect(await strangers()).toEqual([]);
+});
+
 test('does not take the end of an earlier run for that of the present one, of which accounting has no row yet', async () => {
   const earlier = '7|eg-abc|NODE_FAIL|0:0|0:0|None|n1|2026-01-01T10:00:00|2026-01-01T10:04:00|240||2026-01-01T09:59:00\n';
   const second = { ...attempt, slurmJobId: '7', attemptNumber: 2, restart: 1, submittedAt: new Date('2026-01-01T10:05:00Z'), startedAt: new Date('2026-01-01T10:06:00Z') };
