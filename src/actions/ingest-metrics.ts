@@ -5,6 +5,7 @@ import { appendEvents } from '../db/write/events.ts';
 import { writePoints, type SeriesPoints } from '../db/write/metrics.ts';
 import { UserError } from '../domain/errors.ts';
 import type { NewEvent } from '../domain/events.ts';
+import { MAX_SERIES_PER_JOB } from '../domain/series-limit.ts';
 import { attemptOf, type ResolvedAttempt } from './resolve-attempt.ts';
 
 /** Points of one attempt of one job. */
@@ -18,7 +19,7 @@ export interface IngestedPoints {
 export interface RefusedPoints {
   jobId: string;
   attempt: number | null;
-  /** Why, in words: there is no such job, it has no such attempt, or the steps are rolled up. */
+  /** Why, in words: there is no such job, it has no such attempt, the steps are rolled up, or it has as many metrics as a job may have. */
   message: string;
 }
 
@@ -30,6 +31,7 @@ export interface IngestedMetrics {
 
 /** How many they are is counted on the job, in `dropped`. */
 const ROLLED_UP_MESSAGE = 'has points at steps of which only a roll-up is left (metricRetention of the project); these were not taken';
+const OVER_LIMIT_MESSAGE = `has ${MAX_SERIES_PER_JOB} metrics, the most that a job may have; points of further metrics were not taken`;
 
 /** Takes in points of many jobs in one transaction; the same points again change nothing. What cannot be taken is answered, and keeps out nothing else. */
 export async function ingestMetrics({ database }: { database: Database }, parts: readonly IngestedPoints[]): Promise<IngestedMetrics> {
@@ -39,9 +41,10 @@ export async function ingestMetrics({ database }: { database: Database }, parts:
     let pointCount = 0;
     for (const group of eachJobOnce(known)) {
       const written = await writePoints(transaction, group);
-      for (const [index, { series, refusedCount }] of written.entries()) {
+      for (const [index, { series, refusedCount, overLimitCount }] of written.entries()) {
         const { jobId, attemptNumber, experimentId, sweepId } = group[index]!;
         if (refusedCount > 0) refused.push({ jobId, attempt: attemptNumber, message: ROLLED_UP_MESSAGE });
+        if (overLimitCount > 0) refused.push({ jobId, attempt: attemptNumber, message: OVER_LIMIT_MESSAGE });
         if (series.length > 0) events.push({ kind: 'METRICS_APPENDED', jobId, attemptNumber, experimentId, sweepId, payload: { series } });
         pointCount += series.reduce((sum, { count }) => sum + count, 0);
       }

@@ -39,9 +39,9 @@ export async function recordMetrics({ database }: { database: Database }, input:
   return transact(database, async (transaction) => {
     const { attemptNumber, ...job } = await resolveAttempt(transaction, input);
     const [written] = await writePoints(transaction, [{ jobId: job.jobId, attemptNumber, series }]);
-    const { series: taken, refusedCount } = written!;
+    const { series: taken, refusedCount, overLimitCount } = written!;
     if (taken.length > 0) await appendEvents(transaction, [{ kind: 'METRICS_APPENDED', ...job, attemptNumber, payload: { series: taken } }]);
-    return { pointCount: taken.reduce((sum, each) => sum + each.count, 0), refusedPointCount: refusedCount };
+    return { pointCount: taken.reduce((sum, each) => sum + each.count, 0), refusedPointCount: refusedCount + overLimitCount };
   });
 }
 

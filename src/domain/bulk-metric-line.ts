@@ -30,12 +30,20 @@ export interface BulkMetricLine {
 /** Non-finite values by the names that JSON can carry. */
 const NON_FINITE: Record<string, number> = { 'NaN': Number.NaN, 'Infinity': Infinity, '-Infinity': -Infinity };
 
+/** Room for a UUID in any notation: longer texts would be held with their points, and are no ids. */
+const MAX_JOB_ID_LENGTH = 64;
+
+/** Whether this may be the id of a job; there need not be such a job. */
+export function mayBeJobId(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= MAX_JOB_ID_LENGTH;
+}
+
 /** Reads one line. Every point names its step, so that a line counts once however often it is sent; without a time it is `now`. */
 export function parseBulkMetricLine(line: string, now: Date): BulkMetricLine | DroppedLine {
   const parsed = parseLenientJson(line);
   if (!isJsonObject(parsed)) return dropped('is not a JSON object');
   const { job_id: jobId, attempt = null, ...rest } = parsed;
-  if (typeof jobId !== 'string' || jobId === '') return dropped('names no job: "job_id" must be the id of one');
+  if (!mayBeJobId(jobId)) return dropped('names no job: "job_id" must be the id of one');
   if (attempt !== null && (typeof attempt !== 'number' || !Number.isInteger(attempt))) return dropped('has an "attempt" that is not a whole number');
   const read = Array.isArray(rest['steps']) || Array.isArray(rest['values']) ? readColumns(rest, now) : readRow(rest, now);
   return typeof read === 'string' ? dropped(read) : { ok: true, jobId, attempt, ...read };

@@ -18,7 +18,7 @@ class RecordMetricsPayload {
   @Field(() => Int, { description: 'How many points were taken.' })
   pointCount!: number;
 
-  @Field(() => Int, { description: 'How many points were not taken, because only a roll-up is left of their steps (see `metricRetention` of the project).' })
+  @Field(() => Int, { description: 'How many points were not taken: of their steps only a roll-up is left (see `metricRetention` of the project), or they are of new metrics and the job has 20,000, the most that it may have. `dropped` of the job counts both by reason.' })
   refusedPointCount!: number;
 
   @Field(() => [UserErrorType], { description: 'What is wrong with the input; nothing was recorded when there is any.' })

@@ -11,6 +11,7 @@ import { isJsonObject } from '../domain/config-values.ts';
 import type { NewEvent } from '../domain/events.ts';
 import type { JsonObject } from '../domain/job-spec.ts';
 import { artifactsDirectory } from '../domain/layout.ts';
+import { OVER_SERIES_LIMIT_REASON } from '../domain/series-limit.ts';
 import { isTerminalAttemptState, type AttemptState } from '../domain/states.ts';
 import { parseStorableObject } from '../domain/storable-json.ts';
 import type { Harvest } from './harvest.ts';
@@ -65,7 +66,7 @@ async function storePoints(transaction: Transaction, harvested: HarvestedAttempt
   })));
   return read.flatMap(({ row }, job) => {
     const refusedCount = granted[job]?.refusedCount ?? 0;
-    if (refusedCount > 0) dropped.push({ jobId: row.jobId, reason: 'a metric beyond the most that a job may have', count: refusedCount });
+    if (refusedCount > 0) dropped.push({ jobId: row.jobId, reason: OVER_SERIES_LIMIT_REASON, count: refusedCount });
     const series = written[job]?.series ?? [];
     return series.length === 0 ? [] : [{ ...about(row), kind: 'METRICS_APPENDED' as const, payload: { series } }];
   });

@@ -3,6 +3,7 @@
  * value; where attempts logged the same step, the later attempt's value counts. It is exact after every write.
  */
 import { sql } from 'drizzle-orm';
+import { MAX_SERIES_PER_JOB, OVER_SERIES_LIMIT_REASON } from '../../domain/series-limit.ts';
 import type { Transaction } from '../database.ts';
 import { TOP_LEVEL } from '../metric-bucket-levels.ts';
 import { copyPoints } from './copy-points.ts';
@@ -35,6 +36,8 @@ export interface WrittenPoints {
   series: WrittenSeries[];
   /** Points that were not taken, because their series was rolled up beyond their steps; counted among what the job dropped, too. */
   refusedCount: number;
+  /** Points that were not taken, because they are of new series and the job has as many as it may; such series are counted among what the job dropped, too. */
+  overLimitCount: number;
 }
 
 /** Points of one attempt of a job. Keys may repeat. */
@@ -72,9 +75,10 @@ export async function writePoints(transaction: Transaction, jobs: readonly JobPo
   const pointsOf = new Map(jobs.map((job) => [job.jobId, { ...job, byKey: collectPoints(job.series) }]));
   if (pointsOf.size < jobs.length) throw new Error('points of a job are to be written twice at once');
   const keys = [...pointsOf.values()].flatMap(({ jobId, byKey }) => [...byKey.keys()].map((key) => ({ jobId, key })));
-  if (keys.length === 0) return jobs.map(() => ({ series: [], refusedCount: 0 }));
+  if (keys.length === 0) return jobs.map(() => ({ series: [], refusedCount: 0, overLimitCount: 0 }));
   await lockMetrics(transaction, [...new Set(keys.map(({ jobId }) => jobId))].sort());
   const stored = await findOrCreateSeries(transaction, keys);
+  const overLimit = await dropSeriesOverLimit(transaction, pointsOf, keys, stored);
   const refused = new Map<string, number>();
   const batches = stored.flatMap((each): Batch[] => {
     const { attemptNumber, byKey } = pointsOf.get(each.jobId)!;
@@ -99,7 +103,25 @@ export async function writePoints(transaction: Transaction, jobs: readonly JobPo
   return jobs.map(({ jobId }) => ({
     series: (batchesOf.get(jobId) ?? []).map((batch) => ({ key: batch.key, firstStep: firstStep(batch), lastStep: lastStep(batch), count: batch.points.steps.length })),
     refusedCount: refused.get(jobId) ?? 0,
+    overLimitCount: overLimit.get(jobId) ?? 0,
   }));
+}
+
+/** Counts the series that were not made on their jobs. Answers how many points they have, of each job. */
+async function dropSeriesOverLimit(
+  transaction: Transaction, pointsOf: ReadonlyMap<string, { byKey: Map<string, PointColumns> }>, keys: { jobId: string; key: string }[], stored: StoredSeries[],
+): Promise<Map<string, number>> {
+  const pointCounts = new Map<string, number>();
+  if (stored.length === keys.length) return pointCounts;
+  const storedKeys = new Set(stored.map(({ jobId, key }) => `${jobId} ${key}`));
+  const seriesCounts = new Map<string, number>();
+  for (const { jobId, key } of keys) {
+    if (storedKeys.has(`${jobId} ${key}`)) continue;
+    seriesCounts.set(jobId, (seriesCounts.get(jobId) ?? 0) + 1);
+    pointCounts.set(jobId, (pointCounts.get(jobId) ?? 0) + (pointsOf.get(jobId)?.byKey.get(key)?.steps.length ?? 0));
+  }
+  await addDropped(transaction, [...seriesCounts].map(([jobId, count]) => ({ jobId, reason: OVER_SERIES_LIMIT_REASON, count })));
+  return pointCounts;
 }
 
 function firstStep(batch: Batch): number {
@@ -133,14 +155,17 @@ function collectPoints(series: readonly SeriesPoints[]): Map<string, PointColumn
   return new Map([...byKey].map(([key, parts]) => [key, orderedByStep(parts)]));
 }
 
+/** Answers all of them but the new ones that their job has no room for. Series are never deleted, so the greatest number is how many a job has. */
 async function findOrCreateSeries(transaction: Transaction, keys: { jobId: string; key: string }[]): Promise<StoredSeries[]> {
   const wanted = sql`unnest(${sql.param(keys.map(({ jobId }) => jobId))}::uuid[], ${sql.param(keys.map(({ key }) => key))}::text[])`;
   await transaction.execute(sql`
+    with missing as (
+      select wanted.job_id, wanted.key, row_number() over (partition by wanted.job_id order by wanted.position) as number
+      from ${wanted} with ordinality as wanted(job_id, key, position)
+      where not exists (select 1 from metric_series known where known.job_id = wanted.job_id and known.key = wanted.key)),
+    counted as materialized (select job_id, (select coalesce(max(series_number), 0) from metric_series where job_id = job.job_id) as count from (select distinct job_id from missing) as job)
     insert into metric_series (job_id, key, series_number)
-    select wanted.job_id, wanted.key, coalesce(greatest.series_number, 0) + row_number() over (partition by wanted.job_id order by wanted.position)
-    from ${wanted} with ordinality as wanted(job_id, key, position)
-    cross join lateral (select max(series_number) as series_number from metric_series where job_id = wanted.job_id) as greatest
-    where not exists (select 1 from metric_series known where known.job_id = wanted.job_id and known.key = wanted.key)`);
+    select job_id, key, count + number from missing join counted using (job_id) where count + number <= ${MAX_SERIES_PER_JOB}`);
   const { rows } = await transaction.execute<StoredSeriesRow>(sql`
     select series.job_id, series.key, series.series_number, series.point_count, series.bucket_shift, series.bucketed_below_step, series.rolled_up_below_step, greatest.step as greatest_step
     from ${wanted} as wanted(job_id, key) join metric_series series using (job_id, key)

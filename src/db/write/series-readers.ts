@@ -1,10 +1,8 @@
 /** Which kind of file each metric of a job is read from, so that what two kinds of file tell counts once. */
 import { sql } from 'drizzle-orm';
 import type { ReaderName } from '../../domain/readers/reader.ts';
+import { MAX_SERIES_PER_JOB } from '../../domain/series-limit.ts';
 import type { Transaction } from '../database.ts';
-
-/** Metrics of one job: a key for every step is a mistake of the code that logs, and each costs a row and a place in every list. */
-const MAX_SERIES_PER_JOB = 20_000;
 
 /** Keys that a reader has values for. */
 export interface KeyClaim {

@@ -6,8 +6,8 @@ const POINTS_PER_TRANSACTION = 50_000;
 /** Reasons are shown for the first ones; the rest is counted. */
 const MAX_REASONS = 20;
 
-/** A job that is refused again is counted once, as long as no more than these are remembered: ids may be made up without end. */
-const MAX_REMEMBERED_JOBS = 10_000;
+/** A job that is refused again for the same reason is counted once, as long as no more than these are remembered: ids may be made up without end. */
+const MAX_REMEMBERED_REFUSALS = 10_000;
 
 /** What came of a request. */
 export interface IngestSummary {
@@ -29,7 +29,7 @@ interface Columns {
 export class CollectedPoints {
   readonly summary: IngestSummary = { pointCount: 0, rejectedCount: 0, rejected: [] };
   readonly #write: (parts: IngestedPoints[]) => Promise<IngestedMetrics>;
-  readonly #refusedJobs = new Set<string>();
+  readonly #refusals = new Set<string>();
   #parts = new Map<string, { jobId: string; attempt: number | null; series: Map<string, Columns> }>();
   #count = 0;
   #writing: Promise<void> = Promise.resolve();
@@ -79,7 +79,8 @@ export class CollectedPoints {
   }
 
   #columnsOf(jobId: string, attempt: number | null, key: string): Columns {
-    const place = `${jobId} ${attempt}`;
+    // An id may be written in capitals, too: the same job must not be written part by part.
+    const place = `${jobId.toLowerCase()} ${attempt}`;
     const part = this.#parts.get(place) ?? { jobId, attempt, series: new Map<string, Columns>() };
     this.#parts.set(place, part);
     const columns = part.series.get(key) ?? { steps: [], values: [], times: [] };
@@ -100,10 +101,10 @@ export class CollectedPoints {
     const { pointCount, refused } = await this.#write(parts);
     this.summary.pointCount += pointCount;
     for (const { jobId, attempt, message } of refused) {
-      const place = `${jobId} ${attempt}`;
-      if (this.#refusedJobs.has(place)) continue;
+      const refusal = `${jobId} ${attempt} ${message}`;
+      if (this.#refusals.has(refusal)) continue;
       this.reject({ jobId, message });
-      if (this.#refusedJobs.size < MAX_REMEMBERED_JOBS) this.#refusedJobs.add(place);
+      if (this.#refusals.size < MAX_REMEMBERED_REFUSALS) this.#refusals.add(refusal);
     }
   }
 }

@@ -1,6 +1,10 @@
+import { setImmediate } from 'node:timers/promises';
 import type { RecordBatch } from 'apache-arrow';
+import { mayBeJobId } from '../../domain/bulk-metric-line.ts';
 import { UserError } from '../../domain/errors.ts';
 import { metricKeyProblem, stepProblem } from '../../domain/readers/reader.ts';
+import { checkedMessages } from './arrow-messages.ts';
+import { TextChecks } from './arrow-texts.ts';
 import type { CollectedPoints } from './collected-points.ts';
 
 /** Year 1: the database has no year 0. */
@@ -9,19 +13,26 @@ const EARLIEST_TIME_MS = Date.parse('0001-01-01T00:00:00Z');
 const LATEST_TIME_MS = Date.parse('9999-12-31T23:59:59.999Z');
 
 const REQUIRED = ['job_id', 'key', 'step', 'value'] as const;
+const COLUMNS = [...REQUIRED, 'time', 'attempt'];
+
+/** After so many rows others have a turn: rows that are refused wait for nothing. */
+const ROWS_PER_TURN = 10_000;
 
 /**
  * Reads an Arrow IPC stream with a row a point: `job_id` and `key` (text, plain or dictionary), `step` (integer), `value` (float), and where wanted
- * `time` (timestamp) and `attempt` (integer). Other columns are passed over. Throws UserError BAD_USER_INPUT when it is no such stream.
+ * `time` (timestamp) and `attempt` (integer). Other columns are passed over. Throws UserError BAD_USER_INPUT when it is no such stream, and
+ * LIMIT_EXCEEDED when a record batch is too large to be held.
  */
 export async function readArrow(body: AsyncIterable<Buffer>, points: CollectedPoints): Promise<void> {
   // Loaded by the first one who sends Arrow: no start waits for it.
   const { RecordBatchReader } = await import('apache-arrow');
   const now = Date.now();
+  const texts = new TextChecks();
   let rowNumber = 0;
   try {
-    for await (const batch of await RecordBatchReader.from(body)) {
+    for await (const batch of await RecordBatchReader.from(checkedMessages(body))) {
       requireColumns(batch);
+      texts.check(batch, COLUMNS);
       rowNumber = await addRows(batch, rowNumber, now, points);
     }
   } catch (error) {
@@ -42,7 +53,7 @@ function requireColumns({ schema }: RecordBatch): void {
 }
 
 async function addRows(batch: RecordBatch, rowsBefore: number, now: number, points: CollectedPoints): Promise<number> {
-  const [jobIds, keys, steps, values, times, attempts] = [...REQUIRED, 'time', 'attempt'].map((name) => batch.getChild(name));
+  const [jobIds, keys, steps, values, times, attempts] = COLUMNS.map((name) => batch.getChild(name));
   for (let row = 0; row < batch.numRows; row += 1) {
     const [jobId, key, value] = [jobIds?.get(row), keys?.get(row), values?.get(row)] as unknown[];
     const step = asNumber(steps?.get(row));
@@ -52,12 +63,13 @@ async function addRows(batch: RecordBatch, rowsBefore: number, now: number, poin
     if (problem !== null) points.reject({ line: rowsBefore + row + 1, message: problem });
     else points.addPoint(jobId as string, attempt, key as string, step as number, value as number, time);
     await points.makeRoom();
+    if (row % ROWS_PER_TURN === ROWS_PER_TURN - 1) await setImmediate();
   }
   return rowsBefore + batch.numRows;
 }
 
 function rowProblem(jobId: unknown, key: unknown, step: number | null, value: unknown): string | null {
-  if (typeof jobId !== 'string' || jobId === '') return 'names no job: job_id must be the id of one';
+  if (!mayBeJobId(jobId)) return 'names no job: job_id must be the id of one';
   if (typeof key !== 'string') return 'names no metric: key must be text';
   if (typeof value !== 'number') return 'has no value: value must be a floating-point number';
   const problem = metricKeyProblem(key) ?? stepProblem(step);
