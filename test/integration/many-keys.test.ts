@@ -1,10 +1,14 @@
 /** 10,000 metrics with names of every kind on one job, through each way in, and out by each way. */
+import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { Float64, Int64, Table, tableFromIPC, tableToIPC, Utf8, vectorFromArray } from 'apache-arrow';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { INSTALL_TIMEOUT_MS, NOTEBOOK_PACKAGES } from '../http/export-support.ts';
 import { until } from '../rig/processes.ts';
+import { pythonEnvironment } from '../support/python-environment.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 const KEY_COUNT = 10_000;
@@ -122,4 +126,16 @@ describe.each([['a harvested file', byFile], ['the mutation', byMutation], ['NDJ
     const table = tableFromIPC(new Uint8Array(await (await exported(jobId, 'arrow')).arrayBuffer()));
     expect(new Map(Array.from(table, (row) => [row['key'], row['value']]))).toEqual(expected);
   });
+
+  if (send === byArrow) test('are all in the Parquet file, as pyarrow reads it', async (context) => {
+    const { bin, unavailable } = await pythonEnvironment('notebook', NOTEBOOK_PACKAGES);
+    const python = `${bin ?? context.skip(unavailable)}/python`;
+    const file = join(folder, 'metrics.parquet');
+    await writeFile(file, Buffer.from(await (await exported(jobId, 'parquet')).arrayBuffer()));
+    const script = 'import json, sys, pyarrow.parquet as parquet; print(json.dumps([[row["key"], row["step"], row["value"]] for row in parquet.read_table(sys.argv[1]).to_pylist()]))';
+    const rows = JSON.parse((await promisify(execFile)(python, ['-c', script, file], { maxBuffer: 64 * 1024 * 1024 })).stdout) as [string, number, number][];
+    expect(rows).toHaveLength(KEY_COUNT);
+    expect(new Map(rows.map(([key, , value]) => [key, value]))).toEqual(expected);
+    expect(rows.every(([, step]) => step === 7)).toBe(true);
+  }, INSTALL_TIMEOUT_MS);
 });
