@@ -27,3 +27,13 @@ test('however much is asked, SLURM is not asked more than 8 times nor sacct run 
     }
   }));
 });
+
+test.each([[0, 15], [1, 15], [2, 30], [3, 30]])('a steady demand of looks that run sacct %s times is served evenly: none waits for more than %s s', (cost, mostSeconds) => {
+  const pace = new LookPace();
+  const looks: number[] = [];
+  for (let time = 0; looks.length < 40; time = pace.earliest()) {
+    looks.push(time);
+    pace.note(time, cost);
+  }
+  for (const [index, at] of looks.slice(1).entries()) expect(at - looks[index]!).toBeLessThanOrEqual(mostSeconds * 1000);
+});
