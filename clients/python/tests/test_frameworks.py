@@ -5,6 +5,8 @@ import os
 
 import pytest
 
+import expgraph
+
 torch = pytest.importorskip("torch")
 
 
@@ -22,11 +24,29 @@ def in_job(job, monkeypatch):
     return job
 
 
+def test_scalars_of_numpy_and_torch_are_numbers(job, caplog):
+    import numpy
+
+    good = {
+        "float16": numpy.float16(1.5), "float32": numpy.float32(0.25), "long double": numpy.longdouble("1.5"), "int64": numpy.int64(2**40),
+        "bool": numpy.bool_(True), "0 dimensions": numpy.array(3), "1 element": numpy.array([2.0]), "tensor": torch.tensor(0.5),
+        "bfloat16": torch.tensor(1.5, dtype=torch.bfloat16), "with gradient": torch.tensor(2.0, requires_grad=True), "true": torch.tensor(True),
+    }
+    bad = {"many": torch.zeros(3), "meta": torch.empty((), device="meta"), "text": numpy.str_("a"), "complex": numpy.complex64(1)}
+    expgraph.log({**good, **bad}, step=numpy.int64(7))
+    assert expgraph.flush()
+    (line,) = job.lines()
+    assert {name: line[name] for name in line if name != "time"} == {
+        "step": 7, "float16": 1.5, "float32": 0.25, "long double": 1.5, "int64": 2**40, "bool": 1, "0 dimensions": 3, "1 element": 2.0,
+        "tensor": 0.5, "bfloat16": 1.5, "with gradient": 2.0, "true": 1,
+    }
+    assert sum("is not a number" in record.message for record in caplog.records) == len(bad)
+
+
 def test_lightning_logs_at_its_steps_and_saves_into_the_job(in_job):
     import lightning.pytorch as pl
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    import expgraph
     from expgraph.lightning import ExpgraphLogger
 
     class Model(pl.LightningModule):
@@ -87,7 +107,6 @@ def test_lightning_stops_orderly_on_sigterm_though_we_watch_for_it(in_job):
 def test_transformers_logs_and_records_its_checkpoints(in_job):
     from transformers import PretrainedConfig, PreTrainedModel, Trainer, TrainingArguments
 
-    import expgraph
     from expgraph.transformers import ExpgraphCallback
 
     class Model(PreTrainedModel):

@@ -189,26 +189,29 @@ def test_half_a_line_that_somebody_else_wrote_after_is_lost_alone(job):
 def test_memory_is_bounded_while_nothing_can_be_written(job):
     ended = job.run("""
         import os, resource, expgraph
-        from expgraph.line_file import MAX_WAITING_BYTES
+        from expgraph import line_file
+        line_file.MAX_WAITING_BYTES = 1024 * 1024
         os.environ["EXPGRAPH_METRICS"] = "/nowhere/metrics.jsonl"
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         name = "k" * 200
-        for step in range(120_000):
+        for step in range(100):
+            expgraph.log({name: step}, step=step)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for step in range(40_000):
             expgraph.log({name: step}, step=step)
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-        print(grown < 3 * MAX_WAITING_BYTES, grown)
+        print(grown < 4 * line_file.MAX_WAITING_BYTES, grown)
     """)
     assert ended.stdout.startswith("True"), ended.stdout
-    assert "lines could not be written" in ended.stderr
+    assert "40100 lines could not be written" in ended.stderr
 
 
 def test_a_call_takes_microseconds(job):
     expgraph.log({"warm": 1})
-    begun = time.perf_counter()
+    begun = time.thread_time()
     for step in range(2000):
         expgraph.log({"loss": 0.5, "accuracy": 0.25, "lr": 1e-3}, step=step, phase="train")
-    # Some 10 microseconds on a quiet machine.
-    assert (time.perf_counter() - begun) / 2000 < 500e-6
+    # Some 20 microseconds, of this thread alone: how long it waits for its turn is up to the machine.
+    assert (time.thread_time() - begun) / 2000 < 500e-6
     assert expgraph.flush()
 
 

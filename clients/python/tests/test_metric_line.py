@@ -76,13 +76,31 @@ def test_a_name_that_would_cost_the_line_costs_only_itself(key):
     assert len(faults) == 1
 
 
+@pytest.mark.parametrize("phase", ["nul\0", "\ud800", "p" * 256])
+def test_a_phase_that_would_cost_the_line_drops_the_call_and_says_so(phase):
+    lines, faults = rendered({"loss": 1}, phase=phase)
+    assert lines == []
+    assert faults[0].endswith("the call was dropped")
+
+
+def test_a_name_need_not_be_a_text_and_one_that_cannot_become_one_costs_only_itself():
+    class Nameless:
+        def __str__(self):
+            raise RuntimeError
+
+    (line,), faults = rendered({3: 1, (1, "a"): 2, Nameless(): 3, "nested": {0.5: 4}})
+    del line["time"]
+    assert line == {"3": 1, "(1, 'a')": 2, "nested/0.5": 4}
+    assert faults == ["a Nameless is not a name"]
+
+
 def test_names_with_spaces_slashes_and_unicode_are_kept():
     (line,), faults = rendered({"train loss": 1, "a/b": 2, "損失 🙂": 3})
     assert {"train loss", "a/b", "損失 🙂"} < set(line)
     assert faults == []
 
 
-@pytest.mark.parametrize("step", [-1, 1.5, 2**53, "a", math.nan, True])
+@pytest.mark.parametrize("step", [-1, 1.5, 2**53, "a", math.nan, True, pytest.param(10**5000, id="huge")])
 def test_a_step_that_is_none_drops_the_call_and_says_so(step):
     lines, faults = rendered({"loss": 1}, step=step)
     assert lines == []

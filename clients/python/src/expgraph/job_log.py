@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from .line_file import LineFile, flush_all, logger
-from .metric_line import render_lines, to_number, whole_number
+from .metric_line import render_lines, shown, to_number, whole_number
 from .this_job import is_first_rank, job_directory
 
 SIGTERM_FLUSH_SECONDS = 2.0
@@ -106,7 +106,7 @@ def _checkpoint_line(
     inside = absolute.startswith(directory + os.sep)
     step_number = None if step is None else whole_number(step)
     if step is not None and step_number is None:
-        _warn(f"checkpoint: step must be a whole number from 0 to 2**53 - 1, not {str(step)[:50]!r}")
+        _warn(f"checkpoint: step must be a whole number from 0 to 2**53 - 1, not {shown(step)}")
     epoch_number = None if epoch is None else to_number(epoch)
     record: dict[str, Any] = {
         "path": os.path.relpath(absolute, directory) if inside else absolute,

@@ -1,4 +1,4 @@
-"""Appends lines to a file from a thread of its own, so that a slow, full or vanished disk costs the program nothing.
+"""Appends lines to a file from a thread of its own, so that a slow, full, hung or vanished disk costs the program nothing.
 
 What is handed over is with the operating system within a tenth of a second, from where it survives the end of the
 process, by whatever signal.
@@ -7,15 +7,16 @@ process, by whatever signal.
 from __future__ import annotations
 
 import atexit
-import itertools
 import logging
 import os
-import queue
+import signal
 import sys
 import threading
 import time
 import weakref
 from collections import deque
+
+from .appended_file import AppendedFile
 
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 """Held in memory while the disk does not take them; then the oldest lines go."""
@@ -25,9 +26,29 @@ WRITE_INTERVAL_SECONDS = 0.1
 RETRY_SECONDS_MIN = 0.5
 RETRY_SECONDS_MAX = 30.0
 EXIT_FLUSH_SECONDS = 5.0
+"""For so long, all files together, the end of the program waits for a disk that does not answer."""
 
 logger = logging.getLogger("expgraph")
 _open_files: weakref.WeakSet[LineFile] = weakref.WeakSet()
+_exit_deadline: float | None = None
+
+
+class _Bell:
+    """Wakes the writer. A signal handler may ring it wherever it interrupts the program: nobody holds a lock meanwhile."""
+
+    def __init__(self) -> None:
+        self._silence = threading.Lock()
+        self._silence.acquire()
+
+    def ring(self) -> None:
+        try:
+            self._silence.release()
+        except RuntimeError:
+            # It rings already.
+            pass
+
+    def wait(self, seconds: float = -1) -> None:
+        self._silence.acquire(timeout=seconds)
 
 
 class LineFile:
@@ -35,40 +56,71 @@ class LineFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.dropped_lines = 0
-        """Lines that were given up, because the disk did not take them in time."""
         self._begin()
         _open_files.add(self)
 
     def _begin(self) -> None:
         """The state of a process that has not written yet: at first, and again in a forked child."""
-        self._wake = threading.Condition(threading.Lock())
-        # Tokens that end the writer's pause. A queue, because its `put` may be called by a signal handler.
-        self._hurry: queue.SimpleQueue[None] = queue.SimpleQueue()
+        # The writer takes no lock that a call of `append` holds, so that a signal handler which interrupts one can wait for the writer.
+        self._appending = threading.Lock()
+        self._news = _Bell()
+        self._hurry = _Bell()
+        self._file = AppendedFile(self.path)
         self._lines: deque[bytes] = deque()
-        self._waiting_bytes = 0
+        self._taken_bytes = 0
+        """Of all lines but those that were given up; counted by ``append``."""
+        self._drained_bytes = 0
+        """Of those that are no longer in ``_lines``; counted by the writer."""
+        self._given_up_lines = 0
+        self._lost_said = 0
+        self._left_said = False
         self._batch = b""
-        self._mid_line_at: int | None = None
-        """Size of the file where the batch goes on in the middle of a line; -1 when the size could not be read."""
+        self._is_writing = False
         self._failing = False
-        self._failures = 0
-        self._descriptor: int | None = None
+        self._tries = 0
+        self._failed_try = 0
         self._thread: threading.Thread | None = None
+
+    @property
+    def dropped_lines(self) -> int:
+        """Lines that were given up, because the disk did not take them in time, or took only a part of one."""
+        return self._given_up_lines + self._file.broken_lines
 
     def append(self, line: bytes) -> None:
         """Takes a line, with its newline. Returns at once."""
-        with self._wake:
+        with self._appending:
             self._lines.append(line)
-            self._waiting_bytes += len(line)
-            while self._waiting_bytes > MAX_WAITING_BYTES and len(self._lines) > 1:
-                self._waiting_bytes -= len(self._lines.popleft())
-                self.dropped_lines += 1
+            self._taken_bytes += len(line)
+            while self._taken_bytes - self._drained_bytes > MAX_WAITING_BYTES and len(self._lines) > 1:
+                self._give_up_oldest()
             if self._thread is not None:
-                if len(self._lines) == 1:
-                    self._wake.notify()
+                if len(self._lines) <= 1:
+                    self._news.ring()
                 return
-        if not self._start():
+            thread = self._thread = threading.Thread(target=self._run, name="expgraph-writer", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # There are no threads any more at the end of the interpreter.
+            self._thread = None
             self._write_waiting()
+        else:
+            _flush_at_end_of_child(self)
+
+    def _give_up_oldest(self) -> None:
+        try:
+            oldest = self._lines.popleft()
+        except IndexError:
+            # The writer was faster.
+            return
+        self._taken_bytes -= len(oldest)
+        self._given_up_lines += 1
+
+    def hurry(self) -> None:
+        """Has what waits written now."""
+        if self._has_work():
+            self._news.ring()
+            self._hurry.ring()
 
     def flush(self, timeout: float) -> bool:
         """Waits until everything is written, at most ``timeout`` seconds. Answers whether it is.
@@ -76,120 +128,106 @@ class LineFile:
         Takes no lock, because it also runs in a signal handler, which may have interrupted ``append``.
         """
         deadline = time.monotonic() + timeout
-        failures = self._failures
-        self._hurry.put(None)
-        while self._lines or self._batch:
+        tries = self._tries
+        self.hurry()
+        while self._has_work():
             # A disk that fails is tried once more.
-            if self._failures > failures or time.monotonic() > deadline:
+            if self._failed_try > tries or time.monotonic() > deadline:
                 return False
             time.sleep(0.002)
         return True
 
+    def _has_work(self) -> bool:
+        # The writer says that it writes before it takes a line away, and what was lost before it says that it is done.
+        return bool(self._lines) or self._is_writing or bool(self._batch)
+
     def forget_parent(self) -> None:
         """In a forked child: the parent writes what it was given; the child begins anew."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
+        self._file.close()
         self._begin()
 
-    def _start(self) -> bool:
-        """False where no thread can be had any more: at the end of the interpreter."""
-        thread = threading.Thread(target=self._run, name="expgraph-writer", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            return False
-        self._thread = thread
-        _flush_at_end_of_child(self)
-        return True
-
     def _run(self) -> None:
+        if hasattr(signal, "pthread_sigmask"):
+            # Signals are the program's affair: here they would not wake it.
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         retry_seconds = RETRY_SECONDS_MIN
         while True:
-            with self._wake:
-                while not self._lines and not self._batch:
-                    self._wake.wait()
+            while not self._lines and not self._batch:
+                self._news.wait()
             if self._write_waiting():
                 retry_seconds = RETRY_SECONDS_MIN
-                self._pause(WRITE_INTERVAL_SECONDS)
+                self._hurry.wait(WRITE_INTERVAL_SECONDS)
             else:
-                self._pause(retry_seconds)
+                self._hurry.wait(retry_seconds)
                 retry_seconds = min(retry_seconds * 2, RETRY_SECONDS_MAX)
-
-    def _pause(self, seconds: float) -> None:
-        try:
-            self._hurry.get(timeout=seconds)
-        except queue.Empty:
-            pass
 
     def _write_waiting(self) -> bool:
         """False when the disk refuses; what it did not take is kept."""
+        self._is_writing = True
+        self._tries += 1
         try:
-            while self._batch or self._next_batch():
-                self._write_batch()
-        except OSError as error:
+            is_flood = True
+            while self._batch or (is_flood and self._next_batch()):
+                self._batch = self._file.write(self._batch)
+                is_flood = self._taken_bytes - self._drained_bytes >= MAX_WRITE_BYTES
+            self._say_how_it_went_on()
+            return True
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next try may succeed, and nobody else writes
             self._fail(error)
             return False
-        if self._failing:
-            self._failing = False
-            logger.warning("expgraph: %s can be written again; %d lines were lost", self.path, self.dropped_lines)
-        return True
+        finally:
+            self._is_writing = False
 
     def _next_batch(self) -> bool:
-        with self._wake:
-            count, size = 0, 0
-            for line in self._lines:
-                if size >= MAX_WRITE_BYTES:
-                    break
-                count, size = count + 1, size + len(line)
-            # The batch is there before its lines go, so that a flush never sees nothing waiting.
-            self._batch = b"".join(itertools.islice(self._lines, count))
-            for _ in range(count):
-                self._lines.popleft()
-            self._waiting_bytes -= size
-        return count > 0
+        lines: list[bytes] = []
+        size = 0
+        while size < MAX_WRITE_BYTES:
+            try:
+                line = self._lines.popleft()
+            except IndexError:
+                break
+            lines.append(line)
+            size += len(line)
+        self._batch = b"".join(lines)
+        self._drained_bytes += size
+        return size > 0
 
-    def _write_batch(self) -> None:
-        if self._descriptor is None:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-            self._descriptor = os.open(self.path, flags, 0o666)
-        if self._mid_line_at is not None and os.fstat(self._descriptor).st_size != self._mid_line_at:
-            # Somebody else has written after our half of a line: it is lost, the lines after it are not.
-            rest = self._batch.partition(b"\n")[2]
-            self.dropped_lines += 1
-            self._batch, self._mid_line_at = b"\n" + rest, None
-        written = os.write(self._descriptor, self._batch)
-        ends_line = self._batch[written - 1 : written] == b"\n"
-        self._batch = self._batch[written:]
-        self._mid_line_at = None if ends_line or not self._batch else os.fstat(self._descriptor).st_size
+    def _say_how_it_went_on(self) -> None:
+        lost, self._lost_said = self.dropped_lines - self._lost_said, self.dropped_lines
+        if self._failing or lost > 0:
+            self._failing = False
+            logger.warning("expgraph: %s can be written again; %d lines were lost", self.path, lost)
 
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: Exception) -> None:
         if not self._failing:
             logger.warning(
                 "expgraph: cannot write %s (%s); values wait in memory (%d MiB at most) and the run goes on",
-                self.path, error.strerror or error, MAX_WAITING_BYTES // 1024 // 1024,
+                self.path, getattr(error, "strerror", None) or error, MAX_WAITING_BYTES // 1024 // 1024,
             )
         self._failing = True
-        self._failures += 1
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            try:
-                os.close(descriptor)
-            except OSError:
-                # It was the descriptor that failed.
-                pass
+        self._failed_try = self._tries
+        self._file.close()
 
     def close(self) -> None:
-        """Writes what waits, within a bounded time; says how much could not be written."""
-        if self.flush(EXIT_FLUSH_SECONDS):
+        """Writes what waits, within a time that all files share; says how much could not be written."""
+        global _exit_deadline
+        if _exit_deadline is None:
+            _exit_deadline = time.monotonic() + EXIT_FLUSH_SECONDS
+        if self.flush(max(0.0, _exit_deadline - time.monotonic())) or self._left_said:
             return
-        lost = len(self._lines) + self._batch.count(b"\n") + self.dropped_lines
+        self._left_said = True
+        lost = len(self._lines) + self._batch.count(b"\n") + self.dropped_lines - self._lost_said
         logger.warning("expgraph: %d lines could not be written to %s", lost, self.path)
 
 
 def flush_all(timeout: float) -> bool:
     """Waits until the lines of all files are written, at most ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
-    return all(file.flush(max(0.0, deadline - time.monotonic())) for file in list(_open_files))
+    files = list(_open_files)
+    for file in files:
+        file.hurry()
+    written = [file.flush(max(0.0, deadline - time.monotonic())) for file in files]
+    return all(written)
 
 
 def _flush_at_end_of_child(file: LineFile) -> None:
@@ -200,11 +238,16 @@ def _flush_at_end_of_child(file: LineFile) -> None:
 
 
 def _close_all() -> None:
-    for file in list(_open_files):
+    files = list(_open_files)
+    for file in files:
+        file.hurry()
+    for file in files:
         file.close()
 
 
 def _after_fork_in_child() -> None:
+    global _exit_deadline
+    _exit_deadline = None
     for file in list(_open_files):
         file.forget_parent()
 

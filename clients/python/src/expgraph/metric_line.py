@@ -13,6 +13,7 @@ MAX_KEY_LENGTH = 256
 MAX_DEPTH = 16
 MAX_STEP = 2**53 - 1
 """Beyond it, the numbers of JSON are not exact."""
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class Rendered(NamedTuple):
@@ -38,7 +39,10 @@ def render_lines(
         return Rendered([], faults)
     numbers: dict[str, float] = {}
     prefix = envelope.get("phase", "")
-    _collect(metrics, "", MAX_KEY_LENGTH - (len(prefix) + 1 if prefix else 0), numbers, faults, 1)
+    problem = _key_problem(f"{prefix}/x", MAX_KEY_LENGTH) if prefix else None
+    if problem is not None:
+        return Rendered([], [f"phase {shown(prefix)} {problem}; the call was dropped"])
+    _collect(metrics, "", MAX_KEY_LENGTH - (_length(prefix) + 1 if prefix else 0), numbers, faults, 1)
     items = list(numbers.items())
     # One place of a line is left for the epoch, which counts as a number.
     size = MAX_NUMBERS_PER_LINE - 1
@@ -49,7 +53,7 @@ def render_lines(
 
 
 def _encode(line: Mapping[str, Any]) -> bytes:
-    return (json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
+    return (_JSON.encode(line) + "\n").encode()
 
 
 def _envelope(
@@ -65,14 +69,14 @@ def _envelope(
     if step is not None:
         number = whole_number(step)
         if number is None:
-            faults.append(f"step must be a whole number from 0 to 2**53 - 1, not {str(step)[:50]!r}; the call was dropped")
+            faults.append(f"step must be a whole number from 0 to 2**53 - 1, not {shown(step)}; the call was dropped")
             return None, {}
         envelope["step"] = number
     if epoch is not None:
         metrics.pop("epoch", None)
         value = to_number(epoch)
         if value is None:
-            faults.append(f"epoch must be a number, not {str(epoch)[:50]!r}")
+            faults.append(f"epoch must be a number, not {shown(epoch)}")
         else:
             envelope["epoch"] = value
     # A measurement may be called `time`; then ours has the other name that the server knows.
@@ -90,7 +94,11 @@ def _collect(
     values: Mapping[Any, Any], path: str, longest: int, numbers: dict[str, float], faults: list[str], depth: int
 ) -> None:
     for name, value in values.items():
-        key = f"{path}{name}"
+        try:
+            key = f"{path}{name}"
+        except Exception:  # noqa: BLE001 - whatever a foreign object raises, it costs only itself
+            faults.append(f"a {type(name).__name__} is not a name")
+            continue
         if isinstance(value, Mapping):
             if depth >= MAX_DEPTH:
                 faults.append(f"{key[:80]!r} is nested more than {MAX_DEPTH} levels deep")
@@ -113,10 +121,14 @@ def _key_problem(key: str, longest: int) -> str | None:
     if "\0" in key:
         return "has a name with a NUL byte"
     try:
-        length = len(key.encode("utf-16-le")) // 2
+        length = _length(key)
     except UnicodeEncodeError:
         return "has a name that is not valid Unicode"
     return None if length <= longest else f"has a name of more than {longest} characters"
+
+
+def _length(key: str) -> int:
+    return len(key.encode("utf-16-le")) // 2
 
 
 def to_number(value: Any) -> float | None:
@@ -131,6 +143,9 @@ def to_number(value: Any) -> float | None:
     try:
         # Tensors and numpy scalars, without importing what they come from. This waits for a GPU that still computes it.
         item = value.item() if callable(getattr(value, "item", None)) else float(value)
+        if not isinstance(item, (int, float)):
+            # numpy's long doubles are their own items.
+            item = None if isinstance(item, (str, bytes, complex)) else float(item)
     except Exception:  # noqa: BLE001 - whatever a foreign object raises, a training run goes on
         return None
     if isinstance(item, int):
@@ -153,3 +168,11 @@ def whole_number(value: Any) -> int | None:
     if number is None or number != number or number < 0 or number > MAX_STEP or number != int(number):
         return None
     return int(number)
+
+
+def shown(value: Any) -> str:
+    """A wrong value in a message. Some cannot be shown, such as whole numbers of thousands of digits."""
+    try:
+        return repr(str(value)[:50])
+    except Exception:  # noqa: BLE001 - as above
+        return f"a {type(value).__name__}"
