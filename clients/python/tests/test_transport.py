@@ -3,12 +3,14 @@
 import http.server
 import json
 import math
+import pickle
 import threading
 from datetime import datetime, timezone
 
 import pytest
 
-from expgraph import Client, ExpgraphError, SampledWarning
+import expgraph
+from expgraph import Client, ExpgraphError, Fault, SampledWarning
 
 
 @pytest.fixture
@@ -152,3 +154,15 @@ def test_an_export_that_is_refused_tells_the_code_of_the_server(client):
     with pytest.raises(ExpgraphError, match="there is no job") as raised:
         client._transport.download(f"export/job/{JOB_ID}/metrics.csv", [])
     assert raised.value.code == "NOT_FOUND"
+
+
+def test_errors_survive_the_way_out_of_a_process_pool():
+    error = ExpgraphError("no", code="BAD_USER_INPUT", faults=[Fault("resources.gpus", "too many", "BAD_USER_INPUT")])
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.code, again.faults) == (ExpgraphError, str(error), error.code, error.faults)
+
+
+def test_what_the_package_has_is_there_to_be_found():
+    assert set(expgraph.__all__) <= set(dir(expgraph))
+    assert {getattr(expgraph, name) is None for name in expgraph.__all__} == {False}
+    assert expgraph.__version__.count(".") == 2

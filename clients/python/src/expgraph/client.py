@@ -6,19 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .errors import ExpgraphError
-from .history import Attempts, read_metrics
 from .mutations import SUBMIT_JOB, SUBMIT_SWEEP, Changes, change_jobs, mutate
 from .pages import pages
-from .records import EXPERIMENT_FIELDS, JOB_FIELDS, SWEEP_FIELDS, Checkpoint, Experiment, Job, Progress, Records, Submission, Sweep
-from .results import leaderboard_table, read_best_checkpoint, read_leaderboard, read_ordered_results, read_results, read_sampled_metrics
-from .scope import Meant, Scope, find_experiment, scope_of, split_experiment
+from .reading import Reading
+from .records import EXPERIMENT_FIELDS, JOB_FIELDS, SWEEP_FIELDS, Experiment, Job, Progress, Records, Submission, Sweep
+from .scope import Meant, find_experiment, split_experiment
 from .submitting import Values, job_input, submission_of, sweep_input
-from .table import Form
 from .transport import Transport
 from .waiting import ProgressBar, read_progress, wait_until_done
 from .watch import Watch
-from .wording import camel_keys, job_filter, result_order
-from .wording import goal as goal_of
+from .wording import camel_keys, job_filter
 from .wording import objective as objective_of
 
 _EXPERIMENTS = f"""query Experiments($filter: ExperimentFilter, $first: Int, $after: String) {{
@@ -35,14 +32,14 @@ _JOBS = f"""query Jobs($filter: JobFilter, $first: Int, $after: String) {{
 _LOG = """query Log($id: ID!, $lines: Int, $stream: LogStream) { job(id: $id) { currentAttempt { logTail(lines: $lines, stream: $stream) } } }"""
 
 
-class Client:
+class Client(Reading):
     """Speaks to a server of expgraph. Safe to use from several threads, and inside a running event loop."""
 
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
         """``url``: ``EXPGRAPH_URL``, else ``http://127.0.0.1:4000``. ``token``: ``EXPGRAPH_TOKEN``, else, for a server on this
         machine, the one in its data directory.
         """
-        self._transport = Transport(url, token)
+        super().__init__(Transport(url, token))
 
     def __repr__(self) -> str:
         return f"Client({self._transport.url!r})"
@@ -104,79 +101,6 @@ class Client:
         if answer is None:
             raise ExpgraphError(f"there is no job {id}", code="NOT_FOUND")
         return (answer["currentAttempt"] or {}).get("logTail") or ""
-
-    # What came out
-
-    def results(
-        self, of: Meant, *, project: str | None = None, filter: Mapping[str, Any] | None = None,
-        order_by: str | Iterable[str] | None = None, metric: str | None = None, goal: str | None = None, form: Form | None = None,
-    ) -> Any:
-        """A row for each completed job of an experiment (by name), a sweep or some jobs.
-
-        Answers a ``pandas.DataFrame`` where pandas is installed, else a ``Table``; ``form`` chooses: ``"pandas"``, ``"polars"``,
-        ``"arrow"`` or ``"table"``. Columns: ``job.id``, ``job.name``, ``job.state``, ``tags`` (a list), ``config.optim.lr`` and
-        so on for each configuration value, ``metrics.val/loss`` and so on for the final value of each metric,
-        ``checkpoint.path``, ``.uri``, ``.state``, ``.step``, ``.epoch`` of the checkpoint to load, ``job.started_at``, ``job.finished_at``
-        (UTC), ``job.sweep_id``, ``job.directory``. What a job does not have is missing (None, NaN).
-
-        ``filter``: ``{"config.optim.lr": 0.1, "config.depth": {"gte": 3}, "metrics.val/loss": {"lt": 0.5}, "tags": ["baseline"]}``;
-        a list of values means one of them; further names are those of ``JobFilter``.
-        ``order_by``: names of columns, with ``-`` in front for the greatest first: ``"-metrics.val/accuracy"``.
-        ``metric`` and ``goal`` (``"min"`` or ``"max"``) say which checkpoint is best; the experiment's objective when left out.
-        """
-        scope, conditions, order = self._scope(of, project), job_filter(filter), result_order(order_by)
-        if not order:
-            return read_results(self._transport, scope, conditions, metric, goal_of(goal)).to(form)
-        return read_ordered_results(self._transport, {**conditions, **scope.filter()}, order, metric, goal_of(goal)).to(form)
-
-    def metrics(
-        self, of: Meant, keys: str | Iterable[str] | None = None, *, project: str | None = None,
-        filter: Mapping[str, Any] | None = None, max_points: int | None = None, attempts: Attempts = "last", form: Form | None = None,
-    ) -> Any:
-        """Metric histories, every point of them, a row each, as ``results`` gives tables.
-
-        Columns: ``job_id`` and ``key`` (such as ``val/loss``; both categories, since few are different), ``step`` (int64), ``time``
-        (datetime, UTC, milliseconds), ``value`` (float64; NaN and infinities as they were logged). By job, key and step; of a step
-        that was logged again after a restart comes the later value. ``keys``: which metrics, all when left out. ``filter`` as for ``results``.
-
-        ``max_points``: most points of each history, 2 to 10,000; a longer one is sampled so that its extremes stay, which is enough
-        for a chart. ``attrs["sampled"]`` (``attributes`` of a ``Table``) says whether any was. Without it all points come; where the
-        project keeps whole histories for some time only and that is over, what is left, with a ``SampledWarning``.
-
-        ``attempts="all"``: the history of each attempt for itself, also where a later one logged the same steps, with a column
-        ``attempt`` (int64; the first is 1). ``max_points`` then counts for each attempt.
-
-        Millions of points take seconds with pyarrow installed, and several times as long without.
-        """
-        wanted = None if keys is None else [keys] if isinstance(keys, str) else list(keys)
-        scope = self._scope(of, project)
-        if max_points is None:
-            return read_metrics(self._transport, scope, job_filter(filter), wanted, form, attempts)
-        return read_sampled_metrics(self._transport, {**job_filter(filter), **scope.filter()}, wanted, max_points, attempts).to(form)
-
-    def leaderboard(
-        self, experiment: str | Experiment, *, project: str | None = None, group_by: Iterable[str] | None = None,
-        metric: str | None = None, goal: str | None = None, states: Iterable[str] = ("COMPLETED",), first: int = 20,
-        form: Form | None = None,
-    ) -> Any:
-        """Which configurations did best, by each job's best value of the metric: a row each, best first.
-
-        ``group_by``: dotted configuration keys; jobs that agree in them form one row, over the rest (the seeds). Columns:
-        ``rank``, ``config.*``, ``mean``, ``standard_deviation`` (missing for a group of one), ``n``, ``best_value``, ``step`` and
-        ``job.id`` of the best value, ``checkpoint.path``.
-        """
-        found = experiment if isinstance(experiment, Experiment) else find_experiment(self._transport, experiment, project)
-        keys = None if group_by is None else list(group_by)
-        rows = read_leaderboard(
-            self._transport, found.id, metric=metric, goal=goal_of(goal), groupBy=keys, states=[state.upper() for state in states], first=first
-        )
-        return leaderboard_table(rows).to(form)
-
-    def best_checkpoint(self, of: Meant, metric: str | None = None, goal: str | None = None, *, project: str | None = None) -> Checkpoint:
-        """The checkpoint to load, among those of an experiment, a sweep or some jobs that exist: the one whose value of the
-        metric at or before its step is best. ``metric`` and ``goal`` (``"min"``, ``"max"``) default to the experiment's objective.
-        """
-        return read_best_checkpoint(self._transport, self._scope(of, project), metric, goal_of(goal))
 
     # Submitting
 
@@ -284,9 +208,6 @@ class Client:
         scope = None if of is None else self._scope(of, None)
         jobs = {"ids": scope.ids} if scope is not None and scope.kind == "jobs" and not filter else {"filter": self._filter(of, None, filter)}
         return change_jobs(self._transport, name, {**jobs, "dryRun": dry_run, **{key: value for key, value in values.items() if value is not None}})
-
-    def _scope(self, of: Meant, project: str | None) -> Scope:
-        return scope_of(self._transport, of, project)
 
     def _filter(self, of: Meant | None, project: str | None, conditions: Mapping[str, Any] | None) -> dict[str, Any]:
         meant = {"project": project} if of is None and project is not None else {} if of is None else self._scope(of, project).filter()

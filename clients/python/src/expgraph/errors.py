@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 
@@ -32,9 +32,17 @@ class ExpgraphError(Exception):
     def __str__(self) -> str:
         return f"{self.message} [{self.code}]"
 
+    def __reduce__(self) -> tuple[Callable[..., ExpgraphError], tuple[object, ...]]:
+        # A process pool sends the errors of its workers as pickles, and breaks when one cannot be read.
+        return _again, (self.message, self.code, self.faults)
+
     @staticmethod
     def of_faults(faults: Sequence[Fault], doing: str | None = None) -> ExpgraphError:
         """The error that lists all faults; its code is that of the first."""
         lines = [f"{fault.field}: {fault.message}" if fault.field else fault.message for fault in faults]
         listed = lines[0] if len(lines) == 1 else "".join(f"\n  - {line}" for line in lines)
         return ExpgraphError(f"{doing}: {listed}" if doing else listed, code=faults[0].code, faults=faults)
+
+
+def _again(message: str, code: str, faults: Sequence[Fault]) -> ExpgraphError:
+    return ExpgraphError(message, code=code, faults=faults)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .table import MAX_ROWS_SHOWN, Table, flatten, html_table, moment, shown
+
+if TYPE_CHECKING:
+    import pandas
 
 EXPERIMENT_FIELDS = "id name project description tags createdAt objective { metric goal }"
 SWEEP_FIELDS = f"id name jobCount strategy createdAt space experiment {{ {EXPERIMENT_FIELDS} }}"
@@ -270,7 +273,7 @@ class Records(list[Record], Generic[Record]):
         """A row each; configurations in columns such as ``config.optim.lr``."""
         return Table.of_rows([_row(record) for record in self])
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> pandas.DataFrame:
         """A ``pandas.DataFrame`` with a row each."""
         return self.table().to_pandas()
 

@@ -6,7 +6,12 @@ import html
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
 
 Form = Literal["pandas", "polars", "arrow", "table"]
 ColumnType = Literal["time", "word", "integer", "number"]
@@ -65,7 +70,7 @@ class Table(Sequence[dict[str, Any]]):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self[index] for index in range(len(self)))
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> pandas.DataFrame:
         """A ``pandas.DataFrame``; moments are in UTC, words are categories."""
         import pandas
 
@@ -80,7 +85,7 @@ class Table(Sequence[dict[str, Any]]):
         frame.attrs.update(self.attributes)
         return frame
 
-    def to_polars(self) -> Any:
+    def to_polars(self) -> polars.DataFrame:
         """A ``polars.DataFrame``. A column with values of several types becomes texts."""
         import polars
 
@@ -89,7 +94,7 @@ class Table(Sequence[dict[str, Any]]):
         columns = {name: _of_one_type(self.column(name)) for name in self._columns}
         return polars.DataFrame(columns, schema_overrides=schema, strict=False, infer_schema_length=None)
 
-    def to_arrow(self) -> Any:
+    def to_arrow(self) -> pyarrow.Table:
         """A ``pyarrow.Table``. A column with values of several types becomes texts."""
         import pyarrow
 
@@ -102,6 +107,14 @@ class Table(Sequence[dict[str, Any]]):
 
         return pyarrow.table({name: array(name) for name in self._columns})
 
+    @overload
+    def to(self, form: Literal["pandas"] | None) -> pandas.DataFrame: ...
+    @overload
+    def to(self, form: Literal["polars"]) -> polars.DataFrame: ...
+    @overload
+    def to(self, form: Literal["arrow"]) -> pyarrow.Table: ...
+    @overload
+    def to(self, form: Literal["table"]) -> Table: ...
     def to(self, form: Form | None) -> Any:
         """The table in a form; None: a ``pandas.DataFrame`` where pandas is installed, else the table itself."""
         if form is None:
