@@ -184,6 +184,68 @@ def accelerate():
         accelerator.save_state()
 
 
+def plain():
+    """What a training loop saves by hand, as every tutorial of PyTorch shows it."""
+    import torch
+
+    torch.manual_seed(1)
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.Adam(model.parameters())
+    for epoch in (5, 10):
+        torch.save({"epoch": epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, inside("checkpoints", f"epoch_{epoch}.pt"))
+    torch.save(model.state_dict(), inside("checkpoints", "model_500.pt"))
+    torch.save(model.state_dict(), inside("checkpoints", "best.pth"))
+
+
+def one_process():
+    """Torch's variables for a group of one process, on this machine's processor."""
+    os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="29511")
+
+
+def deepspeed():
+    one_process()
+    os.environ["DS_ACCELERATOR"] = "cpu"
+    import deepspeed as ds
+    import torch
+
+    torch.manual_seed(1)
+    model = torch.nn.Linear(4, 1)
+    engine, *_ = ds.initialize(model=model, model_parameters=model.parameters(), dist_init_required=True, config={
+        "train_micro_batch_size_per_gpu": 2, "zero_optimization": {"stage": 1}, "bf16": {"enabled": True},
+        "zero_allow_untested_optimizer": True, "optimizer": {"type": "SGD", "params": {"lr": 0.1}},
+    })
+    for step in range(1, 11):
+        loss = engine(torch.ones(2, 4, dtype=torch.bfloat16)).pow(2).mean()
+        engine.backward(loss)
+        engine.step()
+        if step % 5 == 0:
+            engine.save_checkpoint(inside("checkpoints"))
+    for script in ("zero_to_fp32.py", "zero_to_torch.py"):
+        # Its source is not ours to pass on: what counts is that it lies there.
+        os.truncate(inside("checkpoints", script), 0)
+    torch.distributed.destroy_process_group()
+
+
+def megatron():
+    """The checkpoints themselves. The trainer that names them is in no package: names and pointer are as its source has them."""
+    one_process()
+    import torch
+
+    # It asks for a GPU where it would wait for one.
+    torch.cuda.synchronize = lambda *_: None
+    torch.cuda.current_device = lambda: "cpu"
+    import megatron.core.dist_checkpointing as checkpointing
+
+    torch.distributed.init_process_group("gloo")
+    for iteration in (400, 500):
+        weight = checkpointing.ShardedTensor.from_rank_offsets("weight", torch.zeros(8, 4), replica_id=0)
+        state = {"model": {"weight": weight}, "iteration": iteration, "checkpoint_version": 3.0}
+        checkpointing.save(state, inside("checkpoints", f"iter_{iteration:07d}", ""))
+        with open(inside("checkpoints", "latest_checkpointed_iteration.txt"), "w", encoding="utf-8") as pointer:
+            pointer.write(str(iteration))
+    torch.distributed.destroy_process_group()
+
+
 def keras():
     os.environ["KERAS_BACKEND"] = "torch"
     import keras as k
@@ -221,9 +283,9 @@ def orbax():
     assert ended.returncode == 9, ended.returncode
 
 
-RECORDERS = [tensorboard, tensorboardx, safetensors, mlflow, trackio, lightning, transformers, accelerate, keras, orbax]
-PACKAGES = ["tensorboard", "tensorboardX", "numpy", "safetensors", "mlflow-skinny", "trackio", "lightning", "transformers", "accelerate", "torch", "keras",
-            "orbax-checkpoint"]
+RECORDERS = [tensorboard, tensorboardx, safetensors, mlflow, trackio, lightning, transformers, accelerate, plain, deepspeed, megatron, keras, orbax]
+PACKAGES = ["tensorboard", "tensorboardX", "numpy", "safetensors", "mlflow-skinny", "trackio", "lightning", "transformers", "accelerate", "torch", "deepspeed",
+            "megatron-core", "keras", "orbax-checkpoint"]
 
 
 def main(out, names):

@@ -25,7 +25,7 @@ function put(folder: string, path: string, content: string | number): void {
   writeFileSync(join(folder, path), typeof content === 'number' ? Buffer.alloc(content, 1) : content);
 }
 
-const RUNS: [layout: string, run: string | Record<string, string | number>, expected: Record<string, string>][] = [
+const RUNS: [layout: string, run: string, expected: Record<string, string>][] = [
   ['LIGHTNING', 'lightning', {
     'checkpoints/copies/epoch=0-val_loss=0.07.ckpt': 'COMPLETE LIGHTNING - 0/NAME/CERTAIN',
     'checkpoints/copies/last.ckpt': 'COMPLETE LIGHTNING - - last',
@@ -57,23 +57,13 @@ const RUNS: [layout: string, run: string | Record<string, string | number>, expe
     'checkpoints/step_20.safetensors': 'PARTIAL SAFETENSORS 20/NAME/LIKELY -',
     'checkpoints/step_30.safetensors': 'COMPLETE SAFETENSORS 30/NAME/LIKELY -',
   }],
-  ['DEEPSPEED', {
-    'checkpoints/latest': 'global_step500',
-    'checkpoints/global_step500/mp_rank_00_model_states.pt': 10, 'checkpoints/global_step500/zero_pp_rank_0_mp_rank_00_optim_states.pt': 20,
-    'checkpoints/global_step600/zero_pp_rank_0_mp_rank_00_optim_states.pt': 20, 'checkpoints/zero_to_fp32.py': 5,
-  }, {
-    'checkpoints/global_step500': 'COMPLETE DEEPSPEED 500/NAME/CERTAIN - last', 'checkpoints/global_step600': 'PARTIAL DEEPSPEED 600/NAME/CERTAIN -',
+  ['DEEPSPEED', 'deepspeed', {
+    'checkpoints/global_step5': 'COMPLETE DEEPSPEED 5/NAME/CERTAIN -', 'checkpoints/global_step10': 'COMPLETE DEEPSPEED 10/NAME/CERTAIN - last',
   }],
-  ['MEGATRON', {
-    'checkpoints/latest_checkpointed_iteration.txt': '500\n', 'checkpoints/iter_0000400/mp_rank_00/model_optim_rng.pt': 10,
-    'checkpoints/iter_0000500/mp_rank_00/model_optim_rng.pt': 10,
-  }, { 'checkpoints/iter_0000400': 'COMPLETE MEGATRON 400/NAME/CERTAIN -', 'checkpoints/iter_0000500': 'COMPLETE MEGATRON 500/NAME/CERTAIN - last' }],
-  ['PLAIN', {
-    'checkpoints/epoch_10.pt': 1, 'checkpoints/model_500.pt': 1, 'checkpoints/best.pth': 1, 'checkpoints/config.json': 1, 'checkpoints/train.log': 1, 'checkpoints/weights.bin': 1,
-    'checkpoints/epoch=3-step=7.json': 1,
-  }, {
-    'checkpoints/epoch_10.pt': 'COMPLETE PLAIN - 10/NAME/LIKELY', 'checkpoints/model_500.pt': 'COMPLETE PLAIN 500/NAME/GUESS -', 'checkpoints/best.pth': 'COMPLETE PLAIN - - best',
-    'checkpoints/weights.bin': 'COMPLETE PLAIN - -', 'checkpoints/epoch=3-step=7.json': 'COMPLETE PLAIN 7/NAME/LIKELY 3/NAME/LIKELY',
+  ['MEGATRON', 'megatron', { 'checkpoints/iter_0000400': 'COMPLETE MEGATRON 400/NAME/CERTAIN -', 'checkpoints/iter_0000500': 'COMPLETE MEGATRON 500/NAME/CERTAIN - last' }],
+  ['PLAIN', 'plain', {
+    'checkpoints/epoch_5.pt': 'COMPLETE PLAIN - 5/NAME/LIKELY', 'checkpoints/epoch_10.pt': 'COMPLETE PLAIN - 10/NAME/LIKELY',
+    'checkpoints/model_500.pt': 'COMPLETE PLAIN 500/NAME/GUESS -', 'checkpoints/best.pth': 'COMPLETE PLAIN - - best',
   }],
 ];
 
@@ -115,7 +105,23 @@ describe.each(RUNS)('%s', (_, run, expected) => {
   });
 });
 
+it('of files with no layout, those count that are named like weights or say their step', () => {
+  const folder = jobOf({ 'checkpoints/config.json': 1, 'checkpoints/train.log': 1, 'checkpoints/weights.bin': 1, 'checkpoints/epoch=3-step=7.json': 1 });
+  expect(summary(scanFolder(folder))).toEqual({ 'checkpoints/weights.bin': 'COMPLETE PLAIN - -', 'checkpoints/epoch=3-step=7.json': 'COMPLETE PLAIN 7/NAME/LIKELY 3/NAME/LIKELY' });
+});
+
+it("Megatron's older form, a file a rank, is one checkpoint as well", () => {
+  const folder = jobOf({ 'checkpoints/latest_checkpointed_iteration.txt': '500\n', 'checkpoints/iter_0000500/mp_rank_00/model_optim_rng.pt': 10, 'checkpoints/iter_0000500/mp_rank_01/model_optim_rng.pt': 10 });
+  expect(summary(scanFolder(folder))).toEqual({ 'checkpoints/iter_0000500': 'COMPLETE MEGATRON 500/NAME/CERTAIN - last' });
+});
+
 describe('whether it is whole', () => {
+  it('one of DeepSpeed without the states of the model is PARTIAL', () => {
+    const folder = jobOf('deepspeed');
+    rmSync(join(folder, 'checkpoints/global_step5/mp_rank_00_model_states.pt'));
+    expect(summary(scanFolder(folder))['checkpoints/global_step5']).toBe('PARTIAL DEEPSPEED 5/NAME/CERTAIN -');
+  });
+
   const shard = (number: number) => `checkpoints/checkpoint-5/model-0000${number}-of-00003.safetensors`;
   const state = (folder: string) => scanFolder(folder).map((change) => change.state);
   const header = (dataBytes: number, more = '') => {
