@@ -171,19 +171,22 @@ def test_a_full_disk_loses_no_line_once_there_is_room_again(job):
 
 
 def test_half_a_line_that_somebody_else_wrote_after_is_lost_alone(job):
-    job.run("""
+    ended = job.run("""
         import os, resource, signal, expgraph
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
         for step in range(1000):
             expgraph.log({"loss": 0.125}, step=step)
         assert not expgraph.flush(5)
+        print(not open(os.environ["EXPGRAPH_METRICS"]).read().endswith("\\n"))
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         with open(os.environ["EXPGRAPH_METRICS"], "a") as file: file.write('\\n{"other": 1}\\n')
         assert expgraph.flush(30)
     """)
     whole = [line for line in (job.path / "metrics.jsonl").read_text().splitlines() if line.endswith("}") and line.startswith("{")]
-    assert len(whole) == 1000
+    # Once in a while the limit lies between two lines.
+    lost = 1 if ended.stdout == "True\n" else 0
+    assert len(whole) == 1000 + 1 - lost
 
 
 def test_memory_is_bounded_while_nothing_can_be_written(job):
