@@ -150,7 +150,7 @@ describe.skipIf(skipReason !== null)(`jobs on two SLURM clusters${skipReason ===
       await vi.waitFor(async () => {
         const { job } = await server.client.request(JOB, { id: jobId });
         expect(job.attempts[0]?.reason).toBe(expected);
-      }, { timeout: 40_000, interval: 200 });
+      }, { timeout: 100_000, interval: 200 });
     };
     await reason('BeginTime');
     await change('holdJobs');
@@ -159,7 +159,7 @@ describe.skipIf(skipReason !== null)(`jobs on two SLURM clusters${skipReason ===
     await reason('BeginTime');
     await change('cancelJobs');
     expect(await end(jobId)).toMatchObject({ state: 'CANCELLED', attempts: [{ state: 'CANCELLED' }] });
-  }, 150_000);
+  }, 400_000);
 
   test.concurrent('one waiting job of a sweep is cancelled, the others of its array wait on', async () => {
     const { submitSweep } = await server.client.request(SUBMIT_SWEEP, {
