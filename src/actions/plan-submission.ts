@@ -3,6 +3,7 @@ import { randomInt } from 'node:crypto';
 import type { NewJob, SharedJobFields } from '../db/write/submissions.ts';
 import type { NewSweep } from '../db/write/experiments.ts';
 import type { ClusterSettings } from '../domain/cluster-settings.ts';
+import { configTag } from '../domain/config-tag.ts';
 import { configLeaves, getDotted, isJsonObject, nestDottedKeys, dottedKeyProblem, validateConfig } from '../domain/config-values.ts';
 import { UserError, type UserFault } from '../domain/errors.ts';
 import { fingerprint } from '../domain/fingerprint.ts';
@@ -21,7 +22,7 @@ import type { ActionContext } from './action-context.ts';
 import { badInput, idempotencyKeyFaults, nameFaults, objectiveFaults, tagFaults, throwFaults } from './input-faults.ts';
 import { partitionFaults, partitionsOf } from './partition-faults.ts';
 import { inStoredOrder } from './stored-order.ts';
-import { tagOf, type JobTemplateInput, type OnDuplicate, type SubmitJobInput, type SubmitSweepInput } from './submission.ts';
+import type { JobTemplateInput, OnDuplicate, SubmitJobInput, SubmitSweepInput } from './submission.ts';
 
 /** Random draws without a seed get one from this range, which is recorded. */
 const MAX_FRESH_SEED = 2 ** 32;
@@ -174,7 +175,7 @@ function scriptFaults(plan: SubmissionPlan, job: NewJob): UserFault[] {
 function keyTags(config: JsonObject, keys: readonly string[]): string[] {
   return keys.flatMap((key) => {
     const value = getDotted(config, key);
-    return value === undefined ? [] : [tagOf(key, value)];
+    return value === undefined ? [] : [configTag(key, value)];
   });
 }
 

@@ -11,11 +11,13 @@ import { UserError } from '../domain/errors.ts';
 import type { NewEvent } from '../domain/events.ts';
 import { narrows, type JobFilter } from '../domain/job-filter.ts';
 import type { Objective, Resources } from '../domain/job-spec.ts';
+import { chosenObjective } from '../domain/objective.ts';
 import { mergeResources, validateResources, type RequestedResources } from '../domain/resources.ts';
 import type { ActionContext } from './action-context.ts';
 import { MAX_JOBS_PER_CHANGE } from './change-jobs.ts';
 import { unknownTargets } from './filter-faults.ts';
 import { badInput, throwFaults } from './input-faults.ts';
+import { refuseUnknownMetrics } from './unknown-names.ts';
 
 /** So many are named in an answer. */
 const MAX_NAMED = 1_000;
@@ -120,17 +122,19 @@ function candidateOf(job: RequestedJob, checkpoints: RequestedCheckpoint[], { ac
   };
 }
 
-/** The best and the last of each job. Throws UserError where nothing says what best means. */
+/** The best and the last of each job. Throws UserError where nothing says what best means, or by a metric that no job has. */
 async function favouritesOf(reader: Reader, jobs: RequestedJob[], asked: CheckpointRequestInput['keep'] | null): Promise<Map<string, Favourites>> {
   const queries = jobs.map(({ jobId, objective }) => {
-    const metric = asked?.metric ?? objective?.metric;
-    const goal = asked?.goal ?? (metric === objective?.metric ? objective?.goal : undefined);
-    if (metric === undefined || goal === undefined) {
+    const chosen = chosenObjective(asked ?? {}, objective, ['keep']);
+    if (chosen === null) {
       throw UserError.of('BAD_USER_INPUT', 'nothing says what best means: give both `metric` and `goal`, or give the experiment an objective, or keep with the rule NONE', ['keep', 'metric']);
     }
-    return { jobId, metric, goal };
+    return { jobId, ...chosen };
   });
   const best = await bestCheckpoints(reader, queries);
+  if (asked?.metric && best.every((found) => found === null)) {
+    await refuseUnknownMetrics(reader, [...new Set(jobs.map(({ experimentId }) => experimentId))], [asked.metric], ['keep', 'metric']);
+  }
   const last = await lastCheckpoints(reader, jobs.map(({ jobId }) => jobId));
   return new Map(jobs.map(({ jobId }, index) => [jobId, { bestId: best[index]?.id ?? null, lastId: last[index]?.id ?? null }]));
 }

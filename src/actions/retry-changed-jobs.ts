@@ -5,6 +5,7 @@ import { readRetryOrigins, type RetryOrigin } from '../db/read/retry-origins.ts'
 import type { IdempotencyClaim } from '../db/write/idempotency.ts';
 import { lockChangeableJobs, readChangeableJobs, readRolledUpIds, type ChangeableJob } from '../db/write/job-changes.ts';
 import { insertRetryJobs, requeueForRetry, type NewAttempt, type NewJobFromOld } from '../db/write/retries.ts';
+import { tagsAfterChange } from '../domain/config-tag.ts';
 import { blockedAt, configLeaves, setDotted } from '../domain/config-values.ts';
 import type { NewEvent } from '../domain/events.ts';
 import { canonicalJson, fingerprint } from '../domain/fingerprint.ts';
@@ -98,7 +99,7 @@ function planOne({ clusters, tokenName }: ChangeContext, origin: RetryOrigin, ch
   if (blocked) return unchanged(`"${blocked}" is a plain value in its configuration, not a group`);
   const config = leaves.reduce((changed, { key, value }) => setDotted(changed, key, value), origin.config);
   const shared = {
-    resources, tags: [...new Set([...origin.tags, ...changes.tags])], notBefore: null, retryCounts: {}, reason: `retried by ${tokenName}`,
+    resources, tags: [...new Set([...tagsAfterChange(origin.tags, origin.config, config), ...changes.tags])], notBefore: null, retryCounts: {}, reason: `retried by ${tokenName}`,
     priority: Math.min(PRIORITY_MAX, Math.max(PRIORITY_MIN, origin.priority + changes.priorityBoost)),
   };
   if (canonicalJson(config) === canonicalJson(origin.config)) {

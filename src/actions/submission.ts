@@ -1,5 +1,5 @@
 /** What a submission is asked with and answered with. */
-import type { Json, JsonObject, Objective } from '../domain/job-spec.ts';
+import type { JsonObject, Objective } from '../domain/job-spec.ts';
 import type { PriorityRule } from '../domain/priority-rule.ts';
 import type { RetryRuleInput } from '../domain/retry-policy.ts';
 import type { RequestedResources } from '../domain/resources.ts';
@@ -92,9 +92,4 @@ export interface SubmissionAnswer {
   /** In a dry run the scripts that would be submitted, with placeholders for ids; else empty. */
   scripts: RenderedScript[];
   dryRun: boolean;
-}
-
-/** The text of a config value in a tag. */
-export function tagOf(key: string, value: Json): string {
-  return `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`;
 }

@@ -10,9 +10,9 @@ export function nearestWords(word: string, candidates: readonly string[], count 
     .map(({ candidate }) => candidate);
 }
 
-/** Edits from one to the other, two letters that changed places being one edit; a candidate that ends in the word (`lr` for `optim.lr`) counts as near. */
+/** Edits from one to the other, two letters that changed places being one edit; a candidate that ends in the word (`lr` for `optim.lr`, `loss` for `val/loss`) counts as near. */
 function distanceTo(word: string, candidate: string): number {
-  if (candidate.endsWith(`.${word}`) || word.endsWith(`.${candidate}`)) return 1;
+  if (['.', '/'].some((separator) => candidate.endsWith(`${separator}${word}`) || word.endsWith(`${separator}${candidate}`))) return 1;
   let before: number[] = [];
   let row = Array.from({ length: candidate.length + 1 }, (_, index) => index);
   for (let i = 1; i <= word.length; i += 1) {

@@ -1,4 +1,5 @@
 /** Whether and how a failed job is tried again: the decision, as a pure function of the job, its failure and the policy. */
+import { tagsAfterChange } from './config-tag.ts';
 import { configLeaves, getDotted, setDotted, blockedAt } from './config-values.ts';
 import type { FailureClass } from './diagnosis/failure-class.ts';
 import { canonicalJson } from './fingerprint.ts';
@@ -70,7 +71,7 @@ export function decideRetry(job: FailedJob, failureClass: FailureClass, policy: 
   const waitSeconds = Math.min(rule.backoffSeconds * 2 ** retries, MAX_BACKOFF_SECONDS) * (1 + jitter * JITTER_SHARE);
   const retry: Retry = {
     resources, notBefore: new Date(now.getTime() + waitSeconds * 1000),
-    tags: [...new Set([...job.tags, RETRY_TAG, failureClass])],
+    tags: [...new Set([...(config === null ? job.tags : tagsAfterChange(job.tags, job.config, config)), RETRY_TAG, failureClass])],
     priority: Math.min(PRIORITY_MAX, Math.max(PRIORITY_MIN, job.priority + rule.priorityBoost)),
     retryCounts: { ...job.retryCounts, [failureClass]: retries + 1 },
     note: `${failureClass}, retry ${retries + 1} of ${rule.maxRetries}`,

@@ -17,10 +17,10 @@ class KeepInput {
   @Field(() => Int, { nullable: true, description: 'For the rule EVERY_N: of each so many steps the first checkpoint stays.' })
   everyNSteps?: number | null;
 
-  @Field(() => String, { nullable: true, description: "The metric that says which one is best; that of the experiment's objective when left out." })
+  @Field(() => String, { nullable: true, description: "The metric that says which one is best; that of the experiment's objective when left out. One that no job has is an error." })
   metric?: string | null;
 
-  @Field(() => GoalEnum, { nullable: true, description: "Whether less or more of it is better; as the experiment's objective says when left out." })
+  @Field(() => GoalEnum, { nullable: true, description: "Whether less or more of it is better; may be left out when `metric` is, or is that of the experiment's objective." })
   goal?: Goal | null;
 }
 

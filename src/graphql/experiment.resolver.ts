@@ -4,7 +4,7 @@ import { countRows, readPage } from '../db/read/page.ts';
 import { isUuid } from '../db/read/uuid.ts';
 import type { Goal } from '../domain/job-spec.ts';
 import type { JobState } from '../domain/states.ts';
-import { bestCheckpointAmong } from './best-checkpoint.ts';
+import { bestCheckpointAmong, GOAL_DESCRIPTION, METRIC_DESCRIPTION } from './best-checkpoint.ts';
 import { CheckpointType } from './checkpoint.type.ts';
 import { AFTER_DESCRIPTION, checkedFirst, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
 import type { GraphqlContext } from './context.ts';
@@ -100,8 +100,8 @@ export class ExperimentResolver {
   @FieldResolver(() => [LeaderboardRowType], { description: "Which configurations did best, by each job's best value of the metric." })
   leaderboard(
     @Root() experiment: ExperimentRow, @Ctx() { database, loaders }: GraphqlContext,
-    @Arg('metric', () => String, { nullable: true, description: "The metric that counts; the experiment's objective when left out." }) metric: string | null,
-    @Arg('goal', () => GoalEnum, { nullable: true, description: "Which way it is better; the objective's when left out." }) goal: Goal | null,
+    @Arg('metric', () => String, { nullable: true, description: METRIC_DESCRIPTION }) metric: string | null,
+    @Arg('goal', () => GoalEnum, { nullable: true, description: GOAL_DESCRIPTION }) goal: Goal | null,
     @Arg('groupBy', () => [String], {
       nullable: true, description: 'Dotted configuration keys: jobs that agree in them form one row, with mean and standard deviation over the rest (the seeds). Left out, every job is a row.',
     }) groupBy: string[] | null,
@@ -119,8 +119,8 @@ export class ExperimentResolver {
   })
   bestCheckpoint(
     @Root() experiment: ExperimentRow, @Ctx() { loaders }: GraphqlContext,
-    @Arg('metric', () => String, { nullable: true, description: "The metric that counts; the experiment's objective when left out." }) metric: string | null,
-    @Arg('goal', () => GoalEnum, { nullable: true, description: "Which way it is better; the objective's when left out." }) goal: Goal | null,
+    @Arg('metric', () => String, { nullable: true, description: METRIC_DESCRIPTION }) metric: string | null,
+    @Arg('goal', () => GoalEnum, { nullable: true, description: GOAL_DESCRIPTION }) goal: Goal | null,
   ) {
     return bestCheckpointAmong(loaders, { parent: 'EXPERIMENT', id: experiment.id }, experiment, { metric, goal });
   }

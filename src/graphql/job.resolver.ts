@@ -11,7 +11,7 @@ import { explainQueued } from '../domain/queue-wait.ts';
 import { retryProblem } from '../domain/states.ts';
 import { pendingReasonOf } from './attempt.resolver.ts';
 import { AttemptType } from './attempt.type.ts';
-import { bestCheckpointOf } from './best-checkpoint.ts';
+import { bestCheckpointOf, GOAL_DESCRIPTION, METRIC_DESCRIPTION } from './best-checkpoint.ts';
 import { CheckpointStateEnum, CheckpointType } from './checkpoint.type.ts';
 import { ClusterType } from './cluster.type.ts';
 import { AFTER_DESCRIPTION, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
@@ -126,8 +126,8 @@ export class JobResolver {
   })
   async bestCheckpoint(
     @Root() job: JobRow, @Ctx() { loaders }: GraphqlContext,
-    @Arg('metric', () => String, { nullable: true, description: "The metric that counts; the experiment's objective when left out." }) metric: string | null,
-    @Arg('goal', () => GoalEnum, { nullable: true, description: "Which way it is better; the objective's when left out." }) goal: Goal | null,
+    @Arg('metric', () => String, { nullable: true, description: METRIC_DESCRIPTION }) metric: string | null,
+    @Arg('goal', () => GoalEnum, { nullable: true, description: GOAL_DESCRIPTION }) goal: Goal | null,
   ) {
     return bestCheckpointOf(loaders, job, { metric, goal });
   }

@@ -1,5 +1,6 @@
 /** One loader for each thing that lists fan out to, made anew for each operation: whatever a level asks for becomes one statement. */
 import DataLoader from 'dataloader';
+import { refuseUnknownMetrics } from '../actions/unknown-names.ts';
 import type { Database } from '../db/database.ts';
 import { summariesOfAttempt, type SeriesPlace } from '../db/read/attempt-series.ts';
 import * as attempts from '../db/read/attempts.ts';
@@ -25,6 +26,11 @@ import type { LeaderboardOptions } from '../domain/leaderboard.ts';
 
 /** Most points of one answer, all series together: some 100 MB of JSON. */
 export const MAX_POINTS_IN_ALL = 2_000_000;
+
+interface ExperimentMetric {
+  experimentId: string;
+  metric: string;
+}
 
 export type Loaders = ReturnType<typeof createLoaders>;
 
@@ -55,6 +61,9 @@ export function createLoaders(database: Database, tables: JobTables, configured:
     lastCheckpoint: byId(checkpoints.lastCheckpoints),
     bestCheckpoint: byKey((queries: readonly BestCheckpointQuery[]) => bestCheckpoints(database, queries)),
     bestCheckpointAmong: byKey((queries: readonly BestAmongQuery[]) => bestCheckpointsAmong(database, queries)),
+    /** Rejects with UserError where no job of the experiment has the metric. */
+    knownMetric: new DataLoader<ExperimentMetric, null, string>((places) => Promise.all(places.map(({ experimentId, metric }) =>
+      refuseUnknownMetrics(database, [experimentId], [metric], ['metric']).then(() => null, (error: Error) => error))), { cacheKeyFn: JSON.stringify }),
     seriesOfJob: perArguments((keys: readonly string[] | null, ids: readonly string[]) => metrics.seriesOfJobs(database, ids, keys)),
     seriesOfExperiment: perArguments((selection: metrics.SeriesSelection, ids: readonly string[]) =>
       metrics.seriesOfExperiments(database, ids, selection)),

@@ -1,7 +1,7 @@
 import { Arg, Ctx, Directive, FieldResolver, Int, Resolver, Root } from 'type-graphql';
 import type { SweepRow } from '../db/read/experiments.ts';
 import type { Goal } from '../domain/job-spec.ts';
-import { bestCheckpointAmong } from './best-checkpoint.ts';
+import { bestCheckpointAmong, GOAL_DESCRIPTION, METRIC_DESCRIPTION } from './best-checkpoint.ts';
 import { CheckpointType } from './checkpoint.type.ts';
 import { AFTER_DESCRIPTION, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pageRequest } from './connection.ts';
 import type { GraphqlContext } from './context.ts';
@@ -33,8 +33,8 @@ export class SweepResolver {
   })
   async bestCheckpoint(
     @Root() sweep: SweepRow, @Ctx() { loaders }: GraphqlContext,
-    @Arg('metric', () => String, { nullable: true, description: "The metric that counts; the experiment's objective when left out." }) metric: string | null,
-    @Arg('goal', () => GoalEnum, { nullable: true, description: "Which way it is better; the objective's when left out." }) goal: Goal | null,
+    @Arg('metric', () => String, { nullable: true, description: METRIC_DESCRIPTION }) metric: string | null,
+    @Arg('goal', () => GoalEnum, { nullable: true, description: GOAL_DESCRIPTION }) goal: Goal | null,
   ) {
     return bestCheckpointAmong(loaders, { parent: 'SWEEP', id: sweep.id }, await loaders.experimentById.load(sweep.experimentId), { metric, goal });
   }

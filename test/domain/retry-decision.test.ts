@@ -38,6 +38,14 @@ describe('a configuration that failed is changed, which makes a new job', () => 
     expect(config['batch_size']).toBe(65);
   });
 
+  test('tags that tell a value tell the new one; others stay', () => {
+    const config: JsonObject = { batch_size: 64, model: { name: 'big' } };
+    const tags = ['batch_size=64', 'model.name=big', 'batch_size=1', 'x=64', '=', 'mine'];
+    expect(decide(failed({ config, tags }), 'CUDA_OUT_OF_MEMORY')).toMatchObject({
+      kind: 'NEW_JOB', config: { batch_size: 32 }, tags: ['batch_size=32', 'model.name=big', 'batch_size=1', 'x=64', '=', 'mine', 'retry', 'CUDA_OUT_OF_MEMORY'],
+    });
+  });
+
   test('NAN_LOSS sets the clipping that is there and halves the learning rate', () => {
     expect(decide(failed({ config: { grad_clip_norm: null, optim: { lr: 0.1, name: 'sgd' } } }), 'NAN_LOSS')).toMatchObject({
       kind: 'NEW_JOB', config: { grad_clip_norm: 1, optim: { lr: 0.05, name: 'sgd' } },

@@ -69,6 +69,15 @@ describe('archiveCheckpoints', () => {
     expect(await archive({ filter, keep: { rule: 'NONE' }, dryRun: true })).toMatchObject({ checkpointCount: 4 });
   });
 
+  it('is not told half of what best means, nor a metric that no job has', async () => {
+    const { experimentId } = await seed({ metrics: { loss: [[1, 0.5]], accuracy: [[1, 0.9]] } });
+    const keeping = async (keep: object) => (await archive({ filter: { experimentIds: [experimentId] }, keep: { rule: 'BEST_AND_LAST', ...keep }, dryRun: true })).userErrors;
+    expect(await keeping({ metric: 'loss' })).toEqual([]);
+    expect(await keeping({ goal: 'MAX' })).toMatchObject([{ field: ['keep', 'goal'], message: expect.stringMatching(/both `metric` and `goal`.* MIN of "loss"/) }]);
+    expect(await keeping({ metric: 'accuracy' })).toMatchObject([{ field: ['keep', 'metric'], message: expect.stringMatching(/both `metric` and `goal`/) }]);
+    expect(await keeping({ metric: 'accurcy', goal: 'MAX' })).toMatchObject([{ field: ['keep', 'metric'], message: 'no job has a metric "accurcy"; did you mean accuracy?' }]);
+  });
+
   it('leaves alone what another job has among its checkpoints, too', async () => {
     const { ids, jobId } = await seed();
     await seed({ checkpoints: [{ path: `/scratch/me/${jobId}/checkpoints/0.ckpt`, isDeclared: true }] });

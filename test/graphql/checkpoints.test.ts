@@ -1,6 +1,6 @@
 /** Which checkpoint to load, and what is known of it. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openFixture, seedExperiment, seedJobs, seedSweep, type Fixture } from './fixture.ts';
+import { openFixture, seedExperiment, seedJobs, seedSweep, shownErrors, type Fixture } from './fixture.ts';
 
 let fixture: Fixture;
 beforeAll(async () => { fixture = await openFixture(); });
@@ -98,6 +98,16 @@ describe('the best checkpoint of many jobs', () => {
       { name: 'the one', metrics: { loss: [[1, 0.5]] }, checkpoints: [{ step: 1 }] },
     ]);
     expect((await best(id)).bestCheckpoint.job.name).toBe('the one');
+  });
+
+  it('by half an objective is refused unless the experiment has the other half, and by a metric that no job has', async () => {
+    const id = await seed([{ state: 'COMPLETED', metrics: { loss: [[1, 0.5]], accuracy: [[1, 0.9]] }, checkpoints: [{ step: 1 }] }]);
+    const refused = async (args: string) => shownErrors(await fixture.run(`query ($id: ID!) { sweep(id: $id) { bestCheckpoint${args} { path } jobs(first: 1) { nodes { bestCheckpoint${args} { path } } } } }`, { id }));
+    for (const args of ['(metric: "loss")', '(goal: MIN)']) expect(await refused(args)).toEqual([]);
+    const twice = (message: string) => Array.from({ length: 2 }, () => ({ code: 'BAD_USER_INPUT', message }));
+    expect(await refused('(metric: "accuracy")')).toEqual(twice('metric: goes with a goal: pass both `metric` and `goal`, because the objective of the experiment is MIN of "loss"'));
+    expect(await refused('(goal: MAX)')).toEqual(twice('goal: goes with a metric: pass both `metric` and `goal`, because the objective of the experiment is MIN of "loss"'));
+    expect(await refused('(metric: "acuracy", goal: MAX)')).toEqual(twice('metric: no job has a metric "acuracy"; did you mean accuracy?'));
   });
 
   it('is null where nothing says what best means, and where there is none', async () => {

@@ -63,8 +63,18 @@ describe('a leaderboard', () => {
   it('of a metric or by a key that no job has is refused, with what there is', async () => {
     const id = await seedBoard();
     const refused = async (variables: object) => shownErrors(await fixture.run(BOARD, { id: [id], states: ['COMPLETED'], ...variables }));
-    expect(await refused({ metric: 'los', goal: 'MIN' })).toMatchObject([{ message: expect.stringContaining('no job has a metric "los"; there are loss') }]);
+    expect(await refused({ metric: 'los', goal: 'MIN' })).toMatchObject([{ message: expect.stringContaining('no job has a metric "los"; did you mean loss?') }]);
     expect(await refused({ groupBy: ['seed', 'optim.lrr'] })).toMatchObject([{ message: expect.stringContaining('"optim.lrr"') }]);
+  });
+
+  it('is empty while no job has completed, by whatever metric: it may still be logged', async () => {
+    const id = await seedExperiment(fixture.db, { objectiveMetric: 'loss', objectiveGoal: 'MIN' });
+    await seedJobs(fixture.db, id, [{ state: 'RUNNING', config: { lr: 1 }, metrics: { loss: [[1, 0.5]] } }, { state: 'FAILED', config: { lr: 2 }, metrics: { loss: [[1, 0.5]] } }]);
+    expect(await board(id, { groupBy: ['lr'] })).toEqual([]);
+    expect(await board(id, { metric: 'val/f1', goal: 'MAX' })).toEqual([]);
+    // The query of a client that leaves the arguments out altogether.
+    const result = await fixture.run('query ($id: [ID!]) { experiments(filter: {ids: $id}) { nodes { leaderboard(groupBy: ["lr"]) { rank } } } }', { id: [id] });
+    expect([result.errors, result.data.experiments.nodes[0].leaderboard]).toEqual([undefined, []]);
   });
 
   it('shows every job by itself without groups, also where configurations are equal', async () => {

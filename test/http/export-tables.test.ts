@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { v7 } from 'uuid';
 import { checkpoints, results } from '../../src/db/tables/index.ts';
 import type { JsonObject } from '../../src/domain/job-spec.ts';
-import { exportTest, lines, ODD_KEY, type ExportTest } from './export-support.ts';
+import { exportTest, lines, ODD_KEY, type ExportTest, type QueryParameters } from './export-support.ts';
 
 const FINISHED = new Date('2026-03-01T12:00:00.000Z');
 let fixture: ExportTest;
@@ -68,6 +68,17 @@ test('results are filtered, go on after a row, and name the checkpoint that is a
   expect(lines(await fixture.read(path, { metric: 'loss', goal: 'max' }))[0]).toMatchObject({ 'checkpoint.path': '/scratch/a.pt' });
   const refused = await fixture.get(path, { goal: 'least' });
   expect([refused.status, await refused.json()]).toMatchObject([400, { errors: [{ message: 'goal: cannot be "least"; it is one of min, max' }] }]);
+});
+
+test('results by half of what best means, or by a metric that no job has, are refused', async () => {
+  const refused = async (parameters: QueryParameters): Promise<unknown> => {
+    const response = await fixture.get(`experiment/${fixture.experimentId}/results.csv`, parameters);
+    return [response.status, ((await response.json()) as { errors: { message: string }[] }).errors[0]?.message];
+  };
+  expect(lines(await fixture.read(`experiment/${fixture.experimentId}/results.jsonl`, { metric: 'loss' }))[0]).toMatchObject({ 'checkpoint.path': '/scratch/a.pt' });
+  expect(await refused({ metric: 'long' })).toEqual([400, expect.stringMatching(/^metric: goes with a goal: pass both `metric` and `goal`/)]);
+  expect(await refused({ goal: 'max' })).toEqual([400, expect.stringMatching(/^goal: goes with a metric: pass both `metric` and `goal`/)]);
+  expect(await refused({ metric: 'lon', goal: 'max' })).toEqual([400, 'metric: no job has a metric "lon"; did you mean long?']);
 });
 
 test('checkpoints come in whatever state, by job and path, and go on after a row', async () => {

@@ -231,6 +231,14 @@ describe('a retry by hand with changes', () => {
     expect((await retryJobs(at.context, { ids: [old], configChanges: { 'optim.lr': 0.1, batch_size: 8 } })).unchanged).toMatchObject([{ reason: expect.stringContaining('exists already') }]);
   });
 
+  test('of a value that a tag tells changes the tag', async () => {
+    const old = await submit({ tags: ['batch_size=64', 'mine'] });
+    await fail(old);
+    await retryJobs(at.context, { ids: [old], configChanges: { batch_size: 8 } });
+    expect(await retriesOf(old)).toMatchObject([{ config: { batch_size: 8 }, tags: ['batch_size=8', 'mine', 'retry'] }]);
+    expect(await jobRow(old)).toMatchObject({ tags: ['batch_size=64', 'mine'] });
+  });
+
   test('of the resources only makes new attempts', async () => {
     const old = await submit({ resources: { memoryMiB: 1000, cpus: 4 } });
     await fail(old);

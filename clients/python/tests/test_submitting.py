@@ -86,7 +86,7 @@ def test_jobs_are_held_changed_released_and_known_again(client):
 def test_a_job_that_fails_says_why_and_runs_again(client):
     submission = client.submit_job(f"{PROJECT}/failing", ["python3", "-c", "print('starting'); raise ImportError(\"No module named 'torch'\")"], {})
     progress = client.wait(submission, timeout=60, progress=False)
-    assert progress.states == {"FAILED": 1}
+    assert (progress.states, progress.eta_seconds) == ({"FAILED": 1}, 0)
     job = client.jobs(submission)[0]
     assert job.failure_class and job.advice
     assert "starting" in client.log(job)

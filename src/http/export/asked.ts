@@ -4,7 +4,7 @@ import type { ExportScope } from '../../db/read/export-jobs.ts';
 import type { PointPosition, PointSelection } from '../../db/read/export-metrics.ts';
 import { isUuid } from '../../db/read/uuid.ts';
 import { UserError } from '../../domain/errors.ts';
-import type { AskedObjective } from '../../graphql/best-checkpoint.ts';
+import type { AskedObjective } from '../../domain/objective.ts';
 import { jobFilterOfJson } from '../../graphql/filter-json.ts';
 import { parseExactJson } from '../exact-json.ts';
 import { arrowFormat } from './arrow.ts';

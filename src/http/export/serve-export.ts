@@ -7,6 +7,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { GraphQLSchema } from 'graphql';
 import type { Logger } from 'pino';
 import type { ActionContext } from '../../actions/action-context.ts';
+import { refuseUnknownMetrics } from '../../actions/unknown-names.ts';
 import type { Database } from '../../db/database.ts';
 import { experimentsById, sweepsById } from '../../db/read/experiments.ts';
 import { jobsToExport, type ExportScope, type JobIds } from '../../db/read/export-jobs.ts';
@@ -14,6 +15,7 @@ import type { PointSelection } from '../../db/read/export-metrics.ts';
 import { jobsById } from '../../db/read/jobs.ts';
 import { rolledUpJobs } from '../../db/read/roll-ups.ts';
 import { UserError } from '../../domain/errors.ts';
+import { chosenObjective } from '../../domain/objective.ts';
 import { slug } from '../../domain/slug.ts';
 import { objectiveOf } from '../../graphql/leaderboard.ts';
 import { fileUri } from '../../graphql/uri.ts';
@@ -99,7 +101,9 @@ async function openTable(database: Database, { scope, table }: AskedExport, { ex
     case 'checkpoints': return checkpointsTable(database, scope, jobIds, table.keys, table.after);
     case 'results': {
       const [experiment] = await experimentsById(database, [experimentId]);
-      return resultsTable(database, scope, table.after === null ? jobIds : jobIds.from(table.after.jobId, false), objectiveOf(experiment ?? null, table.objective), uriOf);
+      const objective = chosenObjective(table.objective, objectiveOf(experiment ?? null));
+      if (table.objective.metric) await refuseUnknownMetrics(database, [experimentId], [table.objective.metric], ['metric']);
+      return resultsTable(database, scope, table.after === null ? jobIds : jobIds.from(table.after.jobId, false), objective, uriOf);
     }
   }
 }

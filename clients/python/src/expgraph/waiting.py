@@ -46,7 +46,8 @@ def read_progress(transport: Transport, scope: Scope) -> Progress:
         total, still_open = counts.pop("total", 0), counts.pop("open", 0)
         # The states are counted one after the other. A job that moves on meanwhile is missed or counted twice; once none is open they stay.
         if still_open or sum(counts.values()) == total:
-            return Progress(total, sum(counts.get(state, 0) for state in _DONE_STATES), counts, still_open)
+            done = sum(counts.get(state, 0) for state in _DONE_STATES)
+            return Progress(total, done, counts, still_open, eta_seconds=0.0 if 0 < total == done else None)
 
 
 def wait_until_done(transport: Transport, scope: Scope, watch: Watch, timeout: float | None, bar: ProgressBar) -> Progress:

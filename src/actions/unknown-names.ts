@@ -1,0 +1,31 @@
+/** Errors for names that nobody has, with those that were probably meant. */
+import type { Reader } from '../db/database.ts';
+import { metricKeysOf, missingConfigKeys, missingMetrics } from '../db/read/known-names.ts';
+import { configLeaves } from '../domain/config-values.ts';
+import { nearestWords } from '../domain/nearest-words.ts';
+import { badInput, throwFaults } from './input-faults.ts';
+
+/** So many names are listed in an error. */
+const MAX_NAMED = 20;
+
+/** Throws UserError BAD_USER_INPUT for metrics that no job of the experiments has and none is likely to log later (see `missingMetrics`). */
+export async function refuseUnknownMetrics(reader: Reader, experimentIds: readonly string[], keys: readonly string[], field: string[]): Promise<void> {
+  const missing = await missingMetrics(reader, experimentIds, keys);
+  if (missing.length === 0) return;
+  const known = await metricKeysOf(reader, experimentIds);
+  throwFaults(missing.map((key) => badInput(field, `no job has a metric "${key}"; ${meant(key, known)}`)));
+}
+
+/** Throws UserError BAD_USER_INPUT for dotted keys that no job of the experiment has in its configuration. */
+export async function refuseUnknownConfigKeys(reader: Reader, experimentId: string, keys: readonly string[], field: string[]): Promise<void> {
+  const found = await missingConfigKeys(reader, experimentId, keys);
+  if (found === null) return;
+  const known = configLeaves(found.example).map((leaf) => leaf.key);
+  throwFaults(found.missing.map((key) => badInput(field, `no job has a config value "${key}"; ${meant(key, known)}`)));
+}
+
+function meant(name: string, known: readonly string[]): string {
+  const near = nearestWords(name, known);
+  if (near.length > 0) return `did you mean ${near.join(' or ')}?`;
+  return `there are ${known.slice(0, MAX_NAMED).join(', ')}${known.length > MAX_NAMED ? ` and ${known.length - MAX_NAMED} more` : ''}`;
+}
