@@ -34,7 +34,7 @@ def test_scalars_of_numpy_and_torch_are_numbers(job, caplog):
     }
     bad = {"many": torch.zeros(3), "meta": torch.empty((), device="meta"), "text": numpy.str_("a"), "complex": numpy.complex64(1)}
     expgraph.log({**good, **bad}, step=numpy.int64(7))
-    assert expgraph.flush()
+    assert expgraph.flush(60)
     (line,) = job.lines()
     assert {name: line[name] for name in line if name != "time"} == {
         "step": 7, "float16": 1.5, "float32": 0.25, "long double": 1.5, "int64": 2**40, "bool": 1, "0 dimensions": 3, "1 element": 2.0,

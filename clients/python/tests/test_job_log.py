@@ -161,7 +161,7 @@ def test_a_full_disk_loses_no_line_once_there_is_room_again(job):
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
         for step in range(1000):
             expgraph.log({"loss": 0.125}, step=step)
-        assert not expgraph.flush(5)
+        assert not expgraph.flush(30)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         assert expgraph.flush(30)
     """)
@@ -177,7 +177,7 @@ def test_half_a_line_that_somebody_else_wrote_after_is_lost_alone(job):
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
         for step in range(1000):
             expgraph.log({"loss": 0.125}, step=step)
-        assert not expgraph.flush(5)
+        assert not expgraph.flush(30)
         print(not open(os.environ["EXPGRAPH_METRICS"]).read().endswith("\\n"))
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         with open(os.environ["EXPGRAPH_METRICS"], "a") as file: file.write('\\n{"other": 1}\\n')
