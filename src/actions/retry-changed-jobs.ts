@@ -11,16 +11,13 @@ import type { NewEvent } from '../domain/events.ts';
 import { canonicalJson, fingerprint } from '../domain/fingerprint.ts';
 import { PRIORITY_MAX, PRIORITY_MIN, type JsonObject } from '../domain/job-spec.ts';
 import { jobDirectory } from '../domain/layout.ts';
+import { ROLLED_UP_PROBLEM } from '../domain/metric-retention.ts';
 import { mergeResources, validateResources, type RequestedResources } from '../domain/resources.ts';
 import { retriedName } from '../domain/retry-decision.ts';
 import type { Partition } from '../domain/partition.ts';
 import { retryProblem, RETRYABLE_JOB_STATES } from '../domain/states.ts';
 import { partitionFaults, partitionsOf } from './partition-faults.ts';
 import { changeOnce, checkSelected, MAX_JOBS_PER_CHANGE, readPassedOver, toChangeSelection, withPassedOver, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
-
-/** A new attempt would log its early steps again, and of those only a roll-up is left. */
-export const ROLLED_UP_PROBLEM = 'only a roll-up is left of its metrics (metricRetention of the project), and a new attempt could not log those steps again; '
-  + 'submit the same job anew with onDuplicate: RUN_AGAIN, which gives it a history of its own';
 
 export interface RetryChanges {
   priorityBoost: number;

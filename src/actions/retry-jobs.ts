@@ -1,6 +1,7 @@
 import { readRolledUpIds } from '../db/write/job-changes.ts';
 import { validateConfig } from '../domain/config-values.ts';
 import type { JsonObject } from '../domain/job-spec.ts';
+import { ROLLED_UP_PROBLEM } from '../domain/metric-retention.ts';
 import type { RequestedResources } from '../domain/resources.ts';
 import { RETRY_TAG } from '../domain/retry-decision.ts';
 import { RETRY_PRIORITY_BOOST } from '../domain/retry-policy.ts';
@@ -9,7 +10,7 @@ import type { ActionContext } from './action-context.ts';
 import { idempotencyClaim, keptAnswer } from './answer-once.ts';
 import { changeJobs, type ChangeContext, type JobChangeAnswer, type JobSelection } from './change-jobs.ts';
 import { badInput, idempotencyKeyFaults, MAX_TAGS, tagFaults, throwFaults } from './input-faults.ts';
-import { retryChangedJobs, ROLLED_UP_PROBLEM } from './retry-changed-jobs.ts';
+import { retryChangedJobs } from './retry-changed-jobs.ts';
 
 const PRIORITY_BOOST_LIMIT = 1000;
 

@@ -11,6 +11,10 @@ export interface MetricRetention {
 /** Of a project for which nothing was set. */
 export const DEFAULT_METRIC_RETENTION: MetricRetention = { exactDays: null, pointsPerSeries: 2000 };
 
+/** Why a job is not tried again: a new attempt would log its early steps again, and of those only a roll-up is left. */
+export const ROLLED_UP_PROBLEM = 'only a roll-up is left of its metrics (metricRetention of the project), and a new attempt could not log those steps again; '
+  + 'submit the same job anew with onDuplicate: RUN_AGAIN, which gives it a history of its own';
+
 /** Longer is the same as for ever. */
 const MAX_EXACT_DAYS = 36_500;
 /** Fewer show no curve; more are hardly less than a whole history. */

@@ -6,6 +6,7 @@ export const CRASH_POINTS = [
   'dispatch-before-record', 'dispatch-after-record', 'dispatch-after-sbatch', 'dispatch-after-commit',
   'harvest-before-commit', 'harvest-after-commit', 'end-before-commit', 'end-after-commit', 'cancel-before', 'cancel-after',
   'checkpoints-before-run', 'checkpoints-after-run', 'checkpoints-after-commit',
+  'roll-up-before-commit', 'roll-up-after-commit',
 ] as const;
 export type CrashPoint = (typeof CRASH_POINTS)[number];
 

@@ -5,6 +5,7 @@ import { jobsToRollUp, longSeriesOf } from '../db/read/roll-ups.ts';
 import { transact } from '../db/transaction.ts';
 import { markRolledUp, rollUpStretch } from '../db/write/roll-up.ts';
 import { UserError } from '../domain/errors.ts';
+import { crashPoint } from './crash-point.ts';
 import { loggedError } from './logged-error.ts';
 import { startLoop, type Loop } from './loop.ts';
 
@@ -53,7 +54,12 @@ export async function rollUpDue(database: Database, logger: Logger, maxMs: numbe
 
 async function rollUpJob(database: Database, { jobId, pointsPerSeries }: { jobId: string; pointsPerSeries: number }, end: number): Promise<void> {
   for (const seriesNumber of await longSeriesOf(database, jobId)) {
-    while (await transact(database, (transaction) => rollUpStretch(transaction, { jobId, seriesNumber, pointsPerSeries }))) {
+    while (await transact(database, async (transaction) => {
+      const hasMore = await rollUpStretch(transaction, { jobId, seriesNumber, pointsPerSeries });
+      crashPoint('roll-up-before-commit');
+      return hasMore;
+    })) {
+      crashPoint('roll-up-after-commit');
       if (performance.now() > end) return;
     }
   }

@@ -122,6 +122,22 @@ describe('a long series that is rolled up', () => {
     expect(await rollUp(jobId, 500, 2_000)).toBeGreaterThan(1);
   });
 
+  test('a job to which points come between the last stretch and the note that all is done is looked at again', async () => {
+    const jobId = freshJob();
+    const isDone = async () => (await at.db.pool.query<{ done: boolean }>('select rolled_up_at is not null as done from jobs where id = $1', [jobId])).rows[0]!.done;
+    const mark = () => at.db.database.transaction((transaction) => markRolledUp(transaction, jobId));
+    await log(jobId, 1, range(0, 12_000));
+    await rollUp(jobId, 500, 20_000);
+    await log(jobId, 1, range(12_000, 24_000));
+    await mark();
+    expect(await isDone()).toBe(false);
+    await rollUp(jobId, 500, 20_000);
+    await mark();
+    expect(await isDone()).toBe(true);
+    await log(jobId, 1, range(24_000, 24_010));
+    expect(await isDone()).toBe(false);
+  });
+
   test('a job is not made to run again while its history is rolled up', async () => {
     const jobId = freshJob();
     await log(jobId, 1, range(0, 12_000));

@@ -270,6 +270,18 @@ describe('a retry by hand with changes', () => {
   });
 });
 
+test('a job of whose metrics only a roll-up is left by then gets no new attempt, which is said once; with another configuration it is tried again', async () => {
+  const [same, changed] = [await submit(policy({ failureClass: 'NODE_FAILURE' })), await submit({ ...policy({ failureClass: 'CUDA_OUT_OF_MEMORY' }), config: { batch_size: 8 } })];
+  await at.db.pool.query(`insert into metric_series (job_id, key, series_number, rolled_up_below_step) select unnest($1::uuid[]), 'loss', 1, 1000`, [[same, changed]]);
+  await fail(same, { state: 'NODE_FAIL' });
+  await fail(changed, { stderr: CUDA });
+  expect(await retry()).toBe(1);
+  expect(await jobRow(same)).toMatchObject({ state: 'FAILED', state_reason: expect.stringMatching(/exit code 1; not tried again: only a roll-up is left.*RUN_AGAIN/), retry_decided_for: 1 });
+  expect(await retriesOf(changed)).toMatchObject([{ state: 'QUEUED', config: { batch_size: 4 } }]);
+  expect((await at.db.pool.query(`select payload from events where job_id = $1 and kind = 'JOB_UPDATED'`, [same])).rows).toEqual([{ payload: { changed: ['stateReason'] } }]);
+  expect(await retry()).toBe(0);
+});
+
 test('a policy with faults refuses the submission, and names them', async () => {
   await expect(submit({ retryPolicy: [{ failureClass: 'LOST' as never, maxRetries: 99 }, { failureClass: 'NAN_LOSS', memoryFactor: 0.5 }] })).rejects.toMatchObject({
     faults: [{ field: ['retryPolicy', '0', 'failureClass'] }, { field: ['retryPolicy', '0', 'maxRetries'] }, { field: ['retryPolicy', '1', 'memoryFactor'] }],

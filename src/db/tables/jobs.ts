@@ -64,7 +64,7 @@ export const jobs = pgTable('jobs', {
   finishedAt: moment('finished_at'),
   /** When its files were last read to the end after it finished; null while there may be more to read. */
   harvestedAt: moment('harvested_at'),
-  /** When its long metrics were rolled up, as the retention of its project says; from before `finished_at` where it ran again since. */
+  /** When its long metrics were rolled up, as the retention of its project says; null where points came since, and from before `finished_at` where it ran again since. */
   rolledUpAt: moment('rolled_up_at'),
 }, (table) => [
   unique('jobs_fingerprint').on(table.experimentId, table.fingerprint, table.repetition),

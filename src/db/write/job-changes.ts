@@ -63,7 +63,7 @@ export async function readPassedOverJobs(
 }
 
 /** Those of the jobs of which a series is only a roll-up any more: nothing can be logged again at its early steps. */
-export async function readRolledUpIds(reader: Reader, selected: readonly ChangeableJob[]): Promise<Set<string>> {
+export async function readRolledUpIds(reader: Reader, selected: readonly Pick<ChangeableJob, 'jobId'>[]): Promise<Set<string>> {
   const { rows } = await reader.execute<{ job_id: string }>(sql`
     select distinct job_id from metric_series where ${uuidIn(metricSeries.jobId, selected.map(({ jobId }) => jobId))} and rolled_up_below_step is not null`);
   return new Set(rows.map((row) => row.job_id));

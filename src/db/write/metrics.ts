@@ -59,6 +59,8 @@ interface StoredSeries {
   bucketedBelowStep: number | null;
   /** Points at steps below are not taken any more; null: all are. */
   rolledUpBelowStep: number | null;
+  /** The job counts as rolled up. */
+  jobIsRolledUp: boolean;
 }
 
 interface Batch extends StoredSeries {
@@ -100,6 +102,7 @@ export async function writePoints(transaction: Transaction, jobs: readonly JobPo
     await updateBuckets(transaction, jobId, own.map(toWrittenSteps));
     await recomputeSummaries(transaction, jobId, own.filter((batch) => !isAppending(batch)).map(({ seriesNumber }) => seriesNumber));
   }
+  await rollUpAgain(transaction, batches.filter(({ jobIsRolledUp }) => jobIsRolledUp).map(({ jobId }) => jobId));
   return jobs.map(({ jobId }) => ({
     series: (batchesOf.get(jobId) ?? []).map((batch) => ({ key: batch.key, firstStep: firstStep(batch), lastStep: lastStep(batch), count: batch.points.steps.length })),
     refusedCount: refused.get(jobId) ?? 0,
@@ -167,7 +170,8 @@ async function findOrCreateSeries(transaction: Transaction, keys: { jobId: strin
     insert into metric_series (job_id, key, series_number)
     select job_id, key, count + number from missing join counted using (job_id) where count + number <= ${MAX_SERIES_PER_JOB}`);
   const { rows } = await transaction.execute<StoredSeriesRow>(sql`
-    select series.job_id, series.key, series.series_number, series.point_count, series.bucket_shift, series.bucketed_below_step, series.rolled_up_below_step, greatest.step as greatest_step
+    select series.job_id, series.key, series.series_number, series.point_count, series.bucket_shift, series.bucketed_below_step, series.rolled_up_below_step, greatest.step as greatest_step,
+      (select rolled_up_at is not null from jobs where id = series.job_id) as job_is_rolled_up
     from ${wanted} as wanted(job_id, key) join metric_series series using (job_id, key)
     cross join lateral (
       select max(step) as step from metric_points point where point.job_id = wanted.job_id and point.series_number = series.series_number
@@ -175,12 +179,13 @@ async function findOrCreateSeries(transaction: Transaction, keys: { jobId: strin
   return rows.map((row) => ({
     jobId: row.job_id, key: row.key, seriesNumber: row.series_number, greatestStep: whole(row.greatest_step), pointCount: Number(row.point_count),
     bucketShift: row.bucket_shift, bucketedBelowStep: whole(row.bucketed_below_step), rolledUpBelowStep: whole(row.rolled_up_below_step),
+    jobIsRolledUp: row.job_is_rolled_up,
   }));
 }
 
 type StoredSeriesRow = {
   job_id: string; key: string; series_number: number; point_count: string; bucket_shift: number | null; bucketed_below_step: string | null; rolled_up_below_step: string | null;
-  greatest_step: string | null;
+  greatest_step: string | null; job_is_rolled_up: boolean;
 };
 
 function whole(value: string | null): number | null {
@@ -205,6 +210,12 @@ async function upsertPoints(transaction: Transaction, batches: Batch[]): Promise
         as t(job_number, series_number, step, attempt_number, value, time_ms)
       on conflict (job_id, series_number, step, attempt_number) do update set value = excluded.value, time = excluded.time`);
   }
+}
+
+/** What came after the roll-up of a job is rolled up later, too. */
+async function rollUpAgain(transaction: Transaction, jobIds: string[]): Promise<void> {
+  if (jobIds.length === 0) return;
+  await transaction.execute(sql`update jobs set rolled_up_at = null where id = any(${sql.param([...new Set(jobIds)])}::uuid[])`);
 }
 
 /** Where every step is beyond those known, the old summary and the new points say it all. */

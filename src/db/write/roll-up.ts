@@ -45,9 +45,13 @@ export async function rollUpStretch(transaction: Transaction, series: RolledSeri
   return !stretch.isLast;
 }
 
-/** Says that all long series of the job are rolled up, unless it is not due any more. */
+/** Says that all long series of the job are rolled up, unless it is not due any more, or points came meanwhile that are to be rolled up, too. */
 export async function markRolledUp(transaction: Transaction, jobId: string): Promise<void> {
-  await transaction.execute(sql`update jobs set rolled_up_at = greatest(now(), finished_at) where id in (select jobs.id ${FROM_DUE_JOBS} and jobs.id = ${jobId})`);
+  await lockMetrics(transaction, [jobId]);
+  await transaction.execute(sql`
+    update jobs set rolled_up_at = greatest(now(), finished_at) where id in (select jobs.id ${FROM_DUE_JOBS} and jobs.id = ${jobId} and not exists (
+      select from metric_series series cross join lateral (${rollUpPlan(sql`projects.points_per_series::bigint`)}) as plan
+      where series.job_id = jobs.id and series.bucket_shift is not null and coalesce(series.rolled_up_below_step, 0) < plan.end_step))`);
 }
 
 async function nextStretch(transaction: Transaction, { jobId, seriesNumber, pointsPerSeries }: RolledSeries, most: number): Promise<Stretch | null> {
