@@ -7,7 +7,7 @@ import type { AttemptState, JobState } from './states.ts';
 import type { JsonObject } from './job-spec.ts';
 
 export const EVENT_KINDS = [
-  'EXPERIMENT_CREATED', 'SWEEP_CREATED',
+  'EXPERIMENT_CREATED', 'SWEEP_CREATED', 'PROJECT_UPDATED',
   'JOB_STATE_CHANGED', 'ATTEMPT_STATE_CHANGED', 'JOB_UPDATED',
   'METRICS_APPENDED', 'CHECKPOINT_CHANGED', 'CHECKPOINT_REQUEST_CHANGED', 'NOTE', 'SECOND_EXECUTION',
 ] as const;
@@ -16,6 +16,8 @@ export type EventKind = (typeof EVENT_KINDS)[number];
 export interface EventPayloads {
   EXPERIMENT_CREATED: Record<string, never>;
   SWEEP_CREATED: { jobCount: number };
+  /** Settings of the project of the experiment were changed; once for each of its experiments. The reason says by whom, and to what. */
+  PROJECT_UPDATED: { changed: string[]; reason: string };
   /** A new job arrives with `from: null`. */
   JOB_STATE_CHANGED: { from: JobState | null; to: JobState; reason: string | null };
   ATTEMPT_STATE_CHANGED: { from: AttemptState | null; to: AttemptState; reason: string | null; slurmJobId: string | null };

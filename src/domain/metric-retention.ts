@@ -11,6 +11,11 @@ export interface MetricRetention {
 /** Of a project for which nothing was set. */
 export const DEFAULT_METRIC_RETENTION: MetricRetention = { exactDays: null, pointsPerSeries: 2000 };
 
+/** It in words that go on a sentence. */
+export function describeMetricRetention({ exactDays, pointsPerSeries }: MetricRetention): string {
+  return exactDays === null ? 'every point is kept for ever' : `every point is kept for ${exactDays} days after the end of a job, then about ${pointsPerSeries} of a long history`;
+}
+
 /** Why a job is not tried again: a new attempt would log its early steps again, and of those only a roll-up is left. */
 export const ROLLED_UP_PROBLEM = 'only a roll-up is left of its metrics (metricRetention of the project), and a new attempt could not log those steps again; '
   + 'submit the same job anew with onDuplicate: RUN_AGAIN, which gives it a history of its own';

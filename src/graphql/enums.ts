@@ -78,6 +78,7 @@ export const BreakerStateEnum = registered('BreakerState', 'Whether calls to a c
 export const EventKindEnum = registered('EventKind', 'What an event tells.', enumOf<EventKind>({
   EXPERIMENT_CREATED: 'An experiment was created.',
   SWEEP_CREATED: 'A sweep was submitted; its jobs follow as events of their own.',
+  PROJECT_UPDATED: 'Settings of the project were changed: told once for each of its experiments; `reason` says by whom, and to what.',
   JOB_STATE_CHANGED: 'A job was created or changed its state.',
   ATTEMPT_STATE_CHANGED: 'An attempt began or changed its state.',
   JOB_UPDATED: 'Something else about a job changed: priority, tags, a wish to cancel or hold it.',

@@ -128,10 +128,10 @@ export class JobEventResolver {
     return payloadOf(event, 'ATTEMPT_STATE_CHANGED')?.to ?? null;
   }
 
-  @FieldResolver(() => String, { nullable: true, description: 'State changes, SECOND_EXECUTION and CHECKPOINT_REQUEST_CHANGED: why, in words.' })
+  @FieldResolver(() => String, { nullable: true, description: 'State changes, SECOND_EXECUTION and CHECKPOINT_REQUEST_CHANGED: why, in words. PROJECT_UPDATED: by whom, and to what.' })
   reason(@Root() event: LoggedEvent) {
     return (payloadOf(event, 'JOB_STATE_CHANGED') ?? payloadOf(event, 'ATTEMPT_STATE_CHANGED') ?? payloadOf(event, 'SECOND_EXECUTION')
-      ?? payloadOf(event, 'CHECKPOINT_REQUEST_CHANGED'))?.reason ?? null;
+      ?? payloadOf(event, 'CHECKPOINT_REQUEST_CHANGED') ?? payloadOf(event, 'PROJECT_UPDATED'))?.reason ?? null;
   }
 
   @FieldResolver(() => CheckpointRequestType, { nullable: true, description: 'CHECKPOINT_REQUEST_CHANGED: the request.' })
@@ -149,9 +149,9 @@ export class JobEventResolver {
     return (payloadOf(event, 'ATTEMPT_STATE_CHANGED') ?? payloadOf(event, 'SECOND_EXECUTION'))?.slurmJobId ?? null;
   }
 
-  @FieldResolver(() => [String], { nullable: true, description: 'JOB_UPDATED: what changed.' })
+  @FieldResolver(() => [String], { nullable: true, description: 'JOB_UPDATED, PROJECT_UPDATED: what changed.' })
   changed(@Root() event: LoggedEvent) {
-    return payloadOf(event, 'JOB_UPDATED')?.changed ?? null;
+    return (payloadOf(event, 'JOB_UPDATED') ?? payloadOf(event, 'PROJECT_UPDATED'))?.changed ?? null;
   }
 
   @Directive('@listSize(assumedSize: 5)')

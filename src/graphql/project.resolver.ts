@@ -1,10 +1,11 @@
-import { Arg, Ctx, Field, Mutation, ObjectType, Query, Resolver } from 'type-graphql';
+import { Arg, Ctx, Directive, Field, Int, Mutation, ObjectType, Query, Resolver } from 'type-graphql';
 import { updateProject } from '../actions/update-project.ts';
-import { projectByName } from '../db/read/projects.ts';
+import { countProjects, projectByName, projectPage } from '../db/read/projects.ts';
 import { DEFAULT_METRIC_RETENTION } from '../domain/metric-retention.ts';
+import { AFTER_DESCRIPTION, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
 import type { GraphqlContext } from './context.ts';
 import { withUserErrors } from './errors.ts';
-import { ProjectType, RollUpEstimateType, UpdateProjectInput } from './project.type.ts';
+import { ProjectConnection, ProjectType, RollUpEstimateType, UpdateProjectInput } from './project.type.ts';
 import { UserErrorType } from './user-error.type.ts';
 
 @ObjectType('UpdateProjectPayload', { description: 'What became of the settings of a project.' })
@@ -27,6 +28,17 @@ export class ProjectResolver {
   @Query(() => ProjectType, { nullable: true, description: 'A project by its name; null when no experiment names it.' })
   project(@Ctx() { database }: GraphqlContext, @Arg('name', () => String, { description: 'Its name.' }) name: string): Promise<ProjectType | null> {
     return projectByName(database, name);
+  }
+
+  @Directive(LIST_SIZE)
+  @Query(() => ProjectConnection, { description: 'The projects that experiments name, by name.' })
+  async projects(
+    @Ctx() { database }: GraphqlContext,
+    @Arg('first', () => Int, { nullable: true, defaultValue: DEFAULT_PAGE_SIZE, description: FIRST_DESCRIPTION }) first: number | null,
+    @Arg('after', () => String, { nullable: true, description: AFTER_DESCRIPTION }) after: string | null,
+  ) {
+    const request = pageRequest(first, after);
+    return toConnection(await projectPage(database, request), request, () => countProjects(database));
   }
 
   @Mutation(() => UpdateProjectPayload, { description: 'Sets for how long a project keeps every point of its metrics. Points are deleted little by little, some time after.' })

@@ -1,5 +1,6 @@
 import { Field, InputType, Int, ObjectType } from 'type-graphql';
 import { DEFAULT_METRIC_RETENTION } from '../domain/metric-retention.ts';
+import { connectionTypeOf } from './connection.ts';
 import { Long } from './scalars.ts';
 
 const POINTS_DESCRIPTION = 'About how many points of a long history are left after that: the least and the greatest of each stretch of steps, those that checkpoints refer to, and the newest ones. Histories of less than some 4,000 points stay whole.';
@@ -21,6 +22,8 @@ export class ProjectType {
   @Field(() => MetricRetentionType, { description: 'How long every point of its metrics is kept. For ever, unless `updateProject` set something else.' })
   metricRetention!: MetricRetentionType;
 }
+
+export const ProjectConnection = connectionTypeOf(() => ProjectType, 'Project', 'projects');
 
 @ObjectType('RollUpEstimate', { description: 'What is rolled up in the next minutes or hours under a retention; jobs that end later come on top.' })
 export class RollUpEstimateType {

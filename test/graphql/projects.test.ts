@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writePoints } from '../../src/db/write/metrics.ts';
 import { rollUpDue } from '../../src/reconcilers/roll-up.ts';
 import { silent } from '../reconcilers/fake-cluster.ts';
-import { openFixture, seedExperiment, seedJobs, type Fixture } from './fixture.ts';
+import { openFixture, seedExperiment, seedJobs, shownErrors, type Fixture } from './fixture.ts';
 
 let fixture: Fixture;
 let jobId: string;
@@ -37,6 +37,25 @@ describe('the retention of a project', () => {
     expect(dry.rollUp.pointCount).toBeGreaterThan(15_000);
     expect((await fixture.run(UPDATE, { input })).data.updateProject).toEqual({ ...dry, dryRun: false, project: { name: 'speech', metricRetention: { exactDays: 30, pointsPerSeries: 2000 } } });
     expect((await fixture.run(PROJECT)).data.project).toEqual({ metricRetention: { exactDays: 30, pointsPerSeries: 2000 } });
+  });
+
+  it('is listed with the others, page by page, by name', async () => {
+    for (const project of ['Ünder', 'a b', 'a b', 'zoo']) await seedExperiment(fixture.db, { project });
+    const page = (after: string | null) => fixture.run(`query ($after: String) { projects(first: 2, after: $after) {
+      nodes { name metricRetention { exactDays pointsPerSeries } } totalCount pageInfo { hasNextPage endCursor } } }`, { after });
+    const nodes: { name: string; metricRetention: object }[] = [];
+    let after: string | null = null;
+    do {
+      const { projects }: { projects: { totalCount: number; nodes: typeof nodes; pageInfo: { hasNextPage: boolean; endCursor: string } } } = (await page(after)).data;
+      expect(projects.totalCount).toBe(4);
+      nodes.push(...projects.nodes);
+      after = projects.pageInfo.hasNextPage ? projects.pageInfo.endCursor : null;
+    } while (after !== null);
+    expect(nodes).toHaveLength(4);
+    expect(Object.fromEntries(nodes.map(({ name, metricRetention }) => [name, metricRetention]))).toEqual({
+      speech: { exactDays: 30, pointsPerSeries: 2000 }, ...Object.fromEntries(['a b', 'zoo', 'Ünder'].map((name) => [name, { exactDays: null, pointsPerSeries: 2000 }])),
+    });
+    expect(shownErrors(await page('bm9uZQ'))).toEqual([{ code: 'BAD_USER_INPUT', message: expect.stringContaining('after: this cursor does not belong') }]);
   });
 
   it('names what is wrong with it', async () => {

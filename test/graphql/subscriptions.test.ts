@@ -67,6 +67,17 @@ describe('jobEvents', () => {
     expect([(await next(events)).jobEvents.toState, (await next(events)).jobEvents.toState]).toEqual(['RUNNING', 'COMPLETED']);
   });
 
+  it('tells in each experiment that settings of the project were changed, by whom and to what', async () => {
+    const own = await seedExperiment(fixture.db, { project: 'settings' });
+    const events = await stream(QUERY, { filter: { experimentIds: [own] }, after: '0' });
+    const { data } = await fixture.run('mutation { updateProject(input: { project: "settings", metricRetention: { exactDays: 30 } }) { userErrors { message } } }');
+    expect(data.updateProject).toEqual({ userErrors: [] });
+    expect((await next(events)).jobEvents).toMatchObject({
+      kind: 'PROJECT_UPDATED', changed: ['metricRetention'], job: null, experiment: { id: own },
+      reason: 'set by admin: every point is kept for 30 days after the end of a job, then about 2000 of a long history',
+    });
+  });
+
   it('shows each event with the job as it is then, not as the first event saw it', async () => {
     const [jobId] = await seedJobs(fixture.db, experimentId, [{ attempts: [{}] }]);
     const events = await stream(QUERY, { filter: { jobIds: [jobId] } });

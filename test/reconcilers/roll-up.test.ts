@@ -181,6 +181,25 @@ describe('updateProject', () => {
     expect((await at.db.pool.query(`select from projects where name in ('vision', 'visoin')`)).rowCount).toBe(0);
   });
 
+  test('tells each experiment of the project of a change, and nobody where there is none', async () => {
+    const experiments = (await Promise.all(['one', 'two'].map((experiment) => submitSweep(at.context, smallSweep({ project: 'told', experiment }))))).map(({ jobs }) => jobs[0]!.jobId!);
+    await jobsOf('not told', 1);
+    const told = async () => (await at.db.pool.query(`select payload->>'reason' as reason, payload->'changed' as changed, count(distinct experiment_id)::int as experiments, count(*)::int as count,
+      bool_and(experiment_id in (select experiment_id from jobs where id = any($1))) as own from events where kind = 'PROJECT_UPDATED' group by 1, 2 order by max(seq)`, [experiments])).rows;
+    const change = (reason: string) => ({ reason, changed: ['metricRetention'], experiments: 2, count: 2, own: true });
+    const before = await told();
+    await retention('told', 7, true);
+    // As it is when nobody has set anything.
+    await updateProject(at.context, { project: 'told', dryRun: false, metricRetention: { exactDays: null, pointsPerSeries: 2000 } });
+    expect(await told()).toEqual(before);
+    await retention('told', 1_234);
+    await Promise.all([retention('told', 1_234), retention('told', 1_234)]);
+    const first = change(`set by ${at.context.tokenName}: every point is kept for 1234 days after the end of a job, then about 500 of a long history`);
+    expect((await told()).slice(before.length)).toEqual([first]);
+    await updateProject(at.context, { project: 'told', dryRun: false, metricRetention: { exactDays: null, pointsPerSeries: 499 } });
+    expect((await told()).filter(({ own }) => own)).toEqual([first, change(`set by ${at.context.tokenName}: every point is kept for ever`)]);
+  });
+
   test('takes back a retention, which lets everything stay from then on', async () => {
     const [job] = await jobsOf('undecided', 1);
     await end([job!], 'COMPLETED', 10);
