@@ -34,6 +34,8 @@ export interface CheckpointRequestInput {
   keep?: { rule: KeepRule; everyNSteps?: number | null; metric?: string | null; goal?: Objective['goal'] | null } | null;
   /** Also the checkpoint that a job which did not complete would go on from. */
   includeResumable?: boolean | null;
+  /** Also the checkpoints of jobs that are LOST. */
+  includeLost?: boolean | null;
   place?: CheckpointPlace | null;
   /** Of the SLURM job. */
   resources?: RequestedResources | null;
@@ -45,8 +47,8 @@ export interface CheckpointRequestAnswer {
   /** Null when nothing was recorded: a dry run, or nothing is to be done. */
   requestId: string | null;
   takenCount: number;
-  /** Bytes of all files of those that are taken. */
-  takenBytes: number;
+  /** By so many bytes there will be less, apart from the archives that are yet to be made; negative where archives are to be unpacked. */
+  bytesToFree: number;
   /** At most 1,000. */
   takenIds: string[];
   kept: { checkpointId: string; reason: KeptReason; message: string }[];
@@ -68,12 +70,12 @@ export async function requestCheckpoints(context: Context, input: CheckpointRequ
     if (jobs.length > MAX_JOBS_PER_CHANGE) throw UserError.of('LIMIT_EXCEEDED', `selects more than ${MAX_JOBS_PER_CHANGE} jobs, the limit; do it in parts`, ['filter']);
     if ('ids' in selection) await refuseUnknown(transaction, selection.ids);
     if (place === 'SLURM_JOB') refuseWithoutSlurm(context, jobs, input.resources ?? {});
-    const asked: Asked = { action: input.action, place, keep: keepOf(input), includeResumable: input.includeResumable ?? false, only: 'ids' in selection ? new Set(selection.ids) : null };
+    const asked: Asked = { action: input.action, place, keep: keepOf(input), includeResumable: input.includeResumable ?? false, includeLost: input.includeLost ?? false, only: 'ids' in selection ? new Set(selection.ids) : null };
     const decided = await decide(transaction, context, jobs, asked, input.keep ?? null);
     if (decided.taken.length > MAX_CHECKPOINTS_PER_REQUEST) {
       throw UserError.of('LIMIT_EXCEEDED', `means ${decided.taken.length} checkpoints; the limit is ${MAX_CHECKPOINTS_PER_REQUEST} at once, so do it in parts`, ['filter']);
     }
-    const answer = answerOf(decided);
+    const answer = answerOf(decided, input.action);
     if (input.dryRun === true || decided.taken.length === 0) return answer;
     const requestId = await recordCheckpointRequest(transaction, {
       action: input.action, place, resources: stated(input.resources ?? {}), requestedBy: context.tokenName,
@@ -118,7 +120,7 @@ function candidateOf(job: RequestedJob, checkpoints: RequestedCheckpoint[], { ac
   };
   return {
     ...job, isClusterConfigured, checkpoints: checkpoints.filter(isThere), occupiedPaths: checkpoints.filter(({ state }) => state !== 'DELETED').map(({ path }) => path),
-    hasObjective: favourites !== null, bestId: favourites?.bestId ?? null, lastId: favourites?.lastId ?? null,
+    archivePaths: checkpoints.flatMap(({ archivePath }) => archivePath ?? []), hasObjective: favourites !== null, bestId: favourites?.bestId ?? null, lastId: favourites?.lastId ?? null,
   };
 }
 
@@ -139,18 +141,26 @@ async function favouritesOf(reader: Reader, jobs: RequestedJob[], asked: Checkpo
   return new Map(jobs.map(({ jobId }, index) => [jobId, { bestId: best[index]?.id ?? null, lastId: last[index]?.id ?? null }]));
 }
 
-function answerOf({ taken, kept }: Decided): CheckpointRequestAnswer {
+function answerOf({ taken, kept }: Decided, action: CheckpointAction): CheckpointRequestAnswer {
   const counts = new Map<KeptReason, { reason: KeptReason; count: number; bytes: number }>();
   for (const { reason, checkpoint } of kept) {
     const count = counts.get(reason) ?? { reason, count: 0, bytes: 0 };
     counts.set(reason, { reason, count: count.count + 1, bytes: count.bytes + checkpoint.sizeBytes });
   }
   return {
-    requestId: null, takenCount: taken.length, takenBytes: taken.reduce((sum, { checkpoint }) => sum + checkpoint.sizeBytes, 0),
+    requestId: null, takenCount: taken.length, bytesToFree: taken.reduce((sum, { checkpoint }) => sum + bytesToFree(checkpoint, action), 0),
     takenIds: taken.slice(0, MAX_NAMED).map(({ checkpoint }) => checkpoint.id),
     kept: kept.slice(0, MAX_NAMED).map(({ checkpoint, reason, message }) => ({ checkpointId: checkpoint.id, reason, message })),
     keptCounts: [...counts.values()],
   };
+}
+
+function bytesToFree({ sizeBytes, archiveBytes }: CandidateCheckpoint, action: CheckpointAction): number {
+  switch (action) {
+    case 'ARCHIVE': case 'DELETE': return sizeBytes;
+    case 'RESTORE': return (archiveBytes ?? 0) - sizeBytes;
+    case 'DIGEST': return 0;
+  }
 }
 
 function askedEvents(requestId: string, action: CheckpointAction, taken: Decided['taken']): NewEvent[] {

@@ -56,6 +56,12 @@ export class ArchiveCheckpointsInput extends CheckpointSelectionInput {
 
   @Field(() => Boolean, { nullable: true, description: 'True: also the checkpoint that a job which failed, was cancelled or got lost would go on from if it were tried again.' })
   includeResumable?: boolean | null;
+
+  @Field(() => Boolean, {
+    nullable: true,
+    description: 'True: also the checkpoints of jobs that are LOST. Neither queue, accounting nor an exit record tells how such a job ended, so one may still run and need them: look for it on the cluster first (`squeue`).',
+  })
+  includeLost?: boolean | null;
 }
 
 @InputType('RestoreCheckpointsInput', { description: 'Which archived checkpoints are put back where they were.' })

@@ -107,8 +107,8 @@ export class CheckpointRequestResolver {
 function asked({ actions }: GraphqlContext, input: () => CheckpointRequestInput): Promise<CheckpointRequestPayload> {
   const nothing = { requestId: null, checkpointIds: [], checkpointCount: 0, bytesToFree: 0, kept: [], keptCounts: [] };
   return withUserErrors<Omit<CheckpointRequestPayload, 'userErrors'>>(nothing, async () => {
-    const { requestId, takenIds, takenCount, takenBytes, kept, keptCounts } = await requestCheckpoints(actions, input());
-    return { requestId, checkpointIds: takenIds, checkpointCount: takenCount, bytesToFree: takenBytes, kept, keptCounts };
+    const { requestId, takenIds, takenCount, bytesToFree, kept, keptCounts } = await requestCheckpoints(actions, input());
+    return { requestId, checkpointIds: takenIds, checkpointCount: takenCount, bytesToFree, kept, keptCounts };
   });
 }
 

@@ -46,10 +46,10 @@ const reasons = enumOf<KeptReason>({
   EVERY_N: 'The rule EVERY_N keeps it.',
   STEP_UNKNOWN: 'The rule EVERY_N cannot place it: its step is not known.',
   RESUMABLE: 'Its job did not complete, and would go on from it if it were tried again.',
-  JOB_NOT_ENDED: 'Its job has not ended, or is LOST and may still run.',
+  JOB_NOT_ENDED: 'Its job has not ended, or is LOST and may still run (`includeLost` takes those, too).',
   STATE: 'Its state does not allow it: only COMPLETE ones are archived, deleted or read, only ARCHIVED ones are restored.',
   OUTSIDE: 'It does not lie in the directory of its job.',
-  SHARED: 'Another job has it, too, or it holds another checkpoint or lies in one.',
+  SHARED: 'Another job has it, too, it holds another checkpoint or lies in one, or its place and that of an archive are the same.',
   TOO_LARGE: 'It is too large for the login node.',
   ASKED_BEFORE: 'An earlier request about it is still to be carried out.',
   CLUSTER_NOT_CONFIGURED: 'Its cluster is not in the configuration of this server.',
@@ -68,7 +68,7 @@ export class CheckpointRequestItemType {
   @Field(() => CheckpointRequestStateEnum, { description: 'How far it is.' })
   state!: CheckpointItemState;
 
-  @Field(() => String, { nullable: true, description: 'Why it failed, or why it is to be tried again.' })
+  @Field(() => String, { nullable: true, description: 'Why it failed, or what it waits for.' })
   problem!: string | null;
 
   @Field(() => Long, { nullable: true, description: 'By how many bytes there is less on disk; negative for what was restored. Null while it is not done.' })
@@ -137,7 +137,8 @@ export class CheckpointRequestPayload {
   checkpointCount!: number;
 
   @Field(() => Long, {
-    description: 'Size of all their files in bytes. DELETE frees just that; ARCHIVE as much less the size of the archives, which is known as soon as they are made (`freedBytes` of the request).',
+    description: 'By how many bytes there will be less on disk. Of ARCHIVE and DELETE the size of all their files; ARCHIVE frees as much less the size of the archives, which is known as soon as they are made (`freedBytes` of the request), '
+      + 'and a file that has another name elsewhere (a hard link) frees nothing. Negative for what is restored, 0 for digests.',
   })
   bytesToFree!: number;
 

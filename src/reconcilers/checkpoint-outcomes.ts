@@ -5,9 +5,10 @@ import { transact } from '../db/transaction.ts';
 import {
   lockJobsUnlessActive, markItemDone, markItemFailed, markItemPending, markItemRunning, recordCheckpointRun, recordOutcome, requestEvent, type CheckpointOutcome,
 } from '../db/write/checkpoint-requests.ts';
+import { recordSeenContent } from '../db/write/checkpoints.ts';
 import { appendEvents } from '../db/write/events.ts';
 import type { ItemReport, RunReport } from '../domain/checkpoint-requests/program.ts';
-import { MAX_TRIES } from '../domain/checkpoint-requests/request.ts';
+import { MAX_TRIES, MAX_TRIES_TO_TIDY } from '../domain/checkpoint-requests/request.ts';
 import type { NewEvent } from '../domain/events.ts';
 import type { PlannedItem } from './checkpoint-plan.ts';
 
@@ -35,9 +36,10 @@ export async function claimItems(database: Database, planned: PlannedItem[], run
       if (problem === null && 'members' in each) {
         // Somebody may have withdrawn it while the disk was looked at.
         if (!await markItemRunning(transaction, each.item, { ...each, runId: run?.id ?? null })) continue;
-        claimed.push({ ...each, giveUpReason: each.item.tries === MAX_TRIES ? tiredWords(each.item) : null });
+        claimed.push({ ...each, giveUpReason: each.item.tries >= MAX_TRIES ? tiredWords(each.item) : null });
         events.push(requestEvent(each.item, 'RUNNING', null));
       } else {
+        if ('problem' in each && each.seen !== undefined) await recordSeenContent(transaction, each.item, each.seen);
         events.push(...await failItem(transaction, each.item, problem ?? ''));
       }
     }
@@ -47,17 +49,25 @@ export async function claimItems(database: Database, planned: PlannedItem[], run
   });
 }
 
-function claimProblem(planned: PlannedItem, active: ReadonlySet<string>): string | null {
+function claimProblem(planned: PlannedItem, active: ReadonlyMap<string, Date | null>): string | null {
   const { item } = planned;
   // What was begun is finished: half of it may be done.
   const removes = item.action === 'ARCHIVE' || item.action === 'DELETE';
-  if (item.tries === 0 && removes && active.has(item.jobId)) return 'its job was queued again before it was its turn';
-  if (item.tries > MAX_TRIES) return tiredWords(item);
+  const lostAt = active.get(item.jobId) ?? null;
+  // Of a job that was LOST when somebody asked, that was asked for.
+  const isActive = active.has(item.jobId) && (lostAt === null || lostAt > item.requestedAt);
+  if (item.tries === 0 && removes && isActive) return 'its job was queued again before it was its turn';
+  if (item.tries > MAX_TRIES_TO_TIDY) return `${tiredWords(item)}; what is half done could not be put in order: ask again, and that is tried again`;
   return 'problem' in planned ? planned.problem : null;
 }
 
 function tiredWords({ problem }: OpenItem): string {
-  return `it was given up (a checkpoint is begun with ${MAX_TRIES} times at the most)${problem === null ? '' : `: ${problem}`}`;
+  return `it was given up: ${problem ?? `each of the ${MAX_TRIES} times that it was begun with, the run broke off`}`;
+}
+
+/** It was so before this run: why is not to be forgotten. */
+function isGivenUp({ tries, runId }: OpenItem): boolean {
+  return tries >= MAX_TRIES && runId === null;
 }
 
 /** Stores what a run has told of its items. Answers those of which it has told nothing. */
@@ -77,33 +87,27 @@ export async function commitReport(database: Database, items: OpenItem[], report
 }
 
 /** A run is over that has told nothing of these: those that it began with broke off, the others wait for the next. */
-export async function giveBackItems(database: Database, items: OpenItem[], { begun }: RunReport, problem: string): Promise<void> {
+export async function giveBackItems(database: Database, items: OpenItem[], { begun, busy }: RunReport, problem: string): Promise<void> {
   if (items.length === 0) return;
   await transact(database, async (transaction) => {
     for (const item of items) {
       const isBegun = begun.includes(item.checkpointId);
-      await markItemPending(transaction, item, { problem: isBegun ? problem : item.problem, counts: isBegun });
+      const waits = busy.includes(item.checkpointId) ? 'another run is at work in its folder' : item.runId === null ? item.problem : 'the SLURM job ended before it was its turn';
+      await markItemPending(transaction, item, { problem: isGivenUp(item) ? item.problem : isBegun ? problem : waits, counts: isBegun });
     }
   });
 }
 
-/** Trying these again would not help: the next run puts in order what is half done, and gives them up for this reason. */
-export async function giveUpItems(database: Database, items: OpenItem[], problem: string): Promise<void> {
-  if (items.length === 0) return;
-  await transact(database, async (transaction) => {
-    for (const item of items) {
-      if (item.tries < MAX_TRIES) await markItemPending(transaction, item, { problem, counts: 'LAST_TRY' });
-      else await appendEvents(transaction, await failItem(transaction, item, problem));
-    }
-  });
-}
-
-/** None of these was begun with, and trying again would not help. */
-export async function failItems(database: Database, items: OpenItem[], problem: string): Promise<void> {
+/** Trying these again would not help: the next run puts in order what is half done, and gives them up for this reason. `wasBegun`: by the run that just ended, perhaps. */
+export async function giveUpItems(database: Database, items: OpenItem[], problem: string, { wasBegun }: { wasBegun: boolean }): Promise<void> {
   if (items.length === 0) return;
   await transact(database, async (transaction) => {
     const events: NewEvent[] = [];
-    for (const item of items) events.push(...await failItem(transaction, item, problem));
+    for (const item of items) {
+      // No run ever had it, so nothing is half done.
+      if (!wasBegun && item.members === null) events.push(...await failItem(transaction, item, problem));
+      else await markItemPending(transaction, item, { problem: isGivenUp(item) ? item.problem : problem, counts: 'LAST_TRY' });
+    }
     await appendEvents(transaction, events);
   });
 }
@@ -120,7 +124,7 @@ async function storeReport(transaction: Transaction, item: OpenItem, report: Ite
       const outcome = { kind: 'ARCHIVED' as const, archivePath: path + report.suffix, archiveBytes: report.bytes, sha256: report.sha256 };
       return finishItem(transaction, item, outcome, sizeBytes - report.bytes);
     }
-    case 'DELETED': return finishItem(transaction, item, report, sizeBytes);
+    case 'DELETED': return finishItem(transaction, item, { kind: 'DELETED' }, report.freedBytes ?? sizeBytes);
     case 'RESTORED': return finishItem(transaction, item, report, (archiveBytes ?? 0) - sizeBytes);
     case 'DIGEST': return finishItem(transaction, item, report, 0);
   }

@@ -1,18 +1,22 @@
 /** What of each checkpoint a run is to work on: looked up on disk, so that nothing is touched that is not what the database knows. */
 import type { Cluster } from '../cluster/executor.ts';
+import type { FileEntry } from '../cluster/transport.ts';
 import type { Database } from '../db/database.ts';
 import type { OpenItem } from '../db/read/checkpoint-requests.ts';
 import { readHarvestState } from '../db/read/harvest-state.ts';
-import { isTarArchive } from '../domain/checkpoint-requests/archive-name.ts';
+import { ARCHIVE_ENDINGS, isTarArchive, OWN_PREFIX } from '../domain/checkpoint-requests/archive-name.ts';
 import type { FoundCheckpoint } from '../domain/checkpoint-layouts/layout.ts';
 import { searchCheckpoints } from './harvest-checkpoints.ts';
 import { LIST_DEPTH, LIST_MAX_ENTRIES } from './harvest.ts';
 import { listJobs } from './harvest-list.ts';
 
+/** What a look at the disk says of a checkpoint. */
+export type SeenContent = Pick<OpenItem, 'sizeBytes' | 'fileCount' | 'writtenAt'>;
+
 export type PlannedItem = { item: OpenItem } & (
   | { members: string[]; isOneFile: boolean }
-  /** Nothing is to be done. A listing may lack what is there: only the program knows what is gone. */
-  | { problem: string }
+  /** Nothing is to be done. A listing may lack what is there: only the program knows what is gone. `seen` is what lies there instead of what was asked about. */
+  | { problem: string; seen?: SeenContent }
 );
 
 /** What a run has begun with is known from then: half of it may lie elsewhere by now, where only the program finds it. */
@@ -27,17 +31,36 @@ export async function planItems(database: Database, cluster: Cluster, items: Ope
     const { action, members, isOneFile, checkpoint, jobId, jobDirectory } = item;
     if (action === 'RESTORE') return { item, members: [], isOneFile: !isTarArchive(checkpoint.path, checkpoint.archivePath ?? '') };
     if (members !== null) return { item, members, isOneFile: isOneFile ?? false };
-    const { search: { found } } = searchCheckpoints({ jobDirectory, entries: listed?.entries.get(jobDirectory) ?? [], known: state.checkpoints.get(jobId) ?? [], packing: state.packing, logged: [] });
-    const there = found.find(({ path }) => `${jobDirectory}/${path}` === checkpoint.path);
+    const entries = listed?.entries.get(jobDirectory) ?? [];
+    const { search } = searchCheckpoints({ jobDirectory, entries, known: state.checkpoints.get(jobId) ?? [], packing: state.packing, logged: [] });
+    const there = search.found.find(({ path }) => `${jobDirectory}/${path}` === checkpoint.path);
+    const left = leftBehind(item, there, entries, search.archives);
+    if (left !== null) return { item, ...left };
     if (there === undefined && listed?.leftOut.has(jobDirectory)) return { item, problem: 'its job directory has more files than are looked at, and it is not among those' };
     if (there === undefined) return { item, problem: 'it was not found on disk' };
-    if (!isAsRecorded(there, item)) return { item, problem: 'it has changed since it was asked for' };
+    const seen = { sizeBytes: there.files.reduce((sum, file) => sum + file.sizeBytes, 0), fileCount: there.files.length, writtenAt: there.modifiedAt };
+    if (!isAsRecorded(seen, item)) return { item, problem: 'it has changed since it was asked for; what is there now is recorded, and taken if it is asked for again', seen };
     return { item, ...membersOf(there) };
   });
 }
 
-function isAsRecorded({ files, modifiedAt }: FoundCheckpoint, { sizeBytes, fileCount, writtenAt }: OpenItem): boolean {
-  return files.length === fileCount && files.reduce((sum, file) => sum + file.sizeBytes, 0) === sizeBytes && modifiedAt.getTime() === writtenAt.getTime();
+/** What an earlier request left when it was given up: a checkpoint that is out of the way, or nothing but its archive. The program goes on with either. */
+function leftBehind(
+  { checkpointId, action, jobDirectory, checkpoint: { path } }: OpenItem, there: FoundCheckpoint | undefined, entries: readonly FileEntry[], archives: readonly string[],
+): { members: string[]; isOneFile: boolean } | null {
+  const end = path.lastIndexOf('/') + 1;
+  const old = `${path.slice(0, end)}${OWN_PREFIX}${checkpointId}.old/`;
+  const away = entries.filter((entry) => entry.path.startsWith(old) && !entry.path.slice(old.length).includes('/'));
+  if (away.length > 0) {
+    const names = new Set([...away.map((entry) => entry.path.slice(old.length)), ...there === undefined ? [] : membersOf(there).members]);
+    return { members: [...names], isOneFile: away.every(({ kind }) => kind === 'file') && names.size === 1 && names.has(path.slice(end)) };
+  }
+  const ending = ARCHIVE_ENDINGS.find((each) => archives.includes(path.slice(jobDirectory.length + 1) + each));
+  return action === 'ARCHIVE' && there === undefined && ending !== undefined ? { members: [path.slice(end)], isOneFile: !isTarArchive(path, path + ending) } : null;
+}
+
+function isAsRecorded(seen: SeenContent, { sizeBytes, fileCount, writtenAt }: OpenItem): boolean {
+  return seen.fileCount === fileCount && seen.sizeBytes === sizeBytes && seen.writtenAt.getTime() === writtenAt.getTime();
 }
 
 /** A folder, a file, or several files that lie in one folder. */

@@ -108,10 +108,10 @@ describe('archiveCheckpoints', () => {
 
 describe('restoreCheckpoints and digestCheckpoints', () => {
   it('mean those that are archived, and those without a digest', async () => {
-    const { experimentId } = await seed({ checkpoints: [{ step: 1, state: 'ARCHIVED', archivePath: '/a.zst' }, { step: 2, contentDigest: 'ab' }, { step: 3 }] });
+    const { experimentId } = await seed({ checkpoints: [{ step: 1, state: 'ARCHIVED', archivePath: '/a.zst', archiveBytes: 4 }, { step: 2, contentDigest: 'ab' }, { step: 3 }] });
     const filter = { experimentIds: [experimentId] };
-    expect(await mutate('restoreCheckpoints', { filter })).toMatchObject({ checkpoints: [{ step: 1 }], request: { action: 'RESTORE' } });
-    expect(await mutate('digestCheckpoints', { filter })).toMatchObject({ checkpoints: [{ step: 3 }], request: { action: 'DIGEST' } });
+    expect(await mutate('restoreCheckpoints', { filter })).toMatchObject({ checkpoints: [{ step: 1 }], bytesToFree: -6, request: { action: 'RESTORE' } });
+    expect(await mutate('digestCheckpoints', { filter })).toMatchObject({ checkpoints: [{ step: 3 }], bytesToFree: 0, request: { action: 'DIGEST' } });
   });
 });
 

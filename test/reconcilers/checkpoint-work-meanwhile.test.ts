@@ -1,10 +1,11 @@
 /** What happens to checkpoints between somebody's asking and the run that carries it out, or while that is at work. */
+import { mkdir, rename } from 'node:fs/promises';
 import { eq } from 'drizzle-orm';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { cancelCheckpointRequest } from '../../src/actions/cancel-checkpoint-request.ts';
 import * as tables from '../../src/db/tables/index.ts';
 import { upsertCheckpoints } from '../../src/db/write/checkpoints.ts';
-import { CheckpointTest, writtenAt } from './checkpoint-test.ts';
+import { CheckpointTest, content, writtenAt } from './checkpoint-test.ts';
 
 let on: CheckpointTest;
 beforeEach(async () => { on = await CheckpointTest.open(); });
@@ -34,6 +35,59 @@ test('what is withdrawn while the disk is looked at is not touched', async () =>
 test('nothing is taken of a lost job, which may still run', async () => {
   const job = await on.seed([1, 2], { state: 'LOST', attempts: [{ state: 'LOST' }] });
   expect((await on.ask(job.ids, 'DELETE', { includeResumable: true })).kept.map(({ reason }) => reason)).toEqual(['JOB_NOT_ENDED', 'JOB_NOT_ENDED']);
+});
+
+test('of a lost job something is taken only if that is asked for, and not once it was queued again', async () => {
+  const lost = { state: 'LOST' as const, attempts: [{ state: 'LOST' as const, submittedAt: new Date('2026-01-01T00:00:00Z') }] };
+  const job = await on.seed([1, 2], lost);
+  expect(await on.ask(job.ids, 'ARCHIVE', { includeLost: true })).toMatchObject({ takenCount: 1, kept: [{ reason: 'RESUMABLE' }] });
+  await on.work.run();
+  expect(await on.files(job)).toEqual(['step=1.ckpt.zst', 'step=2.ckpt']);
+  await on.ask([job.ids[1]!], 'ARCHIVE', { includeLost: true, includeResumable: true });
+  await on.at.db.database.update(tables.attempts).set({ submittedAt: new Date(Date.now() + 60_000) });
+  await on.work.run();
+  expect([(await on.items()).at(-1), await on.files(job)]).toMatchObject([{ state: 'FAILED', problem: 'its job was queued again before it was its turn' }, ['step=1.ckpt.zst', 'step=2.ckpt']]);
+});
+
+test('what an earlier request left out of its place is found by the next', async () => {
+  const job = await on.seed([1]);
+  const old = `${job.directory}/checkpoints/.expgraph-${job.ids[0]}.old`;
+  await mkdir(old);
+  await rename(`${job.directory}/checkpoints/step=1.ckpt`, `${old}/step=1.ckpt`);
+  await on.ask(job.ids);
+  await on.work.run();
+  expect([await on.items(), await on.files(job)]).toMatchObject([[{ state: 'DONE' }], ['step=1.ckpt.zst']]);
+});
+
+test('an archive that nobody heard of is found by the next request', async () => {
+  const job = await on.seed([1]);
+  await on.ask(job.ids);
+  await on.work.run();
+  await on.at.db.database.update(tables.checkpoints).set({ state: 'COMPLETE', archivePath: null });
+  await on.ask(job.ids);
+  await on.work.run();
+  expect([await on.items(), await on.checkpoints()]).toMatchObject([[{ state: 'DONE' }, { state: 'DONE' }], [{ state: 'ARCHIVED', archivePath: `${job.directory}/checkpoints/step=1.ckpt.zst` }]]);
+});
+
+test('what was recorded without its size is taken when it is asked for again', async () => {
+  const job = await on.seed([1]);
+  await on.at.db.database.update(tables.checkpoints).set({ sizeBytes: 0, writtenAt: new Date() });
+  await on.ask(job.ids);
+  await on.work.run();
+  expect([await on.items(), await on.checkpoints()]).toMatchObject([[{ state: 'FAILED', problem: expect.stringMatching(/taken if it is asked for again/) }], [{ sizeBytes: content.length, writtenAt }]]);
+  expect(await on.ask(job.ids)).toMatchObject({ bytesToFree: content.length });
+  await on.work.run();
+  expect(await on.checkpoints()).toMatchObject([{ state: 'ARCHIVED' }]);
+});
+
+test.each(['ARCHIVE', 'DELETE'] as const)('a look does not miss what %s has out of its place', async (action) => {
+  const job = await on.seed([1]);
+  await on.ask(job.ids, action);
+  await on.at.db.database.update(tables.checkpointRequestItems).set({ state: 'RUNNING', tries: 1 });
+  const [{ path, attemptNumber, sizeBytes, fileCount } = { path: '', attemptNumber: 1, sizeBytes: 0, fileCount: 0 }] = await on.checkpoints();
+  const missed = { jobId: job.jobId, path, attemptNumber, state: 'DELETED' as const, layout: null, step: null, epoch: null, loggedMetrics: null, isDeclared: false, sizeBytes, fileCount, aliases: [], writtenAt, stateBefore: 'COMPLETE' as const };
+  expect(await on.at.db.database.transaction((transaction) => upsertCheckpoints(transaction, [missed]))).toEqual([null]);
+  expect(await on.checkpoints()).toMatchObject([{ state: 'COMPLETE' }]);
 });
 
 test('a look that finds the archive of a checkpoint does not take that for another, nor a half-unpacked one for whole', async () => {

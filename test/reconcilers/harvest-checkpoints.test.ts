@@ -1,7 +1,7 @@
 /** Checkpoints on their way from the disk into the database and out through GraphQL. */
 import { cp, mkdir, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { RECORDED_RUNS } from '../domain/readers/job-folder.ts';
 import { smallSweep } from '../support/actions.ts';
@@ -80,6 +80,21 @@ test('what is called like an archive of a checkpoint is a checkpoint itself, unl
   await at.db.pool.query("update checkpoints set state = 'ARCHIVED', archive_path = path || '.gz' where path like '%.ckpt'");
   await observe(20);
   expect(await states()).toEqual({ 'checkpoints/a.ckpt': 'ARCHIVED', 'checkpoints/a.ckpt.gz': 'COMPLETE' });
+});
+
+test('what is archived while the directory is listed stays so, though the listing still shows it in its old place', async () => {
+  await putFile(join(directory, 'checkpoints/a.ckpt'), 'x');
+  await observe(1);
+  await observe(10);
+  const { transport } = fake.cluster;
+  const list = transport.list.bind(transport);
+  vi.spyOn(transport, 'list').mockImplementation(async (request) => {
+    const listed = await list(request);
+    await at.db.pool.query("update checkpoints set state = 'ARCHIVED', archive_path = path || '.zst' where state = 'COMPLETE'");
+    return listed;
+  });
+  await observe(11);
+  expect((await at.db.pool.query('select state, archive_path is not null as has_archive from checkpoints')).rows).toEqual([{ state: 'ARCHIVED', has_archive: true }]);
 });
 
 test('a folder that turns out to hold checkpoints gives way to them', async () => {

@@ -1,6 +1,6 @@
 /** Reads of what people asked for on checkpoints, and of the checkpoints that may be meant. */
 import { and, asc, eq, isNull, sql } from 'drizzle-orm';
-import type { CheckpointItemState, CheckpointPlace } from '../../domain/checkpoint-requests/request.ts';
+import { FIRST_WAIT_SECONDS, MAX_TRIES, MAX_WAIT_SECONDS, type CheckpointItemState, type CheckpointPlace } from '../../domain/checkpoint-requests/request.ts';
 import type { JobFilter } from '../../domain/job-filter.ts';
 import type { Objective, Resources } from '../../domain/job-spec.ts';
 import type { JobState } from '../../domain/states.ts';
@@ -59,6 +59,7 @@ export async function readRequestedCheckpoints(reader: Reader, jobIds: readonly 
 export interface OpenItem extends CheckpointItemRow {
   place: CheckpointPlace;
   resources: Partial<Resources>;
+  requestedAt: Date;
   experimentId: string;
   sweepId: string | null;
   jobState: JobState;
@@ -66,10 +67,17 @@ export interface OpenItem extends CheckpointItemRow {
   checkpoint: CheckpointRow;
 }
 
-/** Of a cluster and a place those that no SLURM job has, what was begun first, at most `limit`. */
-export async function readOpenItems(reader: Reader, cluster: string, place: CheckpointPlace, limit: number): Promise<OpenItem[]> {
-  const isOpen = sql`${checkpointRequestItems.state} in ('PENDING', 'RUNNING')`;
-  const rows = await openItems(reader).where(and(eq(checkpointRequestItems.cluster, cluster), isOpen, eq(checkpointRequests.place, place), isNull(checkpointRequestItems.runId)))
+/**
+ * Of a cluster and a place those that no SLURM job has, what was begun first, at most `limit`; none that was given back just now. What is given up has
+ * its place on the login node, where nothing is waited for.
+ */
+export async function readOpenItems(reader: Reader, cluster: string, place: CheckpointPlace, { limit, now }: { limit: number; now: Date }): Promise<OpenItem[]> {
+  const { state, tries, changedAt } = checkpointRequestItems;
+  const waitSeconds = sql`least(${MAX_WAIT_SECONDS}, ${FIRST_WAIT_SECONDS} * greatest(${tries}, 1) ^ 2)`;
+  const isDue = sql`(${state} = 'RUNNING' or ${changedAt} = ${checkpointRequests.createdAt} or ${changedAt} <= ${now.toISOString()}::timestamptz - make_interval(secs => ${waitSeconds}))`;
+  const isHere = place === 'LOGIN_NODE' ? sql`(${checkpointRequests.place} = ${place} or ${tries} >= ${MAX_TRIES})` : sql`(${checkpointRequests.place} = ${place} and ${tries} < ${MAX_TRIES})`;
+  const isOpen = sql`${state} in ('PENDING', 'RUNNING')`;
+  const rows = await openItems(reader).where(and(eq(checkpointRequestItems.cluster, cluster), isOpen, isDue, isHere, isNull(checkpointRequestItems.runId)))
     .orderBy(sql`${checkpointRequestItems.state} desc`, checkpointRequestItems.requestId, checkpointRequestItems.jobId, checkpointRequestItems.checkpointId).limit(limit);
   return rows.map(toOpenItem);
 }
@@ -82,7 +90,7 @@ export async function readItemsOfRun(reader: Reader, runId: string): Promise<Ope
 
 function openItems(reader: Reader) {
   return reader.select({
-    item: checkpointRequestItems, place: checkpointRequests.place, resources: checkpointRequests.resources, experimentId: jobs.experimentId, sweepId: jobs.sweepId,
+    item: checkpointRequestItems, place: checkpointRequests.place, resources: checkpointRequests.resources, requestedAt: checkpointRequests.createdAt, experimentId: jobs.experimentId, sweepId: jobs.sweepId,
     jobState: jobs.state, jobDirectory: jobs.storagePath, checkpoint: checkpoints,
   }).from(checkpointRequestItems)
     .innerJoin(checkpointRequests, eq(checkpointRequests.id, checkpointRequestItems.requestId))

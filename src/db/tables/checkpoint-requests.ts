@@ -25,7 +25,7 @@ export const checkpointRequestItems = pgTable('checkpoint_request_items', {
   action: text('action').$type<CheckpointAction>().notNull(),
   cluster: text('cluster').notNull(),
   state: text('state').$type<CheckpointItemState>().notNull(),
-  /** Why it failed, or what keeps it waiting after a first try; in words. */
+  /** Why it failed, or what it waits for; in words. */
   problem: text('problem'),
   /** Runs that began with it. */
   tries: integer('tries').notNull().default(0),

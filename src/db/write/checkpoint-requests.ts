@@ -1,5 +1,5 @@
 /** What people ask for on checkpoints, and what becomes of it. */
-import { and, eq, inArray, sql } from 'drizzle-orm';
+import { and, eq, inArray, isNull, sql } from 'drizzle-orm';
 import type { PgUpdateSetSource } from 'drizzle-orm/pg-core';
 import { MAX_TRIES, type CheckpointAction, type CheckpointPlace } from '../../domain/checkpoint-requests/request.ts';
 import type { NewEvent } from '../../domain/events.ts';
@@ -44,11 +44,16 @@ async function changeOpenItem(transaction: Transaction, item: ItemKey, changes: 
   return changed.length > 0;
 }
 
-/** The jobs of these ids that have not ended, for all that is known, none of which can be queued again before this transaction ends. */
-export async function lockJobsUnlessActive(transaction: Transaction, jobIds: readonly string[]): Promise<Set<string>> {
-  const { rows } = await transaction.execute<{ id: string; state: string }>(sql`
-    select id, state from jobs where id = any(${sql.param([...jobIds])}::uuid[]) order by id for no key update`);
-  return new Set(rows.filter(({ state }) => !['COMPLETED', 'FAILED', 'CANCELLED'].includes(state)).map(({ id }) => id));
+/**
+ * The jobs of these ids that have not ended, for all that is known, none of which can be queued again before this transaction ends. With when they
+ * were last submitted where they are LOST, null where they have not ended.
+ */
+export async function lockJobsUnlessActive(transaction: Transaction, jobIds: readonly string[]): Promise<Map<string, Date | null>> {
+  const { rows } = await transaction.execute<{ id: string; state: string; submitted_at: string | null }>(sql`
+    select id, state, (select max(submitted_at) from attempts where job_id = jobs.id) as submitted_at
+    from jobs where id = any(${sql.param([...jobIds])}::uuid[]) order by id for no key update`);
+  const active = rows.filter(({ state }) => !['COMPLETED', 'FAILED', 'CANCELLED'].includes(state));
+  return new Map(active.map(({ id, state, submitted_at }) => [id, state === 'LOST' ? new Date(submitted_at ?? 0) : null]));
 }
 
 /** A run begins with the item. This and the following answer false, and change nothing, of one that is not open any more. */
@@ -58,7 +63,7 @@ export async function markItemRunning(transaction: Transaction, item: ItemKey, {
 
 /** It is to be tried again; `counts` is false for what a run did not come to, and LAST_TRY for what is to be put in order and then given up. */
 export async function markItemPending(transaction: Transaction, item: ItemKey, { problem, counts }: { problem: string | null; counts: boolean | 'LAST_TRY' }): Promise<boolean> {
-  const tries = counts === 'LAST_TRY' ? { tries: MAX_TRIES } : counts ? {} : { tries: sql`${checkpointRequestItems.tries} - 1` };
+  const tries = counts === 'LAST_TRY' ? { tries: sql`greatest(${checkpointRequestItems.tries}, ${MAX_TRIES})` } : counts ? {} : { tries: sql`${checkpointRequestItems.tries} - 1` };
   return changeOpenItem(transaction, item, { state: 'PENDING', runId: null, problem, ...tries });
 }
 
@@ -68,6 +73,21 @@ export async function markItemDone(transaction: Transaction, item: ItemKey, free
 
 export async function markItemFailed(transaction: Transaction, item: ItemKey, problem: string): Promise<boolean> {
   return changeOpenItem(transaction, item, { state: 'FAILED', problem });
+}
+
+/** Says why those of a cluster with which no run has begun have to wait; all, or those of a place. */
+export async function notePendingItems(transaction: Transaction, { cluster, place }: { cluster: string; place?: CheckpointPlace }, problem: string): Promise<void> {
+  const { state, tries, problem: said } = checkpointRequestItems;
+  await transaction.update(checkpointRequestItems).set({ problem }).where(and(
+    eq(checkpointRequestItems.cluster, cluster), eq(state, 'PENDING'), eq(tries, 0), isNull(said),
+    ...(place === undefined ? [] : [sql`${checkpointRequestItems.requestId} in (select ${checkpointRequests.id} from ${checkpointRequests} where ${checkpointRequests.place} = ${place})`])));
+}
+
+/** Says why a SLURM job has not begun with what it was given; null once it has. */
+export async function noteRunItems(transaction: Transaction, runId: string, problem: string | null): Promise<void> {
+  const { state, problem: said } = checkpointRequestItems;
+  await transaction.update(checkpointRequestItems).set({ problem })
+    .where(and(eq(checkpointRequestItems.runId, runId), eq(state, 'RUNNING'), sql`${said} is distinct from ${problem}`));
 }
 
 /** Those with which no run has begun have failed, for this reason. Answers the events. */

@@ -1,9 +1,10 @@
 /** Checkpoints of jobs, by path. */
-import { sql, type SQL } from 'drizzle-orm';
+import { and, eq, sql, type SQL } from 'drizzle-orm';
 import type { CheckpointLayout, Position } from '../../domain/checkpoint-layouts/layout.ts';
 import type { CheckpointState } from '../../domain/checkpoint-scan.ts';
 import type { Transaction } from '../database.ts';
 import { newId } from '../ids.ts';
+import { checkpoints } from '../tables/index.ts';
 
 export interface CheckpointRecord {
   jobId: string;
@@ -28,6 +29,14 @@ export interface CheckpointRecord {
   stateBefore?: CheckpointState | null;
 }
 
+/** What lies there by now in place of what is recorded. */
+export async function recordSeenContent(
+  transaction: Transaction, { jobId, checkpointId }: { jobId: string; checkpointId: string }, { sizeBytes, fileCount, writtenAt }: Pick<CheckpointRecord, 'sizeBytes' | 'fileCount' | 'writtenAt'>,
+): Promise<void> {
+  await transaction.update(checkpoints).set({ sizeBytes, fileCount, writtenAt, contentDigest: null })
+    .where(and(eq(checkpoints.jobId, jobId), eq(checkpoints.id, checkpointId), eq(checkpoints.state, 'COMPLETE')));
+}
+
 /** How much a source counts: a lesser one does not replace what a greater one said. */
 const rankOf = (source: SQL): SQL => sql`case ${source} when 'LOGGED' then 3 when 'FILE' then 2 when 'NAME' then 1 else 0 end`;
 
@@ -42,7 +51,7 @@ function ranked(position: 'step' | 'epoch', column: string): SQL {
  * Stores each checkpoint as the record says; one that is known keeps its id, and what the record says nothing new about. Answers the ids
  * in the order of the records, which must not name a path twice. One that is
  * ARCHIVED was so before: that is not learnt by looking. The id is null of a record that was not stored: it was out of
- * date, it is an archive, or its archive is being unpacked just now.
+ * date, it is an archive, its archive is being unpacked just now, or it is missed only because a run has it out of its place.
  */
 export async function upsertCheckpoints(transaction: Transaction, records: readonly CheckpointRecord[]): Promise<(string | null)[]> {
   if (records.length === 0) return [];
@@ -66,7 +75,9 @@ export async function upsertCheckpoints(transaction: Transaction, records: reado
     from t left join known on known.job_id = t."jobId" and known.path = t.path
     where not t."isLooked" or (known.state is not distinct from t."stateBefore"
       and not exists (select 1 from checkpoints a where a.job_id = t."jobId" and a.archive_path = t.path and known.state is null)
-      and not exists (select 1 from checkpoint_request_items i where i.checkpoint_id = known.id and i.action = 'RESTORE' and i.state = 'RUNNING' and known.state = 'ARCHIVED'))
+      and not exists (select 1 from checkpoint_request_items i where i.checkpoint_id = known.id and i.action = 'RESTORE' and i.state = 'RUNNING' and known.state = 'ARCHIVED')
+      and not exists (select 1 from checkpoint_request_items i where i.checkpoint_id = known.id and i.action in ('ARCHIVE', 'DELETE') and t.state = 'DELETED'
+        and (i.state = 'RUNNING' or (i.state = 'PENDING' and i.tries > 0))))
     on conflict (job_id, path) do update set attempt_number = excluded.attempt_number, state = excluded.state,
       layout = coalesce(excluded.layout, checkpoints.layout), ${sql.join(positions, sql`, `)},
       logged_metrics = coalesce(excluded.logged_metrics, checkpoints.logged_metrics), is_declared = excluded.is_declared or checkpoints.is_declared,

@@ -1,6 +1,7 @@
 /** Which checkpoints an archive or a clean-up leaves alone, and why. */
 import type { CheckpointState } from '../checkpoint-scan.ts';
 import { isTerminalJobState, type JobState } from '../states.ts';
+import { ARCHIVE_ENDINGS } from './archive-name.ts';
 import { LOGIN_NODE_CHECKPOINT_BYTES, stateForAction, type CheckpointAction, type CheckpointPlace } from './request.ts';
 
 export const KEEP_RULES = ['BEST_AND_LAST', 'EVERY_N', 'NONE'] as const;
@@ -27,6 +28,8 @@ export interface CandidateCheckpoint {
   state: CheckpointState;
   step: number | null;
   sizeBytes: number;
+  /** Null of one that is not archived. */
+  archiveBytes: number | null;
   fileCount: number;
   writtenAt: Date;
   aliases: readonly string[];
@@ -45,6 +48,8 @@ export interface CandidateJob {
   checkpoints: readonly CandidateCheckpoint[];
   /** Of all its checkpoints that are on disk, also of those that nobody asks about and of archived ones. */
   occupiedPaths: readonly string[];
+  /** Where archives of its checkpoints lie. */
+  archivePaths: readonly string[];
   /** Whether somebody said what best means. */
   hasObjective: boolean;
   bestId: string | null;
@@ -58,6 +63,8 @@ export interface Asked {
   keep: Keep | null;
   /** Take also the checkpoint that a job which did not complete would go on from. */
   includeResumable: boolean;
+  /** Take also those of jobs of which nobody knows whether they have ended. */
+  includeLost: boolean;
   /** By id; null: all. */
   only: ReadonlySet<string> | null;
 }
@@ -95,16 +102,21 @@ function removes(action: CheckpointAction): boolean {
 }
 
 /** What no rule of the caller's can overrule. */
-function standingReason(job: CandidateJob, checkpoint: CandidateCheckpoint, { action, place }: Asked): KeptReason | null {
+function standingReason(job: CandidateJob, checkpoint: CandidateCheckpoint, { action, place, includeLost }: Asked): KeptReason | null {
   if (!job.isClusterConfigured) return 'CLUSTER_NOT_CONFIGURED';
   // Of a lost job nobody knows that it has ended: it may still run, and write.
-  if (removes(action) && (!isTerminalJobState(job.state) || job.state === 'LOST')) return 'JOB_NOT_ENDED';
+  if (removes(action) && (!isTerminalJobState(job.state) || (job.state === 'LOST' && !includeLost))) return 'JOB_NOT_ENDED';
   if (checkpoint.state !== stateForAction(action)) return 'STATE';
   if (!checkpoint.path.startsWith(`${job.jobDirectory}/`) || checkpoint.path.split('/').some((part) => part === '..' || part === '.')) return 'OUTSIDE';
   const overlaps = (path: string): boolean => path.startsWith(`${checkpoint.path}/`) || checkpoint.path.startsWith(`${path}/`);
-  if (removes(action) && (checkpoint.isSharedWithJob || job.occupiedPaths.some(overlaps))) return 'SHARED';
+  if (removes(action) && (checkpoint.isSharedWithJob || job.occupiedPaths.some(overlaps) || isOrMeetsArchive(job, checkpoint, action))) return 'SHARED';
   if (checkpoint.isAsked) return 'ASKED_BEFORE';
   return place === 'LOGIN_NODE' && action !== 'DELETE' && checkpoint.sizeBytes > LOGIN_NODE_CHECKPOINT_BYTES ? 'TOO_LARGE' : null;
+}
+
+/** Whether it lies where the archive of another one does, or another one where its own archive would: two that are one file would be removed together. */
+function isOrMeetsArchive({ archivePaths, occupiedPaths }: CandidateJob, { path }: CandidateCheckpoint, action: CheckpointAction): boolean {
+  return archivePaths.includes(path) || (action === 'ARCHIVE' && ARCHIVE_ENDINGS.some((ending) => occupiedPaths.includes(path + ending)));
 }
 
 function keptByRule(job: CandidateJob, { rule, everyNSteps }: Keep): Map<string, KeptReason> {
@@ -151,10 +163,13 @@ function wordsFor(reason: KeptReason, job: CandidateJob, checkpoint: CandidateCh
     case 'EVERY_N': return `it is the first of its ${keep?.everyNSteps ?? 1} steps`;
     case 'STEP_UNKNOWN': return 'its step is not known';
     case 'RESUMABLE': return `its job is ${job.state}, and would go on from it if it were tried again (includeResumable takes it, too)`;
-    case 'JOB_NOT_ENDED': return job.state === 'LOST' ? 'its job is LOST, so it may still run' : `its job has not ended: ${job.state}`;
+    case 'JOB_NOT_ENDED': return job.state === 'LOST'
+      ? 'its job is LOST: nobody knows whether it still runs. Look for it on the cluster (squeue); if it does not run there, say includeLost' : `its job has not ended: ${job.state}`;
     case 'STATE': return `it is ${checkpoint.state}; ${action} takes those that are ${stateForAction(action)}`;
     case 'OUTSIDE': return 'it does not lie in the directory of its job';
-    case 'SHARED': return checkpoint.isSharedWithJob ? 'another job has it among its checkpoints, too' : 'it holds another checkpoint, or lies in one';
+    case 'SHARED':
+      if (checkpoint.isSharedWithJob) return 'another job has it among its checkpoints, too';
+      return isOrMeetsArchive(job, checkpoint, action) ? 'it lies where the archive of another checkpoint does, or another checkpoint where its archive would' : 'it holds another checkpoint, or lies in one';
     case 'TOO_LARGE': return `it is larger than the ${LOGIN_NODE_CHECKPOINT_BYTES / 1024 ** 3} GiB that are worked on on a login node; ask for a SLURM_JOB`;
     case 'ASKED_BEFORE': return 'an earlier request about it is still to be carried out';
     case 'CLUSTER_NOT_CONFIGURED': return 'its cluster is not in the configuration of this server';

@@ -1,11 +1,13 @@
+import { VERBS } from './program-verbs.ts';
+
 /**
  * What runs on the cluster for requests on checkpoints, as a bash program: it needs find, tar, sha256sum and zstd or gzip, nothing of ours.
  *
  * Killed at any moment it loses nothing, and run again (or twice at once) it goes on where it was:
  *
- *   .expgraph-ID.RUN.new   being written or unpacked; of no worth until it was verified and renamed
- *   .expgraph-ID.old       a folder that the original is moved into; what lies in it is moved back
- *   .expgraph-ID.gone      the same once nothing of it is needed any more; it is removed
+ *   .expgraph-ID.RUN.new     being written or unpacked; of no worth until it was verified and renamed
+ *   .expgraph-ID.old         a folder that the original is moved into; what lies in it is moved back
+ *   .expgraph-ID.RUN.N.out   nothing of it is needed any more; it is removed
  *
  * An archive gets its final name only after it was read back and compared with the original, and no archive is ever removed unless what it
  * holds was unpacked and compared. Each step is told on standard output as a line of words with tabs between them.
@@ -21,18 +23,39 @@ ionice -c 3 -p $$ >/dev/null 2>&1
 
 report() { local kind=$1; shift; printf '%s\t%s' "$kind" "$id"; [ $# -eq 0 ] || printf '\t%s' "$@"; printf '\n'; }
 fail() {
-  rm -rf -- "$new" "$new".*
+  throw_out "$new" "$new".*
+  rmdir -- "$old" 2>/dev/null
   report failed "$(printf '%s' "$1" | tr '\000-\037\177' ' ' | cut -c1-400)"
   exit 1
 }
 there() { [[ -e $1 || -L $1 ]]; }
+# Removed under another name: where there are no locks, whoever is still at it could else move away what is half removed by then.
+throw_out() {
+  local each out failed=0
+  for each; do
+    there "$each" || continue
+    out=./.expgraph-$id.$RUN.$((thrown += 1)).out
+    mv -n -T -- "$each" "$out" 2>/dev/null && ! there "$each" || { failed=1; continue; }
+    # Files may have other names elsewhere: only folders are made writable.
+    find "$out" -type d ! -perm -700 -exec chmod u+rwx -- {} \;
+    rm -rf --one-file-system -- "$out"
+  done
+  return $failed
+}
 # An old sync knows no files and says nothing: it writes out everything. What cannot be written must not take the place of what is there.
 flush() {
   local words
-  words=$(sync -- "$1" 2>&1) || { [[ ! -d $old ]] || rmdir -- "$old"; fail "it could not be written to disk: \${words:-no reason was given}"; }
+  words=$(sync -- "$@" 2>&1) || fail "it could not be written to disk: \${words:-no reason was given}"
 }
 # Names in the folder we are in; not every file system can do that for one folder.
-flush_names() { sync -- . 2>/dev/null || sync; }
+flush_names() {
+  local words
+  words=$(sync -- . 2>&1) && return
+  case $words in
+    *'Invalid argument'* | *'not supported'* | *'not permitted'* | *'not implemented'* | *'Permission denied'*) sync ;;
+    *) fail "the names in its folder could not be written to disk: $words" ;;
+  esac
+}
 
 # All three with links resolved: the folder in the job directory, and that in the root directory.
 enter() {
@@ -44,30 +67,29 @@ enter() {
   [[ $(pwd -P) == "$job" || $(pwd -P) == "$job"/* ]] || fail "the folder $2 leads out of the job directory"
 }
 
+# Fails where something else has taken the place of what is to come back: then both stay.
 put_back() {
-  local member
-  for member in "\${members[@]}"; do there "$old/$member" && mv -n -T -- "$old/$member" "./$member"; done
-  rmdir -- "$old" 2>/dev/null
+  local each
+  [[ -d $old && ! -L $old ]] || return 0
+  for each in "$old"/*; do there "./\${each##*/}" || mv -n -T -- "$each" "./\${each##*/}"; done
+  rmdir -- "$old" 2>/dev/null || ! there "$old"
 }
 
 # What an earlier run left when it was killed.
 tidy() {
-  local left member
-  if there "$gone"; then chmod -R u+rwX -- "$gone" 2>/dev/null; rm -rf -- "$gone"; fi
-  if [[ -d $old && ! -L $old ]]; then
-    put_back
-    for member in "\${members[@]}"; do
-      if there "$old/$member"; then fail "$member was on its way out when an earlier run ended, and cannot be put back: it lies in \${old#./}"; fi
-    done
-  fi
-  for left in ./.expgraph-"$id".*.new*; do rm -rf -- "$left"; done
+  put_back || fail "it was on its way out when an earlier run ended, and cannot be put back, as there is something else of its name: it lies in \${old#./}"
+  throw_out ./.expgraph-"$id".*.new* ./.expgraph-"$id".*.out
 }
 
 # Whoever else is at work in this folder is let finish. Not every shared file system has such locks: nothing is lost without, but work may be done twice.
 take_turn() {
-  command -v flock >/dev/null && { exec 9>> ./.expgraph-lock; } 2>/dev/null || return 0
-  flock -w 300 -E 75 9 2>/dev/null
-  [[ $? -ne 75 ]] || exit 75
+  if [[ $busy != *"|$job/$folder|"* ]]; then
+    command -v flock >/dev/null && { exec 9>> ./.expgraph-lock; } 2>/dev/null || return 0
+    flock -w $((LIMIT_SECONDS > 600 ? LIMIT_SECONDS / 20 : 30)) -E 75 9 2>/dev/null
+    [[ $? -eq 75 ]] || return 0
+  fi
+  report busy
+  exit 75
 }
 
 count_members() {
@@ -84,16 +106,24 @@ inspect() {
   [[ -z $(find "\${paths[@]}" ! -type f ! -type d ! -type l -printf x -quit) ]] || fail 'it holds something that is neither file, folder nor link'
 }
 
+# Whoever made a folder read-only may have meant it; and nobody but root can move such a folder into another one.
+writable() {
+  local member
+  for member in "\${members[@]}"; do [[ ! -d ./$member || -w ./$member ]] || fail "the folder $member is read-only: make it writable (chmod u+w) if it is to be taken away"; done
+}
+
 # Whether it is still what it was when somebody asked. What an earlier run had begun with is whole again by now, or gone.
 as_recorded() {
-  local kind size at part count=0 bytes=0 newest=0
-  while read -r kind size at; do
+  local kind size at device part here count=0 bytes=0 newest=0
+  here=$(stat -c %d .)
+  while read -r kind size at device; do
+    [[ $device == "$here" ]] || fail 'another file system is mounted in it'
     if [[ $kind == f ]]; then count=$((count + 1)) bytes=$((bytes + size)); fi
     if [[ $at == -* ]]; then at=0.0; fi
     part=\${at#*.}000
     at=$((10#\${at%%.*} * 1000 + 10#\${part:0:3}))
     if [[ $at -gt $newest ]]; then newest=$at; fi
-  done < <(find "\${paths[@]}" -maxdepth "$depth" -printf '%y %s %T@\n')
+  done < <(find "\${paths[@]}" -maxdepth "$depth" -printf '%y %s %T@ %D\n')
   [[ $count -eq $recorded_count && $bytes -eq $recorded_bytes && $newest -eq $recorded_newest ]] || fail 'it has changed since it was asked for'
 }
 
@@ -101,8 +131,26 @@ as_recorded() {
 stamp() {
   (cd -- "$1" && find "\${paths[@]}" \( -type d -printf '%p d\0' -o -printf '%p %y %s %T@ %i %l\0' \) | sort -z | sha256sum)
 }
+# What is written after the stamp is noticed when it is compared, what was written before it by the second.
+note() {
+  before=$(stamp .) || fail 'not all of it can be looked at'
+  as_recorded
+}
 
 unpack() { case $1 in *.zst) zstd -q -d -c -- "$1" ;; *) gzip -d -c -- "$1" ;; esac; }
+
+# Reads what tar tells when it compares: each name in quotes, and what differs. Owners and modes cannot always be given back, content can.
+same() {
+  local line count=0
+  while IFS= read -r line; do
+    case $line in
+      *'"') count=$((count + 1)) ;;
+      *'": Uid differs' | *'": Gid differs' | *'": Mode differs') ;;
+      *) return 1 ;;
+    esac
+  done
+  [[ $count -eq $1 ]]
+}
 
 # Whether the archive $1 holds the members as they lie in the folder $2, byte for byte, and no more.
 matches() {
@@ -112,142 +160,39 @@ matches() {
     digest=\${kept%% *}
     [[ $packed == "$kept" ]]
   else
-    packed=$(unpack "$1" | tar -d -v -f - -C "$2" 2>/dev/null | wc -l) || return 1
     kept=$(cd -- "$2" && find "\${paths[@]}" -printf x | wc -c) || return 1
-    [[ $packed -eq $kept ]]
+    unpack "$1" | { tar -d -v --quoting-style=c -f - -C "$2" 2>&1; [[ $? -le 1 ]]; } | same "$kept"
   fi
 }
 
-# Moves the members out of the way and removes them, if they are still what the stamp $1 says, and the archive $2, if there is to be one, is in its place.
+# Moves the members out of the way and removes them, if they are still what the stamp $before says, and the archive $1, if there is to be one, is in its place.
 take_away() {
-  mkdir -p -- "$old" || return 1
-  mv -t "$old" -- "\${paths[@]}" && [[ $(stamp "$old") == "$1" ]] || { put_back; return 1; }
-  [[ -z $2 || -s $2 ]] && mv -T -- "$old" "$gone" || { put_back; return 1; }
-  chmod -R u+rwX -- "$gone" 2>/dev/null
-  rm -rf -- "$gone"
-  flush_names
-}
-
-find_archive() {
-  local suffix
-  found=
-  for suffix in .zst .gz; do [[ -f ./$name$tar$suffix && ! -L ./$name$tar$suffix ]] && found=$suffix; done
-}
-
-pack() {
-  local packer source=("\${paths[0]}")
-  if command -v zstd >/dev/null; then packer=(zstd -q -c -T"$THREADS"); found=.zst; else packer=(gzip -c); found=.gz; fi
-  command -v "\${packer[0]}" >/dev/null || fail 'neither zstd nor gzip is there'
-  mkdir -p -- "$old" || fail "$(pwd -P) takes no new folder"
-  local words
-  if [[ -z $tar ]]; then words=$( { "\${packer[@]}" < "\${source[0]}" > "$new$found"; } 2>&1 )
-  else words=$( { tar -c --format=posix --pax-option=delete=atime,delete=ctime -f - -- "\${paths[@]}" | "\${packer[@]}" > "$new$found"; } 2>&1 )
-  fi || { rmdir -- "$old"; fail "it could not be compressed: \${words:-no reason was given}"; }
-  chmod -- "$(printf '%o' $((0$(stat -c %a -- "\${source[0]}") & 0666)))" "$new$found"
-  touch -r "\${source[0]}" -- "$new$found"
-  flush "$new$found"
-  matches "$new$found" . || { rmdir -- "$old"; fail 'what was read back from the archive is not the same as the original, which was left as it is'; }
-  # Of what is there already mv -n says nothing, or that it failed, and leaves both.
-  mv -n -T -- "$new$found" "./$name$tar$found" 2>/dev/null && ! there "$new$found" || { rmdir -- "$old"; fail "the archive cannot be called $name$tar$found"; }
-  flush_names
-}
-
-archived() { report archived "$tar$found" "$(stat -c %s -- "./$name$tar$found")" "\${digest:--}"; }
-
-do_archive() {
-  local before
-  count_members
-  find_archive
-  if [[ $present -eq 0 ]]; then
-    if [[ -n $found ]]; then archived; else report gone; fi
+  local kept='was left as it is'
+  if mkdir -p -- "$old" && mv -t "$old" -- "\${paths[@]}" && [[ $(stamp "$old") == "$before" ]] && [[ -z $1 || -s $1 ]] && throw_out "$old"; then
+    sync -- . >/dev/null 2>&1
     return
   fi
-  not_given_up
-  inspect
-  [[ -z $(find "\${paths[@]}" -type f -links +1 -printf x -quit) ]] || fail 'a file of it has another name, too (a hard link): archiving it would free nothing'
-  # What is written after the stamp is noticed when it is compared, what was written before it by this.
-  before=$(stamp .)
-  as_recorded
-  if [[ -z $found ]]; then pack
-  else matches "./$name$tar$found" . || fail "$name$tar$found is there already, and holds something else"
-  fi
-  take_away "$before" "./$name$tar$found" || fail "it changed while it was archived, and was left as it is; $name$tar$found holds what it was"
-  archived
+  put_back || kept="lies in \${old#./}, as there is something else in its place by now"
+  fail "it changed or could not be moved while it was to be taken away, and $kept\${1:+; \${1#./} holds what it was}"
 }
-
-do_delete() {
-  local before
-  count_members
-  if [[ $present -gt 0 ]]; then
-    not_given_up
-    before=$(stamp .)
-    as_recorded
-    take_away "$before" '' || fail 'it could not be moved out of the way, and was left as it is'
-  fi
-  report deleted
-}
-
-do_restore() {
-  local words member archive=./$name$tar$suffix
-  if [[ -z $suffix || ! -f $archive || -L $archive ]]; then
-    there "./$name" || there "./$name.index" || fail 'neither its archive nor what that held is in its folder'
-    report restored
-    return
-  fi
-  not_given_up
-  mkdir -- "$new" || fail "$(pwd -P) takes no new folder"
-  if [[ -z $tar ]]; then words=$( { unpack "$archive" > "$new/$name" && touch -r "$archive" -- "$new/$name" && chmod --reference="$archive" -- "$new/$name"; } 2>&1 )
-  else words=$( { unpack "$archive" | tar -x -p -f - -C "$new"; } 2>&1 )
-  fi || fail "it could not be unpacked: \${words:-no reason was given}"
-  members=()
-  for member in "$new"/*; do members+=("\${member##*/}"); done
-  paths=("\${members[@]/#/./}")
-  matches "$archive" "$new" || fail 'what was unpacked is not what the archive holds'
-  words=$(find "$new" -type f -exec sync -- {} + 2>&1) || fail "it could not be written to disk: \${words:-no reason was given}"
-  for member in "\${members[@]}"; do there "./$member" || mv -n -T -- "$new/$member" "./$member"; done
-  matches "$archive" . || fail "$name is there already, and is something else than what the archive holds"
-  flush_names
-  rm -f -- "$archive"
-  chmod -R u+rwX -- "$new" 2>/dev/null
-  rm -rf -- "$new"
-  report restored
-}
-
-do_digest() {
-  local before
-  count_members
-  if [[ $present -eq 0 ]]; then report gone; return; fi
-  not_given_up
-  inspect
-  before=$(stamp .)
-  as_recorded
-  if [[ -f ./$name && \${#members[@]} -eq 1 ]]; then digest=$(sha256sum < "./$name") || fail 'it cannot be read'
-  else
-    [[ \${#members[@]} -gt 1 ]] || { cd -- "./$name"; paths=(.); }
-    digest=$(find "\${paths[@]}" -type f -print0 | sort -z | xargs -0 -r sha256sum | sha256sum) || fail 'it cannot be read'
-    [[ \${#members[@]} -gt 1 ]] || { cd ..; paths=("./$name"); }
-  fi
-  [[ $(stamp .) == "$before" ]] || fail 'it changed while it was read'
-  report digest "\${digest%% *}"
-}
-
-not_given_up() { [[ -z $give_up ]] || fail "$give_up"; }
+${VERBS}
+not_given_up() { [[ -z $give_up ]] || fail "$give_up\${found:+; $name$tar$found is there, too}"; }
 
 stop() {
-  if [[ -d $old && ! -L $old ]]; then put_back; fi
-  rm -rf -- "$new" "$new".*
+  put_back
+  throw_out "$new" "$new".*
   exit 143
 }
 
 # item VERB ID JOB_DIRECTORY FOLDER NAME TAR SUFFIX GIVE_UP_REASON FILES BYTES NEWEST_MS DEPTH MEMBER...
 item() {
-  [[ $SECONDS -lt $LIMIT_SECONDS ]] || return 0
+  [[ $SECONDS -lt $LIMIT_SECONDS && ( -z $OVER || ! -e $OVER ) ]] || return 0
   (
     verb=$1 id=$2 job=$3 folder=$4 name=$5 tar=$6 suffix=$7 give_up=$8
     recorded_count=$9 recorded_bytes=\${10} recorded_newest=\${11} depth=\${12}
     shift 12
-    members=("$@") paths=("\${@/#/./}") digest= found= present=0
-    new=./.expgraph-$id.$RUN.new old=./.expgraph-$id.old gone=./.expgraph-$id.gone
+    members=("$@") paths=("\${@/#/./}") digest= found= before= present=0 thrown=0
+    new=./.expgraph-$id.$RUN.new old=./.expgraph-$id.old
     trap stop TERM INT HUP
     enter "$job" "$folder"
     take_turn
@@ -255,5 +200,7 @@ item() {
     tidy
     "do_$verb"
   )
+  if [[ $? -eq 75 ]]; then busy+="|$3/$4|"; fi
 }
+busy=
 `.replaceAll('\\${', '${');

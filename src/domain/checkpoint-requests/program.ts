@@ -41,13 +41,16 @@ export interface ProgramRun {
   threads: number;
   /** Where it is told what was done; null: on standard output. */
   reportPath: string | null;
+  /** Once something is there, nothing more is begun with: nobody waits for this run any more. Null for a run that is waited for. */
+  overPath: string | null;
   items: readonly ProgramItem[];
 }
 
 /** What became of a checkpoint. */
 export type ItemReport =
   | { kind: 'ARCHIVED'; suffix: string; bytes: number; sha256: string | null }
-  | { kind: 'DELETED' }
+  /** Null: an earlier run had done it. */
+  | { kind: 'DELETED'; freedBytes: number | null }
   | { kind: 'RESTORED' }
   | { kind: 'DIGEST'; sha256: string }
   /** It is not on disk, and neither is an archive of it. */
@@ -59,14 +62,16 @@ export interface RunReport {
   items: Map<string, ItemReport>;
   /** Those that were begun with, in order. */
   begun: string[];
+  /** Those that were not begun with, as somebody else was at work in their folder all the time. */
+  busy: string[];
   /** It came to its end: what is not mentioned was not begun with. */
   hasEnded: boolean;
 }
 
 /** A bash program that needs nothing but its own text. */
-export function renderProgram({ runId, rootDirectory, limitSeconds, threads, reportPath, items }: ProgramRun): string {
+export function renderProgram({ runId, rootDirectory, limitSeconds, threads, reportPath, overPath, items }: ProgramRun): string {
   const redirect = reportPath === null ? '' : `exec >> ${bashQuote(reportPath)} 2>&1\n`;
-  const settings = `ROOT=${bashQuote(rootDirectory)} RUN=${bashQuote(runId)} LIMIT_SECONDS=${limitSeconds} THREADS=${threads}\n`;
+  const settings = `ROOT=${bashQuote(rootDirectory)} RUN=${bashQuote(runId)} LIMIT_SECONDS=${limitSeconds} THREADS=${threads} OVER=${bashQuote(overPath ?? '')}\n`;
   const calls = items.map((item) => `  item ${callArguments(item).map(bashQuote).join(' ')}\n`).join('');
   // Its own text may come on standard input: nothing that it starts may read that.
   return `#!/bin/bash\n${redirect}${settings}${PROGRAM}\nmain() {\n${calls}  printf 'end\\n'\n}\nmain < /dev/null\nexit 0\n`;
@@ -83,11 +88,12 @@ function callArguments({ checkpointId, action, jobDirectory, path, members, isOn
 
 /** What it has told so far; lines that are none of its own are left out. */
 export function parseReport(text: string): RunReport {
-  const report: RunReport = { items: new Map(), begun: [], hasEnded: false };
+  const report: RunReport = { items: new Map(), begun: [], busy: [], hasEnded: false };
   for (const line of text.split('\n').slice(0, -1)) {
     const [kind = '', id = '', ...values] = line.split('\t');
     if (kind === 'end') report.hasEnded = true;
     else if (kind === 'begin') report.begun.push(id);
+    else if (kind === 'busy') report.busy.push(id);
     else {
       const item = itemReport(kind, values);
       if (item !== null) report.items.set(id, item);
@@ -99,7 +105,7 @@ export function parseReport(text: string): RunReport {
 function itemReport(kind: string, [first = '', second = '', third = '']: string[]): ItemReport | null {
   switch (kind) {
     case 'archived': return { kind: 'ARCHIVED', suffix: first, bytes: Number(second), sha256: third === '-' ? null : third };
-    case 'deleted': return { kind: 'DELETED' };
+    case 'deleted': return { kind: 'DELETED', freedBytes: first === '' ? null : Number(first) };
     case 'restored': return { kind: 'RESTORED' };
     case 'digest': return { kind: 'DIGEST', sha256: first };
     case 'gone': return { kind: 'GONE' };

@@ -25,8 +25,13 @@ export const LOGIN_NODE_CHECKPOINT_BYTES = 20 * GIB;
 export const MAX_ITEMS_PER_RUN = { LOGIN_NODE: 50, SLURM_JOB: 500 } as const satisfies Record<CheckpointPlace, number>;
 /** Bounds one transaction. */
 export const MAX_CHECKPOINTS_PER_REQUEST = 20_000;
-/** A run that breaks off at a checkpoint is tried again; a checkpoint that this happens to so often has failed. */
+/** A run that breaks off at a checkpoint is tried again; a checkpoint that this happens to so often is given up: from then on nothing but what is half done is put in order. */
 export const MAX_TRIES = 5;
+/** Where not even that can be done so often, it has failed; the next request about the checkpoint goes on with it. */
+export const MAX_TRIES_TO_TIDY = 15;
+/** After a run broke off, or found somebody else at work, the next one waits: so long after the first, four times as long after the second, nine times after the third, ... */
+export const FIRST_WAIT_SECONDS = 4;
+export const MAX_WAIT_SECONDS = 60;
 
 /** In which state a checkpoint must be for an action to make sense. */
 export function stateForAction(action: CheckpointAction): CheckpointState {

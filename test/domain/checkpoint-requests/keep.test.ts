@@ -2,12 +2,12 @@ import { describe, expect, test } from 'vitest';
 import { decideOnJob, type Asked, type CandidateCheckpoint, type CandidateJob } from '../../../src/domain/checkpoint-requests/keep.ts';
 
 const checkpoint = (id: string, changes: Partial<CandidateCheckpoint> = {}): CandidateCheckpoint => ({
-  id, jobId: 'job', path: `/root/job/checkpoints/${id}.ckpt`, state: 'COMPLETE', step: Number(id), sizeBytes: 10, fileCount: 1, writtenAt: new Date(Number(id) || 0), aliases: [], isSharedWithJob: false, isAsked: false, ...changes,
+  id, jobId: 'job', path: `/root/job/checkpoints/${id}.ckpt`, state: 'COMPLETE', step: Number(id), sizeBytes: 10, archiveBytes: null, fileCount: 1, writtenAt: new Date(Number(id) || 0), aliases: [], isSharedWithJob: false, isAsked: false, ...changes,
 });
 const jobOf = (checkpoints: CandidateCheckpoint[], changes: Partial<CandidateJob> = {}): CandidateJob => ({
-  jobId: 'job', state: 'COMPLETED', jobDirectory: '/root/job', isClusterConfigured: true, checkpoints, occupiedPaths: checkpoints.map(({ path }) => path), hasObjective: true, bestId: '1', lastId: '9', ...changes,
+  jobId: 'job', state: 'COMPLETED', jobDirectory: '/root/job', isClusterConfigured: true, checkpoints, occupiedPaths: checkpoints.map(({ path }) => path), archivePaths: [], hasObjective: true, bestId: '1', lastId: '9', ...changes,
 });
-const asked: Asked = { action: 'ARCHIVE', place: 'LOGIN_NODE', keep: { rule: 'BEST_AND_LAST', everyNSteps: null }, includeResumable: false, only: null };
+const asked: Asked = { action: 'ARCHIVE', place: 'LOGIN_NODE', keep: { rule: 'BEST_AND_LAST', everyNSteps: null }, includeResumable: false, includeLost: false, only: null };
 
 function decide(job: CandidateJob, changes: Partial<Asked> = {}): { taken: string[]; kept: string[] } {
   const { taken, kept } = decideOnJob(job, { ...asked, ...changes });
@@ -45,6 +45,21 @@ describe('whatever the rule', () => {
     expect(decide(job, none)).toEqual({ taken: ['1', 'x'], kept: ['2 RESUMABLE', '3 STATE'] });
     expect(decide(job, { ...none, action: 'DELETE', includeResumable: true }).taken).toEqual(['1', '2', 'x']);
     expect(decide(job, { keep: null, only: new Set(['2']) }).kept).toEqual(['2 RESUMABLE']);
+  });
+
+  test('what lies where an archive does is not taken, nor what would be archived to where another checkpoint lies', () => {
+    const [one, archive] = [checkpoint('1', { path: '/root/job/checkpoints/1.ckpt' }), checkpoint('2', { path: '/root/job/checkpoints/1.ckpt.zst' })];
+    expect(decide(jobOf([one!, archive!]), none)).toEqual({ taken: ['2'], kept: ['1 SHARED'] });
+    expect(decide(jobOf([one!, archive!]), { ...none, action: 'DELETE' }).taken).toEqual(['1', '2']);
+    for (const action of ['ARCHIVE', 'DELETE'] as const) {
+      expect(decide(jobOf([archive!], { archivePaths: ['/root/job/checkpoints/1.ckpt.zst'] }), { ...none, action })).toEqual({ taken: [], kept: ['2 SHARED'] });
+    }
+  });
+
+  test('of a job that is LOST it is taken only where that is said', () => {
+    const job = jobOf([...steps('1', '2')], { state: 'LOST' });
+    expect(decide(job, { ...none, includeLost: true })).toEqual({ taken: ['1'], kept: ['2 RESUMABLE'] });
+    expect(decideOnJob(job, { ...asked, ...none }).kept[0]?.message).toMatch(/nobody knows whether it still runs.*includeLost/);
   });
 
   test.each(['HELD', 'QUEUED', 'SUBMITTING', 'PENDING', 'RUNNING', 'LOST'] as const)('nothing is taken of a job that is %s', (state) => {

@@ -66,24 +66,32 @@ export async function record({ path = '', members = [] }: Partial<ProgramItem>):
   return recordedAt.get(path) ?? content;
 }
 
-export async function run(action: CheckpointAction, item: Partial<ProgramItem>, runId = 'r1'): Promise<{ report: ItemReport | undefined; begun: string[]; exitCode: number | null }> {
+interface Ran {
+  report: ItemReport | undefined;
+  begun: string[];
+  busy: string[];
+  exitCode: number | null;
+}
+
+/** @param uid whose run it is, where that is not ours */
+export async function run(action: CheckpointAction, item: Partial<ProgramItem>, runId = 'r1', { uid, overPath = null }: { uid?: number; overPath?: string | null } = {}): Promise<Ran> {
   const recorded = action === 'RESTORE' ? null : await record(item);
   // What was archived last.
   const suffixes = ['.zst', '.gz'].map((ending) => (item.isOneFile ? ending : `.tar${ending}`));
   const present = await readdir(dirname(item.path ?? job)).catch((): string[] => []);
   const suffix = suffixes.find((each) => present.includes(`${item.path?.slice(item.path.lastIndexOf('/') + 1)}${each}`)) ?? suffixes[0];
   const script = renderProgram({
-    runId, rootDirectory: root, limitSeconds: 60, threads: 1, reportPath: null,
+    runId, rootDirectory: root, limitSeconds: 60, threads: 1, reportPath: null, overPath,
     items: [{ checkpointId: ID, action, jobDirectory: job, path: '', members: [], isOneFile: true, archivePath: action === 'RESTORE' ? `${item.path}${suffix}` : null, recorded, giveUpReason: null, ...item }],
   });
-  const child = spawn('bash', ['-s'], { env: { PATH: isFaked ? `${commands}:${process.env['PATH']}` : process.env['PATH'] }, detached: true, stdio: ['pipe', 'pipe', 'ignore'] });
+  const child = spawn('bash', ['-s'], { env: { PATH: isFaked ? `${commands}:${process.env['PATH']}` : process.env['PATH'] }, detached: true, stdio: ['pipe', 'pipe', 'ignore'], ...(uid !== undefined && { uid, gid: uid }) });
   let stdout = '';
   child.stdout.on('data', (chunk: Buffer) => { stdout += chunk.toString(); });
   const exit = new Promise<number | null>((resolve) => child.on('close', resolve));
   child.stdin.end(script);
   const exitCode = await exit;
-  const { items, begun } = parseReport(stdout);
-  return { report: items.get(ID), begun, exitCode };
+  const { items, begun, busy } = parseReport(stdout);
+  return { report: items.get(ID), begun, busy, exitCode };
 }
 export const names = async (path = 'checkpoints'): Promise<string[]> => (await readdir(`${job}/${path}`)).filter((name) => name !== '.expgraph-lock').sort();
 

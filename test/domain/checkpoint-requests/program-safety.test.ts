@@ -56,8 +56,8 @@ test.each(['ARCHIVE', 'DELETE'] as const)('%s says where the original lies when 
 test('what waits in vain for its turn was not begun with', async () => {
   await put('checkpoints/a.ckpt');
   await fake('flock', 'exit 75');
-  const { begun, report } = await run('ARCHIVE', file('checkpoints/a.ckpt'));
-  expect([begun, report, await names()]).toEqual([[], undefined, ['a.ckpt']]);
+  const { begun, busy, report } = await run('ARCHIVE', file('checkpoints/a.ckpt'));
+  expect([begun, busy, report, await names()]).toEqual([[], [ID], undefined, ['a.ckpt']]);
 });
 
 test('one file that is called like a tar is archived, restored, and comes back by the command that people are shown', async () => {

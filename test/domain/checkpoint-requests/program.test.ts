@@ -15,18 +15,18 @@ describe.each([
 ])('%s', (_, path) => {
   test('is archived, and restored as it was', async () => {
     await put(path);
-    await chmod(`${job}/${path}`, 0o640);
+    await chmod(`${job}/${path}`, 0o750);
     const { report } = await run('ARCHIVE', file(path));
     expect(report).toMatchObject({ kind: 'ARCHIVED', suffix: '.zst', sha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
     expect(await names()).toEqual([`${path.slice(12)}.zst`]);
     const archive = await stat(`${job}/${path}.zst`);
-    expect([archive.size, archive.mode & 0o777]).toEqual([(report as { bytes: number }).bytes, 0o640]);
+    expect([archive.size, archive.mode & 0o777]).toEqual([(report as { bytes: number }).bytes, 0o750]);
     expect(archive.size).toBeLessThan(content.length / 10);
     expect((await run('RESTORE', file(path))).report).toEqual({ kind: 'RESTORED' });
     expect(await names()).toEqual([path.slice(12)]);
     expect(await readFile(`${job}/${path}`, 'utf8')).toBe(content);
     const restored = await stat(`${job}/${path}`);
-    expect([restored.mode & 0o777, restored.mtime]).toEqual([0o640, writtenAt]);
+    expect([restored.mode & 0o777, restored.mtime]).toEqual([0o750, writtenAt]);
   });
 });
 
@@ -54,7 +54,7 @@ describe('a folder', () => {
   });
 
   test('is deleted, and what its links lead to is not', async () => {
-    expect((await run('DELETE', folder('checkpoints/checkpoint-5'))).report).toEqual({ kind: 'DELETED' });
+    expect((await run('DELETE', folder('checkpoints/checkpoint-5'))).report).toEqual({ kind: 'DELETED', freedBytes: 3 * content.length });
     expect(await names()).toEqual([]);
     expect((await stat('/etc/passwd')).size).toBeGreaterThan(0);
   });
@@ -171,7 +171,7 @@ describe('without zstd', () => {
 test('what is not on disk is told', async () => {
   for (const action of ['ARCHIVE', 'DIGEST'] as const) expect((await run(action, file('checkpoints/none.ckpt'))).report).toEqual({ kind: 'GONE' });
   expect((await run('RESTORE', file('checkpoints/none.ckpt'))).report).toMatchObject({ kind: 'FAILED', problem: expect.stringMatching(/neither its archive/) });
-  expect((await run('DELETE', file('checkpoints/none.ckpt'))).report).toEqual({ kind: 'DELETED' });
+  expect((await run('DELETE', file('checkpoints/none.ckpt'))).report).toEqual({ kind: 'DELETED', freedBytes: null });
 });
 
 describe('killed at every command that it runs, and run again', () => {
