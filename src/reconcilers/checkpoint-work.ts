@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import { SubmitError, type Cluster, type NamedJob } from '../cluster/executor.ts';
 import { TransportError } from '../cluster/transport.ts';
 import type { Database } from '../db/database.ts';
-import { readItemsOfRun, readOpenItems, readOpenRuns, type CheckpointRunRow, type OpenItem } from '../db/read/checkpoint-requests.ts';
+import { hasOpenItems, readItemsOfRun, readOpenItems, readOpenRuns, type CheckpointRunRow, type OpenItem } from '../db/read/checkpoint-requests.ts';
 import { transact } from '../db/transaction.ts';
 import { endCheckpointRun, notePendingItems, noteRunItems, recordRunSubmitted } from '../db/write/checkpoint-requests.ts';
 import { parseReport, renderProgram, type RunReport } from '../domain/checkpoint-requests/program.ts';
@@ -80,7 +80,7 @@ export class CheckpointWork {
     const here = await this.#openItems('LOGIN_NODE');
     // A run that took minutes must not be what tries whether the cluster answers again: all else would wait for it.
     if (here.length > 0 && breaker.status().state === 'CLOSED') await this.#runHere(withinBytes(here, LOGIN_NODE_RUN_BYTES));
-    this.#isBusy = runs.length > 0 || forSlurm.length > 0 || here.length > 0;
+    this.#isBusy = runs.length > 0 || await hasOpenItems(database, settings.name);
   }
 
   async #openItems(place: CheckpointPlace): Promise<OpenItem[]> {

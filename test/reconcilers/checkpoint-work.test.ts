@@ -195,7 +195,7 @@ describe('what breaks off', () => {
     // Others are to have their turn, too.
     on.fake.cluster.transport.exec = exec;
     await on.work.run();
-    expect(await on.items()).toMatchObject([{ state: 'PENDING' }]);
+    expect([await on.items(), on.work.isBusy()]).toMatchObject([[{ state: 'PENDING' }], true]);
     on.clockSeconds += 61;
     await on.work.run();
     expect(await on.items()).toMatchObject([{ state: 'DONE', tries: 1, problem: null }]);

@@ -82,6 +82,13 @@ export async function readOpenItems(reader: Reader, cluster: string, place: Chec
   return rows.map(toOpenItem);
 }
 
+/** Whether something is to be done on a cluster, now or later. */
+export async function hasOpenItems(reader: Reader, cluster: string): Promise<boolean> {
+  const isOpen = sql`${checkpointRequestItems.state} in ('PENDING', 'RUNNING')`;
+  const rows = await reader.select({ id: checkpointRequestItems.checkpointId }).from(checkpointRequestItems).where(and(eq(checkpointRequestItems.cluster, cluster), isOpen)).limit(1);
+  return rows.length > 0;
+}
+
 /** What a SLURM job has been given and has not told of. */
 export async function readItemsOfRun(reader: Reader, runId: string): Promise<OpenItem[]> {
   const rows = await openItems(reader).where(and(eq(checkpointRequestItems.runId, runId), eq(checkpointRequestItems.state, 'RUNNING')));
