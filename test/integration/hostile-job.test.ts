@@ -1,11 +1,12 @@
 /** A job that leaves whatever can go wrong in its directory, and a good one beside it, on the server as it is started. */
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ensureBuilt } from '../cli/built.ts';
 import { until } from '../rig/processes.ts';
 import { testDatabase, type TestDatabase } from '../support/database.ts';
 import type { TestClient } from '../support/graphql-client.ts';
+import { memoryBytes } from '../support/process-memory.ts';
 import { openServerFolder, startServerProcess, type ServerProcess } from '../support/server-process.ts';
 
 const SCRIPT = join(import.meta.dirname, 'hostile_job.py');
@@ -67,13 +68,8 @@ function curves(job: any): Record<string, Record<number, number | string>> {
   }));
 }
 
-async function memoryBytes(field: 'VmRSS' | 'VmHWM'): Promise<number> {
-  const status = await readFile(`/proc/${server.pid}/status`, 'utf8');
-  return 1024 * Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1]);
-}
-
 test('costs bounded memory, is told of by reason and count, and takes nothing from the others', async () => {
-  const before = await memoryBytes('VmRSS');
+  const before = await memoryBytes(server.pid, 'VmRSS');
   const good = await submit('good', ['sh', '-c', 'for step in 1 2 3; do echo "{\\"step\\":$step,\\"loss\\":$step}" >> "$EXPGRAPH_METRICS"; done; until [ -e "$1" ]; do sleep 0.1; done', 'sh', join(folder, 'go-6')]);
   const hostile = await submit('hostile', ['python3', SCRIPT, folder]);
   const lossIs = (expected: Record<number, number | string>) => async () => JSON.stringify(curves(await jobNow(hostile))['loss']) === JSON.stringify(expected);
@@ -107,5 +103,5 @@ test('costs bounded memory, is told of by reason and count, and takes nothing fr
     'step_1.safetensors': 'PARTIAL', 'step_5': 'COMPLETE', 'step_9.pt': 'COMPLETE', 'checkpoint-7': 'COMPLETE',
   });
   expect(await jobNow(good)).toMatchObject({ dropped: [], unlistedFileCount: 0, metrics: [{ key: 'loss', pointCount: 3 }] });
-  expect(await memoryBytes('VmHWM') - before).toBeLessThan(MAX_GROWTH_BYTES);
+  expect(await memoryBytes(server.pid, 'VmHWM') - before).toBeLessThan(MAX_GROWTH_BYTES);
 }, 3 * DEADLINE_MS);
