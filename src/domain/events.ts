@@ -21,7 +21,7 @@ export interface EventPayloads {
   /** A new job arrives with `from: null`. */
   JOB_STATE_CHANGED: { from: JobState | null; to: JobState; reason: string | null };
   ATTEMPT_STATE_CHANGED: { from: AttemptState | null; to: AttemptState; reason: string | null; slurmJobId: string | null };
-  /** A wish was recorded that is not a state change (priority, tags, cancel requested, ...). */
+  /** A wish was recorded that is not a state change (priority, tags, cancel requested, ...), or something was learnt of it (`LEARNT_OF_JOB`). */
   JOB_UPDATED: { changed: string[] };
   /** The points now in the database, per key, as closed step intervals. */
   METRICS_APPENDED: { series: { key: string; firstStep: number; lastStep: number; count: number }[] };
@@ -36,6 +36,14 @@ export interface EventPayloads {
   NOTE: { note: JsonObject };
   /** Another execution of an attempt turned up; the reason says what became of it. Only one ever runs. */
   SECOND_EXECUTION: { slurmJobId: string; reason: string };
+}
+
+/** What JOB_UPDATED names when the cluster told it, and nobody asked for it: times that were corrected while the state stayed, and that the result came, changed or was withdrawn. */
+export const LEARNT_OF_JOB = ['startedAt', 'finishedAt', 'result'] as const;
+
+/** Whether somebody asked for a change that is not one of the state. */
+export function isWish(event: Pick<LoggedEvent, 'kind' | 'payload'>): boolean {
+  return event.kind === 'JOB_UPDATED' && !(event.payload as EventPayloads['JOB_UPDATED']).changed.every((name) => LEARNT_OF_JOB.some((learnt) => learnt === name));
 }
 
 /** An event that is about to be appended. */

@@ -1,18 +1,18 @@
-/** A job filter over a table in memory. It means the same as the SQL condition of that filter. */
+/** A job filter over a table in memory. It means the same as the SQL condition of that filter, where `nameContains` is in small letters as the database writes them. */
 import { canonicalJson } from './fingerprint.ts';
 import type { ConfigCondition, JobFilter, MetricCondition, TimeRange } from './job-filter.ts';
 import type { Json } from './job-spec.ts';
-import type { JobColumn, JobTable, MetricColumn, TableNeeds } from './job-table.ts';
+import type { JobColumn, JobTable, MetricColumn, TableNeeds, ValueColumnName } from './job-table.ts';
 
 type ValueTest = (value: Json | undefined) => boolean;
 
 interface Bounds { lt?: number; lte?: number; gt?: number; gte?: number }
 
-/** What each condition reads, or null for one that only the database can judge: when a job started and ended may be amended without a word in the log. */
+/** What each condition reads, or null for one that only the database can judge. */
 const COLUMN_OF: Record<keyof JobFilter, JobColumn | 'config' | 'metrics' | null> = {
-  ids: null, project: null, experimentIds: null, nameContains: null, fingerprint: null, slurmJobId: null,
+  ids: null, project: null, experimentIds: null, nameContains: 'lowerName', fingerprint: null, slurmJobId: null,
   sweepIds: 'sweepId', states: 'state', clusters: 'cluster', tagsAll: 'tags', tagsAny: 'tags', tagsNone: 'tags', priorityMin: 'priority', priorityMax: 'priority',
-  createdAt: 'createdAt', startedAt: null, finishedAt: null, config: 'config', metrics: 'metrics',
+  createdAt: 'createdAt', startedAt: 'startedAt', finishedAt: 'finishedAt', config: 'config', metrics: 'metrics',
 };
 
 /** What a table must hold to judge the filter; null when it cannot. */
@@ -31,7 +31,7 @@ export function needsOfFilter(filter: JobFilter): TableNeeds | null {
 /** The rows that pass, in the order of the table. */
 export function rowsThatPass(table: JobTable, filter: JobFilter): number[] {
   const tests: { codes: readonly number[]; passes: readonly boolean[] }[] = [];
-  const test = (name: JobColumn, passes: ValueTest | undefined): void => {
+  const test = (name: ValueColumnName, passes: ValueTest | undefined): void => {
     if (passes === undefined) return;
     const { codes, values } = table.column(name);
     tests.push({ codes, passes: values.map(passes) });
@@ -41,7 +41,6 @@ export function rowsThatPass(table: JobTable, filter: JobFilter): number[] {
   test('sweepId', isOneOf(filter.sweepIds?.map((id) => id.toLowerCase())));
   test('tags', tagTest(filter));
   test('priority', numberTest({ gte: filter.priorityMin, lte: filter.priorityMax }));
-  test('createdAt', timeTest(filter.createdAt));
   for (const condition of filter.config ?? []) test(`config:${condition.key}`, configTest(condition));
   let rows: number[] = [];
   for (let row = 0; row < table.ids.length; row += 1) {
@@ -49,8 +48,20 @@ export function rowsThatPass(table: JobTable, filter: JobFilter): number[] {
     for (let index = 0; index < tests.length && passes; index += 1) passes = tests[index]!.passes[tests[index]!.codes[row]!]!;
     if (passes) rows.push(row);
   }
+  for (const name of ['createdAt', 'startedAt', 'finishedAt'] as const) rows = rowsWithin(table, rows, name, filter[name]);
   for (const condition of filter.metrics ?? []) rows = rows.filter(metricTest(table.metric(condition.key), condition));
-  return rows;
+  const { nameContains } = filter;
+  if (nameContains === undefined) return rows;
+  const names = table.lowerNames();
+  return rows.filter((row) => names[row]!.includes(nameContains));
+}
+
+/** Those of the rows whose time lies in the closed-open range; one without a time lies in none that has a bound. */
+export function rowsWithin(table: JobTable, rows: number[], name: 'createdAt' | 'startedAt' | 'finishedAt' | 'resultAt', range: TimeRange | undefined): number[] {
+  const passes = timeTest(range);
+  if (passes === undefined) return rows;
+  const times = table.numbers(name);
+  return rows.filter((row) => passes(times[row]));
 }
 
 function isOneOf(wanted: readonly string[] | undefined): ValueTest | undefined {
@@ -66,7 +77,6 @@ function tagTest({ tagsAll, tagsAny, tagsNone }: JobFilter): ValueTest | undefin
   };
 }
 
-/** The closed-open range. */
 function timeTest(range: TimeRange | undefined): ValueTest | undefined {
   return range && numberTest({ gte: micros(range.from), lt: micros(range.to) });
 }

@@ -1,8 +1,6 @@
 /** Pages of a table in memory: the same jobs in the same order as the database would give. */
-import type { JobFilter } from './job-filter.ts';
-import type { JobOrder } from './job-order.ts';
-import type { JobColumn, JobTable, TableNeeds } from './job-table.ts';
-import { rowsThatPass } from './job-table-filter.ts';
+import type { ResultOrder } from './job-order.ts';
+import { ValueColumn, type JobColumn, type JobTable, type TableNeeds } from './job-table.ts';
 import { leastOf } from './least-of.ts';
 import { JOB_STATES, type JobState } from './states.ts';
 
@@ -12,21 +10,22 @@ export interface PlaceInOrder {
   id: string;
 }
 
-/** What a table must hold for the order; null when only the database can tell it. */
-export function needsOfOrder(order: readonly JobOrder[]): TableNeeds | null {
+/** An order of jobs, or of their results: `RESULT_AT` is when the result says that the job ended. */
+export type TableOrder = ResultOrder | { field: 'RESULT_AT'; descending: boolean };
+
+/** What a table must hold for the order. */
+export function needsOfOrder(order: readonly TableOrder[]): TableNeeds {
   const columns: JobColumn[] = [];
   const metrics: string[] = [];
   for (const term of order) {
-    if (term.field === 'METRIC') { metrics.push(term.key); continue; }
-    const column = columnOf(term);
-    if (column === null) return null;
-    columns.push(column);
+    if (term.field === 'METRIC') metrics.push(term.key);
+    else columns.push(columnOf(term));
   }
   return { columns, metrics };
 }
 
-/** The ids of the first `count` jobs after the place; null when their order is not one of numbers, so that only the database can tell it. */
-export function pageOfTable(table: JobTable, filter: JobFilter, order: readonly JobOrder[], count: number, after: PlaceInOrder | null): string[] | null {
+/** The ids of the first `count` of the rows after the place; null when their order is not one of numbers, so that only the database can tell it. */
+export function pageOfTable(table: JobTable, rows: number[], order: readonly TableOrder[], count: number, after: PlaceInOrder | null): string[] | null {
   const costs: Float64Array[] = [];
   for (const term of order) {
     const cost = costsOf(table, term);
@@ -42,9 +41,13 @@ export function pageOfTable(table: JobTable, filter: JobFilter, order: readonly 
     }
     return compareIds(table.ids[a]!, table.ids[b]!);
   };
-  let rows = rowsThatPass(table, filter);
   if (after !== null) {
-    const bounds = order.map((term, index) => costOf(numberOfCursor(term, after.values[index] ?? null), term.descending));
+    const bounds: number[] = [];
+    for (const [index, term] of order.entries()) {
+      const number = numberOfCursor(table, term, after.values[index] ?? null, after.id);
+      if (number === null) return null;
+      bounds.push(costOf(number, term.descending));
+    }
     rows = rows.filter((row) => {
       for (let index = 0; index < costs.length; index += 1) {
         const cost = costs[index]![row]!;
@@ -63,17 +66,15 @@ function costOf(value: number, isDescending: boolean): number {
 }
 
 /** By row; null where a value is no number. */
-function costsOf(table: JobTable, term: JobOrder): Float64Array | null {
+function costsOf(table: JobTable, term: TableOrder): Float64Array | null {
   const costs = new Float64Array(table.ids.length);
-  if (term.field === 'METRIC') {
-    const metric = table.metric(term.key);
-    const values = term.at === 'LAST' ? metric.last : term.at === 'MIN' ? metric.min : metric.max;
-    for (let row = 0; row < costs.length; row += 1) costs[row] = costOf(values[row]!, term.descending);
+  const column = term.field === 'METRIC' ? { values: table.metric(term.key)[SUMMARY_OF[term.at]] } : table.loaded(columnOf(term));
+  if (!(column instanceof ValueColumn)) {
+    const numbers = column.values;
+    for (let row = 0; row < costs.length; row += 1) costs[row] = costOf(numbers[row]!, term.descending);
     return costs;
   }
-  const column = columnOf(term);
-  if (column === null) return null;
-  const { codes, values } = table.column(column);
+  const { codes, values } = column;
   const costOfCode: number[] = [];
   for (const value of values) {
     const number = value === undefined ? NaN : term.field === 'STATE' ? JOB_STATES.indexOf(value as JobState) + 1 : value;
@@ -84,25 +85,36 @@ function costsOf(table: JobTable, term: JobOrder): Float64Array | null {
   return costs;
 }
 
-/** Null where only the database can tell the order. */
-function columnOf(term: Exclude<JobOrder, { field: 'METRIC' }>): JobColumn | null {
+const SUMMARY_OF = { LAST: 'last', MIN: 'min', MAX: 'max' } as const;
+
+function columnOf(term: Exclude<TableOrder, { field: 'METRIC' }>): Exclude<JobColumn, 'lowerName'> {
   switch (term.field) {
     case 'CREATED_AT': return 'createdAt';
-    case 'CONFIG': return `config:${term.key}`;
+    case 'STARTED_AT': return 'startedAt';
+    case 'FINISHED_AT': return 'finishedAt';
+    case 'RESULT_AT': return 'resultAt';
+    case 'NAME': return 'nameRank';
     case 'STATE': return 'state';
     case 'PRIORITY': return 'priority';
-    case 'NAME':
-    // These may be amended without a word in the log.
-    case 'STARTED_AT':
-    case 'FINISHED_AT': return null;
+    case 'CONFIG': return `config:${term.key}`;
+    case 'RESULT_METRIC': return `result:${term.key}`;
   }
 }
 
 const TIME = /^(\d{4,6})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?([+-])(\d\d)(?::(\d\d))?(?::(\d\d))?$/;
 
-function numberOfCursor(term: JobOrder, text: string | null): number {
+/** NaN for no value, null where only the database can tell its place. */
+function numberOfCursor(table: JobTable, term: TableOrder, text: string | null, id: string): number | null {
   if (text === null) return NaN;
-  if (term.field !== 'CREATED_AT') return Number(text);
+  if (term.field === 'NAME') {
+    // A job keeps its name.
+    const row = table.rowOf(id);
+    return row === undefined ? null : table.numbers('nameRank')[row]!;
+  }
+  return term.field.endsWith('_AT') ? microsOf(text) : Number(text);
+}
+
+function microsOf(text: string): number {
   const [, year, month, day, hour, minute, second, fraction = '', sign, zoneHour, zoneMinute = '0', zoneSecond = '0'] = TIME.exec(text) ?? [];
   const offsetSeconds = (sign === '-' ? -1 : 1) * (Number(zoneHour) * 3600 + Number(zoneMinute) * 60 + Number(zoneSecond));
   const seconds = Date.UTC(Number(year), Number(month) - 1, Number(day), Number(hour), Number(minute), Number(second)) / 1000 - offsetSeconds;

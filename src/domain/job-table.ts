@@ -3,10 +3,20 @@
  * Only the columns that somebody asked for are there. A job is a row number, given in the order of arrival.
  */
 import { canonicalJson } from './fingerprint.ts';
-import type { Json } from './job-spec.ts';
+import type { Goal, Json } from './job-spec.ts';
 
-/** A value of a job. `createdAt` is in microseconds since 1970; `config:KEY` is the configuration's value at a dotted key. */
-export type JobColumn = 'state' | 'tags' | 'sweepId' | 'cluster' | 'priority' | 'createdAt' | `config:${string}`;
+/** A value of which many jobs have the same. `config:KEY` is the configuration's value at a dotted key. */
+export type ValueColumnName = 'state' | 'tags' | 'sweepId' | 'cluster' | 'priority' | `config:${string}`;
+
+/**
+ * A number of which each job may have another. Times are in microseconds since 1970; `resultAt` is that of the result. `nameRank` is the place of the name
+ * in the order of the database. `result:KEY` is a metric of the result. `checkpoint` is 1 where there is a checkpoint that is whole, and
+ * `given:GOAL:KEY` the best finite value of the metric that was given with one of those.
+ */
+export type NumberColumnName = 'createdAt' | 'startedAt' | 'finishedAt' | 'nameRank' | 'resultAt' | `result:${string}` | 'checkpoint' | `given:${Goal}:${string}`;
+
+/** `lowerName` is the name as the database writes it in small letters. */
+export type JobColumn = ValueColumnName | NumberColumnName | 'lowerName';
 
 /** Which columns a question needs. */
 export interface TableNeeds {
@@ -33,9 +43,22 @@ const NUMBERS_OF_ID = 16;
 /** A distinct value stands in a list and under two texts in maps; and each of its characters in both texts and in what was parsed. */
 const NUMBERS_OF_DISTINCT = 12;
 const NUMBERS_OF_CHARACTER = 0.5;
+/** A text of its own in each row: a place in the list, its head, and at most two bytes a character. */
+const NUMBERS_OF_TEXT = 3;
+const NUMBERS_OF_TEXT_CHARACTER = 0.25;
+
+/** What a job has in one column. */
+interface Column {
+  /** How many numbers would take as much room. */
+  readonly size: number;
+  /** Whether every value could be held. */
+  readonly isWhole: boolean;
+  /** @param text the value as JSON (of a text column the text itself), or null where there is none */
+  set(row: number, text: string | null): void;
+}
 
 /** Values with few distinct ones among many: each row holds the number of its value. */
-export class ValueColumn {
+export class ValueColumn implements Column {
   /** By row. Code 0 means that the job has no such value. */
   readonly codes: number[] = [];
   /** By code. Equal values have one code. */
@@ -56,7 +79,7 @@ export class ValueColumn {
     return this.codes.length + this.#codeOfText.size * NUMBERS_OF_DISTINCT + this.#textLength * NUMBERS_OF_CHARACTER;
   }
 
-  /** @param text the value as JSON, or null where there is none; what is longer than `MAX_VALUE_LENGTH` may be cut off after it */
+  /** What is longer than `MAX_VALUE_LENGTH` may be cut off after it. */
   set(row: number, text: string | null): void {
     if (text !== null && text.length > MAX_VALUE_LENGTH) {
       this.isWhole = false;
@@ -74,6 +97,59 @@ export class ValueColumn {
     this.#textLength += text.length;
     return code;
   }
+}
+
+/** Numbers by row; NaN where a job has none. */
+export class NumberColumn implements Column {
+  readonly values: number[] = [];
+  /** Whether every value was a number that a double holds. */
+  isWhole = true;
+
+  constructor(rowCount: number) {
+    for (let row = 0; row < rowCount; row += 1) this.values.push(NaN);
+  }
+
+  get size(): number {
+    return this.values.length;
+  }
+
+  set(row: number, text: string | null): void {
+    const value = text === null ? NaN : Number(text);
+    if (text !== null && !Number.isFinite(value)) this.isWhole = false;
+    this.values[row] = value;
+  }
+}
+
+/** Texts by row, nearly all of them different. */
+export class TextColumn implements Column {
+  readonly texts: string[] = [];
+  readonly isWhole = true;
+  #length = 0;
+
+  constructor(rowCount: number) {
+    for (let row = 0; row < rowCount; row += 1) this.texts.push('');
+  }
+
+  get size(): number {
+    return this.texts.length * NUMBERS_OF_TEXT + this.#length * NUMBERS_OF_TEXT_CHARACTER;
+  }
+
+  set(row: number, text: string | null): void {
+    this.#length += (text ?? '').length - (this.texts[row] ?? '').length;
+    this.texts[row] = text ?? '';
+  }
+}
+
+export type AnyColumn = ValueColumn | NumberColumn | TextColumn;
+
+/** A column of that name without any value. */
+export function emptyColumn(name: JobColumn, rowCount: number): AnyColumn {
+  if (name === 'lowerName') return new TextColumn(rowCount);
+  return isNumberColumn(name) ? new NumberColumn(rowCount) : new ValueColumn(rowCount);
+}
+
+function isNumberColumn(name: JobColumn): name is NumberColumnName {
+  return /^(createdAt|startedAt|finishedAt|nameRank|resultAt|checkpoint)$|^(result|given):/.test(name);
 }
 
 /** The summaries of one metric by row; NaN where a job has none. */
@@ -108,7 +184,7 @@ export class MetricColumn {
 export class JobTable {
   /** By row. */
   readonly ids: string[] = [];
-  readonly columns = new Map<JobColumn, ValueColumn>();
+  readonly columns = new Map<JobColumn, AnyColumn>();
   readonly metrics = new Map<string, MetricColumn>();
   readonly #rowOfId = new Map<string, number>();
 
@@ -153,7 +229,24 @@ export class JobTable {
   }
 
   /** A column that was loaded before. */
-  column(name: JobColumn): ValueColumn {
+  column(name: ValueColumnName): ValueColumn {
+    return this.loaded(name) as ValueColumn;
+  }
+
+  /** A column of numbers that was loaded before, by row; NaN where a job has none. */
+  numbers(name: NumberColumnName): readonly number[] {
+    return (this.loaded(name) as NumberColumn).values;
+  }
+
+  /** The names that were loaded before, in small letters, by row. */
+  lowerNames(): readonly string[] {
+    return (this.loaded('lowerName') as TextColumn).texts;
+  }
+
+  /** Whatever column it is, once it was loaded. */
+  loaded(name: Exclude<JobColumn, 'lowerName'>): ValueColumn | NumberColumn;
+  loaded(name: JobColumn): AnyColumn;
+  loaded(name: JobColumn): AnyColumn {
     const column = this.columns.get(name);
     if (column === undefined) throw new Error(`the column ${name} is not loaded`);
     return column;

@@ -1,3 +1,5 @@
+import type { JobTable, TableNeeds } from './job-table.ts';
+import { leastOf } from './least-of.ts';
 import type { JobState } from './states.ts';
 import { JOB_STATES, isTerminalJobState } from './states.ts';
 
@@ -48,6 +50,29 @@ export function summariseProgress({ countsByState, firstStartedAt, finishedTimes
     percentDone: total === 0 ? 0 : (100 * done) / total,
     jobsPerHour,
     etaSeconds: etaOf(remaining, total > 0 && total === done, jobsPerHour),
+  };
+}
+
+/** What a table in memory must hold for the progress of its jobs. */
+export const PROGRESS_NEEDS: TableNeeds = { columns: ['state', 'startedAt', 'finishedAt'], metrics: [] };
+
+/** The facts of all jobs of a table. */
+export function progressFactsOf(table: JobTable): Omit<ProgressFacts, 'now'> {
+  const { codes, values } = table.column('state');
+  const [startedAt, finishedAt] = [table.numbers('startedAt'), table.numbers('finishedAt')];
+  const counts = values.map(() => 0);
+  const finished: number[] = [];
+  let first = Infinity;
+  for (let row = 0; row < codes.length; row += 1) {
+    counts[codes[row]!]! += 1;
+    if (startedAt[row]! < first) first = startedAt[row]!;
+    if (!Number.isNaN(startedAt[row]) && !Number.isNaN(finishedAt[row])) finished.push(row);
+  }
+  const newest = leastOf(finished, RECENT_FINISHED_COUNT, (a, b) => finishedAt[b]! - finishedAt[a]!);
+  return {
+    countsByState: Object.fromEntries(values.flatMap((state, code) => (state === undefined ? [] : [[state as JobState, counts[code]!]]))),
+    firstStartedAt: first === Infinity ? null : new Date(first / 1000),
+    finishedTimes: newest.map((row) => new Date(finishedAt[row]! / 1000)),
   };
 }
 

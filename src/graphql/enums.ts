@@ -81,7 +81,7 @@ export const EventKindEnum = registered('EventKind', 'What an event tells.', enu
   PROJECT_UPDATED: 'Settings of the project were changed: told once for each of its experiments; `reason` says by whom, and to what.',
   JOB_STATE_CHANGED: 'A job was created or changed its state.',
   ATTEMPT_STATE_CHANGED: 'An attempt began or changed its state.',
-  JOB_UPDATED: 'Something else about a job changed: priority, tags, a wish to cancel or hold it.',
+  JOB_UPDATED: 'Something else about a job changed: priority, tags, a wish to cancel or hold it, its result, or when it started or ended.',
   METRICS_APPENDED: 'Metric values of a job arrived.',
   CHECKPOINT_CHANGED: 'A checkpoint appeared, grew whole, was archived or restored, or vanished.',
   CHECKPOINT_REQUEST_CHANGED: 'Something was asked for on checkpoints of the job (`requestState` PENDING), or went on for one of them.',

@@ -12,13 +12,13 @@ import * as requests from '../db/read/checkpoint-requests.ts';
 import * as checkpoints from '../db/read/checkpoints.ts';
 import { allClusters, unknownCluster, type ClusterState, type ConfiguredCluster } from '../db/read/clusters.ts';
 import { experimentsById, experimentsByName, sweepsById, type ExperimentName } from '../db/read/experiments.ts';
-import { jobCountsOfParents, jobPagesOfParents, leaderboardsOf } from '../db/read/jobs-of-experiments.ts';
+import { jobCountsOfParents, jobPagesOfParents, leaderboardsOf, progressOf } from '../db/read/jobs-of-experiments.ts';
 import type { JobTables } from '../db/read/job-tables.ts';
 import type { LeaderboardQuery } from '../db/read/leaderboard.ts';
 import * as metrics from '../db/read/metrics.ts';
 import { sweepCountsOf, sweepPagesOf, type NestedJobs } from '../db/read/nested.ts';
 import type { PageRequest } from '../db/read/page.ts';
-import { progressByTag, progressOfExperiments, progressOfSweeps } from '../db/read/progress.ts';
+import { progressByTag, progressOfSweeps } from '../db/read/progress.ts';
 import { resultsOfJobs } from '../db/read/results.ts';
 import { onlyUuids } from '../db/read/uuid.ts';
 import { UserError } from '../domain/errors.ts';
@@ -60,7 +60,7 @@ export function createLoaders(database: Database, tables: JobTables, configured:
     itemsOfCheckpointRequest: perArguments((wanted: requests.WantedItems, ids: readonly string[]) => requests.itemsOfRequests(database, ids, wanted)),
     lastCheckpoint: byId(checkpoints.lastCheckpoints),
     bestCheckpoint: byKey((queries: readonly BestCheckpointQuery[]) => bestCheckpoints(database, queries)),
-    bestCheckpointAmong: byKey((queries: readonly BestAmongQuery[]) => bestCheckpointsAmong(database, queries)),
+    bestCheckpointAmong: byKey((queries: readonly BestAmongQuery[]) => bestCheckpointsAmong({ database, tables }, queries)),
     /** Rejects with UserError where no job of the experiment has the metric. */
     knownMetric: new DataLoader<ExperimentMetric, null, string>((places) => Promise.all(places.map(({ experimentId, metric }) =>
       refuseUnknownMetrics(database, [experimentId], [metric], ['metric']).then(() => null, (error: Error) => error))), { cacheKeyFn: JSON.stringify }),
@@ -78,7 +78,7 @@ export function createLoaders(database: Database, tables: JobTables, configured:
     scriptOfBatch: byId(scriptsOfBatches),
     submittersOfBatch: byId(submittersOfBatches),
     jobIdsOfBatch: byId(jobIdsOfBatches),
-    experimentProgress: byId(progressOfExperiments),
+    experimentProgress: byId((_, ids) => progressOf({ database, tables }, ids)),
     experimentProgressByTag: byId(progressByTag),
     sweepProgress: byId(progressOfSweeps),
     leaderboard: perArguments((options: LeaderboardOptions, queries: readonly LeaderboardQuery[]) => leaderboardsOf({ database, tables }, queries, options)),

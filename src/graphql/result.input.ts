@@ -1,6 +1,7 @@
 import { Field, InputType, registerEnumType } from 'type-graphql';
-import type { ResultOrder } from '../db/read/results.ts';
-import type { JobFilter, SummaryPoint, TimeRange } from '../domain/job-filter.ts';
+import type { ResultFilter } from '../db/read/results.ts';
+import type { SummaryPoint } from '../domain/job-filter.ts';
+import type { ResultOrder } from '../domain/job-order.ts';
 import { enumOf } from './enum.ts';
 import { OrderDirectionEnum, SummaryPointEnum } from './enums.ts';
 import { JobFilterInput, orderKey, refuseTooManyOrders, TimeRangeInput, toJobFilter } from './filter.input.ts';
@@ -41,7 +42,7 @@ export class ResultOrderInput {
 }
 
 /** The filter as reads take it. */
-export function toResultFilter(input: ResultFilterInput | null | undefined): { jobs: JobFilter; finishedAt?: TimeRange } {
+export function toResultFilter(input: ResultFilterInput | null | undefined): ResultFilter {
   return {
     jobs: toJobFilter(input?.jobs, ['filter', 'jobs']),
     ...(input?.finishedAt && { finishedAt: plainInput(input.finishedAt) }),

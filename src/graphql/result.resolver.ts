@@ -1,6 +1,6 @@
 import { Arg, Ctx, Directive, FieldResolver, Int, Query, Resolver, Root } from 'type-graphql';
-import { countRows, readPage } from '../db/read/page.ts';
-import { resultSource, type ResultRow } from '../db/read/results.ts';
+import { resultCount, resultPage } from '../db/read/jobs-of-experiments.ts';
+import type { ResultRow } from '../db/read/results.ts';
 import { CheckpointType } from './checkpoint.type.ts';
 import { AFTER_DESCRIPTION, FIRST_DESCRIPTION, LIST_SIZE, pageRequest, toConnection } from './connection.ts';
 import type { GraphqlContext } from './context.ts';
@@ -17,15 +17,15 @@ export class ResultResolver {
   @Directive(LIST_SIZE)
   @Query(() => ResultConnection, { description: 'What completed jobs yielded; the first finished first unless ordered otherwise.' })
   async results(
-    @Ctx() { database }: GraphqlContext,
+    @Ctx() { database, tables }: GraphqlContext,
     @Arg('filter', () => ResultFilterInput, { nullable: true, description: 'Which ones; all when left out.' }) filter: ResultFilterInput | null,
     @Arg('orderBy', () => [ResultOrderInput], { nullable: true, description: 'Sort keys, the most important first.' }) orderBy: ResultOrderInput[] | null,
     @Arg('first', () => Int, { nullable: true, defaultValue: DEFAULT_RESULTS, description: FIRST_DESCRIPTION }) first: number | null,
     @Arg('after', () => String, { nullable: true, description: AFTER_DESCRIPTION }) after: string | null,
   ) {
-    const source = resultSource(toResultFilter(filter), toResultOrder(orderBy));
+    const wanted = toResultFilter(filter);
     const request = pageRequest(first, after, DEFAULT_RESULTS);
-    return toConnection(await readPage(database, source, request), request, () => countRows(database, source));
+    return toConnection(await resultPage({ database, tables }, wanted, toResultOrder(orderBy), request), request, () => resultCount({ database, tables }, wanted));
   }
 
   @FieldResolver(() => JobType, { description: 'The job that yielded it.' })

@@ -46,9 +46,9 @@ export async function commitFindings(
     await transact(database, async (transaction) => {
       const changes = chunk.flatMap(({ changed }) => changed ?? []);
       const moved = await applyAttemptChanges(transaction, changes);
-      await withdrawResults(transaction, changes.filter(({ from, change }) => from === 'COMPLETED' && change.state !== from).map(({ jobId }) => jobId));
+      const withdrawn = await withdrawResults(transaction, changes.filter(({ from, change }) => from === 'COMPLETED' && change.state !== from).map(({ jobId }) => jobId));
       const stored = await storeHarvest(transaction, chunk.flatMap(({ harvested }) => harvested ?? []), now);
-      await appendEvents(transaction, [...stored, ...moved]);
+      await appendEvents(transaction, [...stored, ...moved, ...withdrawn]);
     });
     crashPoint('harvest-after-commit');
     if (ends) crashPoint('end-after-commit');

@@ -36,7 +36,7 @@ export async function storeHarvest(transaction: Transaction, harvested: Harveste
   await addDropped(transaction, merged([...dropped, ...harvested.flatMap(droppedOf)]));
   await saveUnlistedFileCounts(transaction, harvested.filter(leftOutChanged).map(({ row: { jobId }, harvest }) => ({ jobId, count: harvest.leftOutCount })));
   await saveFileCursors(transaction, harvested.flatMap(({ harvest }) => harvest.cursors));
-  await storeResults(transaction, harvested.filter(({ state }) => state === 'COMPLETED').map(resultOf));
+  events.push(...await storeResults(transaction, harvested.filter(({ state }) => state === 'COMPLETED').map(resultOf)));
   await markHarvested(transaction, harvested.filter(({ closing }) => closing).map(({ row }) => row.jobId));
   return events;
 }

@@ -7,6 +7,7 @@ import type { Cluster, Observation, QueueCount, Stranger } from '../cluster/exec
 import type { Transport } from '../cluster/transport.ts';
 import type { Database } from '../db/database.ts';
 import { readNewestAttempts, readSettlingAttempts, type TrackedAttemptRow } from '../db/read/tracked-attempts.ts';
+import { appendEvents } from '../db/write/events.ts';
 import { withdrawResults } from '../db/write/harvest.ts';
 import { transact } from '../db/transaction.ts';
 import { isTerminalAttemptState } from '../domain/states.ts';
@@ -228,7 +229,7 @@ async function followAll(
   const newest = await readNewestAttempts(database, cluster.settings.name, requeued.map(idOf));
   const followed = await followRequeues(dependencies, newest, observations);
   const again = followed.filter((row, index) => row !== newest[index] && isTerminalAttemptState(newest[index]!.state));
-  if (again.length > 0) await transact(database, (transaction) => withdrawResults(transaction, again.map(idOf)));
+  if (again.length > 0) await transact(database, async (transaction) => appendEvents(transaction, await withdrawResults(transaction, again.map(idOf))));
   // A run that is still to come is told the last checkpoint of the one before.
   const isToCome = (row: TrackedAttemptRow, index: number): boolean => row !== newest[index] && observations.get(keyOf(row))?.state === 'PENDING';
   await noteCheckpoints(dependencies, newest.filter((_, index) => isToCome(followed[index]!, index)), followed.filter(isToCome));

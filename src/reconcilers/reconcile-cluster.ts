@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Cluster } from '../cluster/executor.ts';
 import { openWatch, type Watch } from '../cluster/watch/open-watch.ts';
 import type { Database } from '../db/database.ts';
-import type { LoggedEvent } from '../domain/events.ts';
+import { isWish, type LoggedEvent } from '../domain/events.ts';
 import { isTerminalJobState } from '../domain/states.ts';
 import { CheckpointWork } from './checkpoint-work.ts';
 import { ClusterContact } from './cluster-contact.ts';
@@ -89,7 +89,7 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
 
   return {
     onEvent(event) {
-      if (event.kind === 'JOB_UPDATED') promptRounds();
+      if (isWish(event)) promptRounds();
       if (isQueued(event) || (isEnd(event) && dispatch.mayHaveLeftSome())) dispatch.wake();
       woken.onEvent(event);
     },

@@ -12,6 +12,9 @@ import { testDatabase, type TestDatabase } from '../support/database.ts';
 const VALUES: Json[] = [0, 1, 1.5, -2, 1e-7, 12_345_678, '1', 'a', 'é', '', true, false, null, [1, 2], ['x'], { b: 1, a: { c: 2 } }];
 const NUMBERS = VALUES.filter((value) => typeof value === 'number');
 const TAGS = ['x', 'y', 'lr=0.1'];
+/** Equal ones, and some whose order and small letters are not those of JavaScript. */
+const NAMES = ['lr=0.1', 'LR=0.1', 'lr=0.1 seed=1', 'École', 'école', 'İzmir', '\uff5a', '\u{1f600}', 'straße', 'STRASSE', ' ', 'job', 'job'];
+const START = Date.UTC(2026, 1, 1);
 
 let db: TestDatabase;
 let experimentId: string;
@@ -29,9 +32,10 @@ beforeAll(async () => {
     config: { lr: NUMBERS[index % NUMBERS.length]!, ...(index % 5 === 0 ? {} : { any: VALUES[index % VALUES.length]! }), deep: { list: [index % 3, 'z'], n: index % 4 } },
     // Several at the same moment, and some with microseconds.
     createdAt: new Date(Date.UTC(2026, 0, 1) + (index >> 3) * 1234),
+    name: NAMES[index % NAMES.length]!, startedAt: index % 4 === 0 ? null : new Date(START + (index % 7) * 1000), finishedAt: index % 3 === 0 ? null : new Date(START + ((index * 7) % 11) * 1000),
     metrics: { ...(index % 6 === 0 ? {} : { loss: [[1, (index % 9) / 4 - 1], [2, index % 11 === 0 ? Number.NaN : (index % 13) / 8]] }), ...(index % 10 === 3 ? { odd: [[5, Number.NaN]] } : {}) },
   })));
-  await db.pool.query(`update jobs set created_at = created_at + interval '7 microseconds' where priority = 10`);
+  await db.pool.query(`update jobs set created_at = created_at + interval '7 microseconds', started_at = started_at + interval '1 microsecond' where priority = 10`);
   await seedJobs(db, otherId, [{ config: { lr: 1 }, metrics: { loss: [[1, -5]] } }]);
 }, 60_000);
 afterAll(() => db?.drop());
@@ -66,14 +70,16 @@ const configCondition = fc.oneof(
 const metricCondition = fc.tuple(fc.constantFrom('loss', 'odd', 'none'), fc.constantFrom('LAST' as const, 'MIN' as const, 'MAX' as const), bounds)
   .map(([key, at, given]) => ({ key, at, ...given }));
 const time = fc.record({ from: fc.constantFrom(new Date(Date.UTC(2026, 0, 1) + 1234), new Date(Date.UTC(2026, 0, 1) + 1235)), to: fc.constantFrom(new Date(Date.UTC(2026, 0, 1) + 6 * 1234)) }, { requiredKeys: [] });
+const laterTime = fc.record({ from: fc.constantFrom(new Date(START), new Date(START + 2000)), to: fc.constantFrom(new Date(START + 2000), new Date(START + 5000)) }, { requiredKeys: [] });
 const states = fc.subarray<JobState>([...JOB_STATES]);
 const anyFilter = (): fc.Arbitrary<JobFilter> => fc.record({
   config: fc.array(configCondition, { maxLength: 2 }), metrics: fc.array(metricCondition, { maxLength: 1 }), states, clusters: fc.subarray(['hpc', 'local', 'away']),
   sweepIds: fc.subarray([...sweepIds, 'nonsense']).map((ids) => ids.map((id) => id.toUpperCase())), tagsAll: fc.subarray(TAGS), tagsAny: fc.subarray(TAGS), tagsNone: fc.subarray(['y', 'nowhere']),
-  priorityMin: fc.constantFrom(10, 100), priorityMax: fc.constantFrom(10, 100), createdAt: time,
+  priorityMin: fc.constantFrom(10, 100), priorityMax: fc.constantFrom(10, 100), createdAt: time, startedAt: laterTime, finishedAt: laterTime,
+  nameContains: fc.constantFrom('', 'LR', 'é', 'É', 'i', 'İ', 'ß', 'SS', '\u{1f600}', 'nowhere'),
 }, { requiredKeys: [] });
 const orderTerm: fc.Arbitrary<JobOrder> = fc.oneof(
-  fc.record({ field: fc.constantFrom('CREATED_AT' as const, 'PRIORITY' as const, 'STATE' as const), descending: fc.boolean() }),
+  fc.record({ field: fc.constantFrom('CREATED_AT' as const, 'STARTED_AT' as const, 'FINISHED_AT' as const, 'NAME' as const, 'PRIORITY' as const, 'STATE' as const), descending: fc.boolean() }),
   fc.record({ field: fc.constant('CONFIG' as const), key: fc.constantFrom('lr', 'deep.n', 'deep.list.0', 'none'), descending: fc.boolean() }),
   fc.record({ field: fc.constant('METRIC' as const), key: fc.constantFrom('loss', 'odd', 'none'), at: fc.constantFrom('LAST' as const, 'MIN' as const, 'MAX' as const), descending: fc.boolean() }),
 );
@@ -115,9 +121,8 @@ describe('a table in memory', () => {
 
   it('leaves to the database what is no order of numbers, and what it does not hold', async () => {
     const filters: [JobFilter, JobOrder[], boolean][] = [
-      [{ states: ['COMPLETED'] }, [{ field: 'CONFIG', key: 'any', descending: false }], true], [{ states: ['COMPLETED'] }, [{ field: 'NAME', descending: true }], false],
-      [{ states: ['COMPLETED'] }, [{ field: 'FINISHED_AT', descending: true }], false],
-      [{ nameContains: 'job', states: ['COMPLETED'] }, [], false], [{}, [], false], [{}, [{ field: 'CREATED_AT', descending: true }], false],
+      [{ states: ['COMPLETED'] }, [{ field: 'CONFIG', key: 'any', descending: false }], true], [{ states: ['COMPLETED'] }, [{ field: 'NAME', descending: true }], true],
+      [{ project: 'vision', states: ['COMPLETED'] }, [{ field: 'NAME', descending: true }], false], [{}, [], false], [{}, [{ field: 'CREATED_AT', descending: true }], false],
     ];
     for (const [filter, order, isInMemory] of filters) {
       const [fromMemory, fromDatabase] = await inBothWays((sources) => walk(sources, filter, order, 7), isInMemory);

@@ -5,8 +5,10 @@
  */
 import { sql, type SQL } from 'drizzle-orm';
 import type { Goal } from '../../domain/job-spec.ts';
+import { bestCandidates, needsOfCandidates, type Candidate } from '../../domain/best-candidates.ts';
 import type { Reader } from '../database.ts';
 import { checkpoints, jobs, metricPoints, metricSeries } from '../tables/index.ts';
+import type { JobSources } from './job-tables.ts';
 import { byWantedNumber, existsWhole, type CheckpointRow } from './checkpoints.ts';
 import { selectList, type RawRow } from './rows.ts';
 
@@ -47,19 +49,21 @@ export async function bestCheckpoints(reader: Reader, queries: readonly BestChec
  * The best checkpoint of all jobs of each experiment or sweep, in the order asked for. No checkpoint is better than the best value of its
  * job: so jobs are looked into in the order of those, until the next cannot be better than what was found.
  */
-export async function bestCheckpointsAmong(reader: Reader, queries: readonly BestAmongQuery[]): Promise<(CheckpointRow | null)[]> {
+export async function bestCheckpointsAmong(sources: JobSources, queries: readonly BestAmongQuery[]): Promise<(CheckpointRow | null)[]> {
   const answers: (CheckpointRow | null)[] = [];
-  for (const query of queries) answers.push(await bestAmong(reader, query));
+  for (const query of queries) answers.push(await bestAmong(sources, query));
   return answers;
 }
 
-async function bestAmong(reader: Reader, query: BestAmongQuery): Promise<CheckpointRow | null> {
+async function bestAmong({ database, tables }: JobSources, query: BestAmongQuery): Promise<CheckpointRow | null> {
   let best: { cost: number; row: CheckpointRow } | null = null;
   let offset = 0;
   for (let count = FIRST_LOOK_JOBS; ; count *= LOOK_GROWTH) {
-    const candidates = await candidatesOf(reader, query, offset, count + 1);
+    const inTable = query.parent === 'EXPERIMENT'
+      ? await tables.readLarge(query.id, needsOfCandidates(query), (table) => bestCandidates(table, query, offset, count + 1)) : null;
+    const candidates = inTable ?? await candidatesOf(database, query, offset, count + 1);
     const looked = candidates.slice(0, count);
-    const rows = await bestRows(reader, looked.map(({ jobId }) => ({ jobId, metric: query.metric, goal: query.goal })));
+    const rows = await bestRows(database, looked.map(({ jobId }) => ({ jobId, metric: query.metric, goal: query.goal })));
     const found = byWantedNumber(rows, looked.length);
     for (const row of rows) {
       const cost = row['cost'] === null ? Infinity : Number(row['cost']);
@@ -72,7 +76,7 @@ async function bestAmong(reader: Reader, query: BestAmongQuery): Promise<Checkpo
 }
 
 /** Jobs that have the metric and a checkpoint that is whole, by the best value that any checkpoint of theirs could have. */
-async function candidatesOf(reader: Reader, { parent, id, metric, goal }: BestAmongQuery, offset: number, count: number): Promise<{ jobId: string; cost: number }[]> {
+async function candidatesOf(reader: Reader, { parent, id, metric, goal }: BestAmongQuery, offset: number, count: number): Promise<Candidate[]> {
   const isTheirs = parent === 'EXPERIMENT' ? sql`${jobs.experimentId} = ${id}` : sql`${jobs.sweepId} = ${id}`;
   const seriesCost = goal === 'MIN' ? sql`${metricSeries.minValue}` : sql`-${metricSeries.maxValue}`;
   const given = givenValue(sql`${metric}::text`);

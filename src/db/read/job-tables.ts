@@ -4,13 +4,12 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import { sql, type SQL } from 'drizzle-orm';
-import { JobTable, MAX_VALUE_LENGTH, MetricColumn, ValueColumn, type JobColumn, type TableNeeds } from '../../domain/job-table.ts';
+import { emptyColumn, JobTable, MetricColumn, type AnyColumn, type JobColumn, type TableNeeds } from '../../domain/job-table.ts';
 import type { Database } from '../database.ts';
 import { sqlStateOf } from '../errors.ts';
-import { events, jobs, metricSeries } from '../tables/index.ts';
-import { configValue, textIn, uuidIn } from './job-filter.ts';
+import { events, jobs } from '../tables/index.ts';
+import { readColumns, readMetrics, readNameRanks } from './job-table-columns.ts';
 import { LoadSlots } from './load-slots.ts';
-import type { RawRow } from './rows.ts';
 
 export interface JobTableLimits {
   /** Smaller experiments are left to the database, which answers as soon. */
@@ -34,6 +33,12 @@ const MAX_LOADS = 2;
 /** What was not to be read in time, or had no room, is not tried again so soon. */
 const RETRY_AFTER_MS = 5 * 60_000;
 const STATEMENT_TIMED_OUT = '57014';
+
+/** Where to read from. */
+export interface JobSources {
+  database: Database;
+  tables: JobTables;
+}
 
 interface HeldTable {
   table: JobTable;
@@ -77,6 +82,12 @@ export class JobTables {
     return answers;
   }
 
+  /** The same for one experiment. */
+  async readLarge<Answer>(experimentId: string, needs: TableNeeds, use: (table: JobTable) => Answer): Promise<Answer | null> {
+    const [answer] = await this.readEach([experimentId], () => needs, use);
+    return answer ?? null;
+  }
+
   /**
    * What `use` makes of the table of a large experiment; it must not keep the table, which changes with the next question. Null where the database
    * has to answer: too many values are asked for, or they are too long to be held, have no room or cannot be read in time.
@@ -89,7 +100,7 @@ export class JobTables {
       // Its failure is told to whoever asked then.
       await before?.catch(() => undefined);
       const table = await this.#upToDate(experimentId, needs);
-      if (table === null || !needs.columns.every((name) => table.column(name).isWhole)) return null;
+      if (table === null || !needs.columns.every((name) => table.loaded(name).isWhole)) return null;
       const answer = use(table);
       // Keys that nothing has would take the room of those that are used.
       for (const key of needs.metrics) if (table.metric(key).isEmpty) table.metrics.delete(key);
@@ -128,12 +139,14 @@ export class JobTables {
     if (table.sizeOfIds + table.leastSizeOf(needs) > maxNumbers) return false;
     if (table.size + table.leastSizeOf(missing) > maxNumbers) table.keepOnly(needs);
     const names = [...missing.columns.map((name) => `${experimentId} ${name}`), ...missing.metrics.map((key) => `${experimentId} metric:${key}`)];
-    const columns = new Map<JobColumn, ValueColumn>();
+    const columns = new Map<JobColumn, AnyColumn>();
     const metrics = new Map<string, MetricColumn>();
     const room = maxNumbers - table.size;
-    const isFilled = await this.#inTime(names, () => this.#slots.run(() => {
-      for (const name of missing.columns) columns.set(name, new ValueColumn(table.ids.length));
+    const isFilled = await this.#inTime(names, () => this.#slots.run(async () => {
+      for (const name of missing.columns) columns.set(name, emptyColumn(name, table.ids.length));
       for (const key of missing.metrics) metrics.set(key, new MetricColumn(table.ids.length));
+      const ranks = columns.get('nameRank');
+      if (ranks !== undefined) await readNameRanks(this.#database, table, ranks, experimentId);
       return this.#fill(table, { columns, metrics }, table.ids, room);
     }));
     if (isFilled === false) {
@@ -190,6 +203,8 @@ export class JobTables {
     if (happened === undefined || happened.seq === null) return { table, seq };
     if (Number(happened.count) > maxEvents) return undefined;
     const changed = happened.job_ids ?? [];
+    // The names of new jobs lie between those of others.
+    if (changed.some((id) => table.rowOf(id) === undefined)) table.columns.delete('nameRank');
     for (const id of changed) table.addJob(id);
     await this.#fill(table, table, changed, Infinity);
     return { table, seq: Number(happened.seq) };
@@ -200,35 +215,14 @@ export class JobTables {
     const { jobsPerRead } = this.#limits;
     for (let start = 0; start < jobIds.length; start += jobsPerRead) {
       const some = jobIds.slice(start, start + jobsPerRead);
-      if (columns.size > 0) await this.#fillColumns(table, columns, some);
-      if (metrics.size > 0) await this.#fillMetrics(table, metrics, some);
+      await readColumns(this.#database, table, columns, some);
+      await readMetrics(this.#database, table, metrics, some);
       let size = 0;
       for (const column of [...columns.values(), ...metrics.values()]) size += column.size;
       if (size > room) return false;
       await setImmediate();
     }
     return true;
-  }
-
-  async #fillColumns(table: JobTable, columns: ReadonlyMap<JobColumn, ValueColumn>, jobIds: readonly string[]): Promise<void> {
-    const fields = [...columns].map(([name, column], index) => ({ name, column, field: `value_${index}` }));
-    const { rows } = await this.#database.execute<RawRow>(sql`
-      select ${jobs.id} as id, ${sql.join(fields.map(({ name, field }) => sql`${columnText(name)} as ${sql.identifier(field)}`), sql`, `)} from ${jobs} where ${uuidIn(jobs.id, jobIds)}`);
-    for (const values of rows) {
-      const row = table.rowOf(values['id'] as string);
-      if (row === undefined) continue;
-      for (const { column, field } of fields) column.set(row, values[field] as string | null);
-    }
-  }
-
-  async #fillMetrics(table: JobTable, metrics: ReadonlyMap<string, MetricColumn>, jobIds: readonly string[]): Promise<void> {
-    const { rows } = await this.#database.execute<MetricRow>(sql`
-      select ${metricSeries.jobId} as job_id, ${metricSeries.key} as key, ${metricSeries.lastValue} as last, ${metricSeries.minValue} as min, ${metricSeries.minStep}::float8 as min_step,
-        ${metricSeries.maxValue} as max, ${metricSeries.maxStep}::float8 as max_step from ${metricSeries} where ${textIn(metricSeries.key, [...metrics.keys()])} and ${uuidIn(metricSeries.jobId, jobIds)}`);
-    for (const { job_id, key, last, min, min_step, max, max_step } of rows) {
-      const row = table.rowOf(job_id);
-      if (row !== undefined) metrics.get(key)?.set(row, { last, min, minStep: min_step, max, maxStep: max_step });
-    }
   }
 
   #makeRoom(): void {
@@ -239,20 +233,5 @@ export class JobTables {
       this.#held.delete(id);
       size -= table.size;
     }
-  }
-}
-
-type MetricRow = { job_id: string; key: string; last: number | null; min: number | null; min_step: number | null; max: number | null; max_step: number | null };
-
-/** The value of a column as the text of JSON. */
-function columnText(name: JobColumn): SQL {
-  switch (name) {
-    case 'state': return sql`to_json(${jobs.state})::text`;
-    case 'tags': return sql`to_json(${jobs.tags})::text`;
-    case 'sweepId': return sql`to_json(${jobs.sweepId})::text`;
-    case 'cluster': return sql`to_json(${jobs.cluster})::text`;
-    case 'priority': return sql`${jobs.priority}::text`;
-    case 'createdAt': return sql`(extract(epoch from ${jobs.createdAt}) * 1000000)::bigint::text`;
-    default: return sql`left(${configValue(name.slice('config:'.length))}::text, ${MAX_VALUE_LENGTH + 1})`;
   }
 }

@@ -1,7 +1,7 @@
 /** Reads of what finished jobs yielded. */
 import { and, sql } from 'drizzle-orm';
 import type { JobFilter, TimeRange } from '../../domain/job-filter.ts';
-import type { JobOrder } from '../../domain/job-order.ts';
+import type { ResultOrder } from '../../domain/job-order.ts';
 import type { Reader } from '../database.ts';
 import { jobs, results } from '../tables/index.ts';
 import { jobFilterCondition, timeConditions, uuidIn } from './job-filter.ts';
@@ -11,8 +11,11 @@ import { inOrderOf } from './rows.ts';
 
 export type ResultRow = typeof results.$inferSelect;
 
-/** What results can be put in order by; `RESULT_METRIC` is a final metric by its key. */
-export type ResultOrder = JobOrder | { field: 'RESULT_METRIC'; key: string; descending: boolean };
+/** Which results are meant; all given conditions must hold. */
+export interface ResultFilter {
+  jobs: JobFilter;
+  finishedAt?: TimeRange;
+}
 
 /** The result of each job, in the order asked for, null where there is none. */
 export async function resultsOfJobs(reader: Reader, jobIds: readonly string[]): Promise<(ResultRow | null)[]> {
@@ -21,7 +24,7 @@ export async function resultsOfJobs(reader: Reader, jobIds: readonly string[]): 
 }
 
 /** Results of the jobs that pass the filter, in the given order; earliest finished first where nothing is said. */
-export function resultSource(filter: { jobs: JobFilter; finishedAt?: TimeRange }, order: readonly ResultOrder[]): PageSource<typeof results> {
+export function resultSource(filter: ResultFilter, order: readonly ResultOrder[]): PageSource<typeof results> {
   const terms = order.length === 0 ? [finishedAt(false)] : order.map(resultOrderTerm);
   const descending = terms.at(-1)?.descending ?? false;
   return {

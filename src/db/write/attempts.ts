@@ -24,7 +24,7 @@ export async function applyAttemptChanges(transaction: Transaction, changed: Cha
     job_id: jobId, number: attemptNumber, from_state: from, gpu_count: gpuCount, job_state: jobStateOf(change.state),
     ended: isTerminalAttemptState(change.state), ...change,
   }));
-  const updated = await transaction.execute<{ job_id: string; number: number; job_was: JobState; current: boolean }>(sql`
+  const updated = await transaction.execute<{ job_id: string; number: number; job_was: JobState; current: boolean; moved: string[] }>(sql`
     with seen as (
       select * from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as t(
         job_id uuid, number int, from_state text, gpu_count int, job_state text, ended boolean, state text, reason text, "slurmJobId" text,
@@ -39,23 +39,28 @@ export async function applyAttemptChanges(transaction: Transaction, changed: Cha
         -- What was said of another execution than the one that has it by now is no news of it.
         and coalesce(nullif(seen."slurmJobId", ''), a.slurm_job_id) is not distinct from coalesce(a.slurm_job_id, nullif(seen."slurmJobId", ''))
       returning a.job_id, a.number, a.started_at, a.finished_at, a.reason, seen.job_state, seen.ended),
-    was as (select j.id, j.state from jobs j join attempt on attempt.job_id = j.id),
+    was as (select j.id, j.state, j.started_at, j.finished_at from jobs j join attempt on attempt.job_id = j.id),
     job as (
       update jobs j set state = attempt.job_state, state_reason = attempt.reason, started_at = coalesce(j.started_at, attempt.started_at),
         finished_at = case when attempt.ended then attempt.finished_at end, harvested_at = null
       from attempt where j.id = attempt.job_id and j.attempt_count = attempt.number and j.state not in ('HELD', 'QUEUED')
-      returning j.id)
-    select attempt.job_id, attempt.number, was.state as job_was, (job.id is not null) as current
+      returning j.id, j.started_at, j.finished_at)
+    select attempt.job_id, attempt.number, was.state as job_was, (job.id is not null) as current,
+      case when job.id is null then '{}'::text[] else array_remove(array[
+        case when job.started_at is distinct from was.started_at then 'startedAt' end, case when job.finished_at is distinct from was.finished_at then 'finishedAt' end], null) end as moved
     from attempt join was on was.id = attempt.job_id left join job on job.id = attempt.job_id`);
   const before = new Map(updated.rows.map((row) => [`${row.job_id} ${row.number}`, row]));
   return changed.flatMap((attempt) => {
     const row = before.get(`${attempt.jobId} ${attempt.attemptNumber}`);
-    return row === undefined ? [] : eventsOf(attempt, row.current ? row.job_was : null);
+    return row === undefined ? [] : eventsOf(attempt, row.current ? row.job_was : null, row.moved);
   });
 }
 
-/** `jobWas` is null when a newer attempt has taken over the job, or it waits for one (it was retried), whose state then stays. */
-function eventsOf(attempt: ChangedAttempt, jobWas: JobState | null): NewEvent[] {
+/**
+ * `jobWas` is null when a newer attempt has taken over the job, or it waits for one (it was retried), whose state then stays. `moved` names the times
+ * of the job that are others now: where the states tell nothing new, they are an event of their own.
+ */
+function eventsOf(attempt: ChangedAttempt, jobWas: JobState | null, moved: string[]): NewEvent[] {
   const { change, from } = attempt;
   const about = { experimentId: attempt.experimentId, sweepId: attempt.sweepId, jobId: attempt.jobId, attemptNumber: attempt.attemptNumber };
   const events: NewEvent[] = [];
@@ -69,6 +74,7 @@ function eventsOf(attempt: ChangedAttempt, jobWas: JobState | null): NewEvent[] 
     events.push({ ...about, kind: 'JOB_STATE_CHANGED', payload: { from: previous, to, reason } });
     previous = to;
   }
+  if (events.length === 0 && moved.length > 0) events.push({ ...about, kind: 'JOB_UPDATED', payload: { changed: moved } });
   return events;
 }
 

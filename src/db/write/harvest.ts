@@ -1,5 +1,6 @@
 /** What a harvest commits beside points and checkpoints: cursors, dropped lines, results, and that all was read. */
-import { sql } from 'drizzle-orm';
+import { sql, type SQL } from 'drizzle-orm';
+import type { NewEvent } from '../../domain/events.ts';
 import type { CursorPosition } from '../../domain/harvest-plan.ts';
 import type { JsonObject } from '../../domain/job-spec.ts';
 import type { Dropped } from '../../domain/readers/reader.ts';
@@ -60,10 +61,10 @@ export interface NewResult {
   artifacts: ArtifactRow[];
 }
 
-/** Writes (or brings up to date) the result of completed jobs, unless they were retried meanwhile. Call after their last points are in. */
-export async function storeResults(transaction: Transaction, results: NewResult[]): Promise<void> {
-  if (results.length === 0) return;
-  await transaction.execute(sql`
+/** Writes (or brings up to date) the result of completed jobs, unless they were retried meanwhile. Call after their last points are in. Answers the events to append. */
+export async function storeResults(transaction: Transaction, results: NewResult[]): Promise<NewEvent[]> {
+  if (results.length === 0) return [];
+  return resultEvents(transaction, sql`
     insert into results (job_id, metrics, artifacts, finished_at)
     select t."jobId", coalesce(series.metrics, '{}'::jsonb) || t."reportedMetrics", t.artifacts, coalesce(jobs.finished_at, now())
     from jsonb_to_recordset(${JSON.stringify(results)}::jsonb) as t("jobId" uuid, "reportedMetrics" jsonb, artifacts jsonb)
@@ -72,13 +73,22 @@ export async function storeResults(transaction: Transaction, results: NewResult[
       select jsonb_object_agg(key, last_value) as metrics from metric_series where job_id = t."jobId" and last_value is not null
     ) series on true
     on conflict (job_id) do update set metrics = excluded.metrics, artifacts = excluded.artifacts,
-      finished_at = excluded.finished_at`);
+      finished_at = excluded.finished_at
+      where (results.metrics, results.artifacts, results.finished_at) is distinct from (excluded.metrics, excluded.artifacts, excluded.finished_at)`);
 }
 
-/** Of jobs that turned out not to have completed. */
-export async function withdrawResults(transaction: Transaction, jobIds: string[]): Promise<void> {
-  if (jobIds.length === 0) return;
-  await transaction.execute(sql`delete from results where job_id = any(${sql.param(jobIds)}::uuid[])`);
+/** Of jobs that turned out not to have completed. Answers the events to append. */
+export async function withdrawResults(transaction: Transaction, jobIds: string[]): Promise<NewEvent[]> {
+  return jobIds.length === 0 ? [] : resultEvents(transaction, sql`delete from results where job_id = any(${sql.param(jobIds)}::uuid[])`);
+}
+
+/** Carries out the change of results; answers an event for each that was changed. */
+async function resultEvents(transaction: Transaction, change: SQL): Promise<NewEvent[]> {
+  const { rows } = await transaction.execute<{ job_id: string; experiment_id: string; sweep_id: string | null }>(sql`
+    with changed as (${change} returning results.job_id) select job_id, experiment_id, sweep_id from changed join jobs on jobs.id = changed.job_id order by job_id`);
+  return rows.map((row) => ({
+    kind: 'JOB_UPDATED', experimentId: row.experiment_id, sweepId: row.sweep_id, jobId: row.job_id, attemptNumber: null, payload: { changed: ['result'] },
+  }));
 }
 
 /** The files of these ended jobs were read to the end and are not looked at again. */
