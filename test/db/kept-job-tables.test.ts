@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { cancelJobs } from '../../src/actions/cancel-jobs.ts';
 import { recordMetrics } from '../../src/actions/record-metrics.ts';
@@ -6,7 +5,6 @@ import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { tagJobs } from '../../src/actions/tag-jobs.ts';
 import { jobPage, leaderboardsOf } from '../../src/db/read/jobs-of-experiments.ts';
 import { JobTables, type JobTableLimits } from '../../src/db/read/job-tables.ts';
-import { LoadSlots } from '../../src/db/read/load-slots.ts';
 import type { JobFilter } from '../../src/domain/job-filter.ts';
 import { JobTable, MetricColumn } from '../../src/domain/job-table.ts';
 import { actionTest, smallSweep, type ActionTest } from '../support/actions.ts';
@@ -188,18 +186,4 @@ describe('a table that is kept', () => {
       return Promise.reject(error);
     }) as never);
   }
-});
-
-it('no more loads run at once than there are slots, and a failure gives its slot back', async () => {
-  const slots = new LoadSlots(2);
-  let [running, most] = [0, 0];
-  const results = await Promise.allSettled(Array.from({ length: 7 }, (_, index) => slots.run(async () => {
-    most = Math.max(most, running += 1);
-    await setImmediate();
-    running -= 1;
-    if (index % 3 === 0) throw new Error('away');
-    return index;
-  })));
-  expect(most).toBe(2);
-  expect(results.map(({ status }) => status === 'fulfilled')).toEqual([0, 1, 2, 3, 4, 5, 6].map((index) => index % 3 !== 0));
 });

@@ -4,12 +4,12 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import { sql, type SQL } from 'drizzle-orm';
+import pLimit from 'p-limit';
 import { emptyColumn, JobTable, MetricColumn, type AnyColumn, type JobColumn, type TableNeeds } from '../../domain/job-table.ts';
 import type { Database } from '../database.ts';
 import { sqlStateOf } from '../errors.ts';
 import { events, jobs } from '../tables/index.ts';
 import { readColumns, readMetrics, readNameRanks } from './job-table-columns.ts';
-import { LoadSlots } from './load-slots.ts';
 
 export interface JobTableLimits {
   /** Smaller experiments are left to the database, which answers as soon. */
@@ -52,7 +52,7 @@ export class JobTables {
   /** By experiment, the one used last at the end. */
   readonly #held = new Map<string, HeldTable>();
   readonly #turns = new Map<string, Promise<unknown>>();
-  readonly #slots = new LoadSlots(MAX_LOADS);
+  readonly #loads = pLimit(MAX_LOADS);
   /** By what could not be loaded, the time (ms since 1970) from which it is tried again. */
   readonly #retryAt = new Map<string, number>();
 
@@ -119,7 +119,7 @@ export class JobTables {
     // Away while it changes: one that was left half changed is never seen.
     this.#held.delete(experimentId);
     const current = (held && await this.#inTime([experimentId], () => this.#followLog(experimentId, held)))
-      ?? await this.#inTime([experimentId], () => this.#slots.run(() => this.#begin(experimentId)));
+      ?? await this.#inTime([experimentId], () => this.#loads(() => this.#begin(experimentId)));
     if (!current) return null;
     this.#held.set(experimentId, current);
     const { table } = current;
@@ -142,7 +142,7 @@ export class JobTables {
     const columns = new Map<JobColumn, AnyColumn>();
     const metrics = new Map<string, MetricColumn>();
     const room = maxNumbers - table.size;
-    const isFilled = await this.#inTime(names, () => this.#slots.run(async () => {
+    const isFilled = await this.#inTime(names, () => this.#loads(async () => {
       for (const name of missing.columns) columns.set(name, emptyColumn(name, table.ids.length));
       for (const key of missing.metrics) metrics.set(key, new MetricColumn(table.ids.length));
       const ranks = columns.get('nameRank');
