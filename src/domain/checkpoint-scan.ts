@@ -8,7 +8,6 @@
  */
 import { LAYOUT_READERS, readLayout } from './checkpoint-layouts/all-layouts.ts';
 import type { CheckpointFacts, CheckpointLayout, CheckpointReading, FoundCheckpoint, Position } from './checkpoint-layouts/layout.ts';
-import { ARCHIVE_ENDINGS } from './checkpoint-requests/archive-name.ts';
 import { aliasOfLink, followLinks } from './checkpoint-links.ts';
 import type { LoggedCheckpoint } from './checkpoint-line.ts';
 import type { CheckpointSearch } from './checkpoint-search.ts';
@@ -30,6 +29,8 @@ export interface KnownCheckpoint {
   fileCount: number;
   aliases: string[];
   writtenAt: Date;
+  /** Of an ARCHIVED one: where its archive lies, relative to the job directory. */
+  archivePath?: string | null;
 }
 
 /** A checkpoint that is new or differs from what is known. Null: nothing tells. */
@@ -104,10 +105,10 @@ export function scanCheckpoints(input: ScanInput): CheckpointChange[] {
   }
   const present = new Set(search.found.map(({ path }) => path));
   // A checkpoint of somebody's own may hold the same and be called like the archive.
-  const presentFiles = new Set(search.found.filter(({ isDirectory }) => !isDirectory).map(({ path }) => path));
+  const archives = new Set([...search.archives, ...search.found.filter(({ isDirectory }) => !isDirectory).map(({ path }) => path)]);
   const notYetListed = [...loggedAt].filter(([path]) => !present.has(path)).map(([path, line]) => announced(path, line));
-  const isGone = ({ relativePath, state }: KnownCheckpoint): boolean => state !== 'DELETED' && !present.has(relativePath) && !loggedAt.has(relativePath)
-    && !(state === 'ARCHIVED' && ARCHIVE_ENDINGS.some((ending) => search.archives.includes(relativePath + ending) || presentFiles.has(relativePath + ending)));
+  const isGone = ({ relativePath, state, archivePath }: KnownCheckpoint): boolean => state !== 'DELETED' && !present.has(relativePath) && !loggedAt.has(relativePath)
+    && !(state === 'ARCHIVED' && archives.has(archivePath ?? ''));
   const gone = truncated ? [] : known.filter(isGone).map(vanished);
   return [...changes, ...notYetListed, ...gone];
 }

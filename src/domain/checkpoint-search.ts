@@ -34,7 +34,7 @@ export interface CheckpointSearch {
 export interface KnownPaths {
   /** What somebody said is a checkpoint: it is one, wherever it lies. */
   declared: ReadonlySet<string>;
-  /** Where archives of checkpoints may lie: those are none themselves. */
+  /** Where archives of checkpoints lie, or may: those are none themselves. */
   archives: ReadonlySet<string>;
 }
 

@@ -32,7 +32,7 @@ export async function planItems(database: Database, cluster: Cluster, items: Ope
     if (action === 'RESTORE') return { item, members: [], isOneFile: !isTarArchive(checkpoint.path, checkpoint.archivePath ?? '') };
     if (members !== null) return { item, members, isOneFile: isOneFile ?? false };
     const entries = listed?.entries.get(jobDirectory) ?? [];
-    const { search } = searchCheckpoints({ jobDirectory, entries, known: state.checkpoints.get(jobId) ?? [], packing: state.packing, logged: [] });
+    const { search } = searchCheckpoints({ jobDirectory, entries, known: state.checkpoints.get(jobId) ?? [], mayHaveArchives: state.mayHaveArchives, logged: [] });
     const there = search.found.find(({ path }) => `${jobDirectory}/${path}` === checkpoint.path);
     const left = leftBehind(item, there, entries, search.archives);
     if (left !== null) return { item, ...left };

@@ -2,7 +2,7 @@
 import type { FileEntry, Transport } from '../cluster/transport.ts';
 import type { CheckpointRow } from '../db/read/harvest-state.ts';
 import type { LoggedCheckpoint } from '../domain/checkpoint-line.ts';
-import { ARCHIVE_ENDINGS } from '../domain/checkpoint-requests/archive-name.ts';
+import { possibleOriginals } from '../domain/checkpoint-requests/archive-name.ts';
 import { isUndecided, scanCheckpoints, type CheckpointChange, type CheckpointState, type KnownCheckpoint } from '../domain/checkpoint-scan.ts';
 import { findCheckpoints, type CheckpointSearch } from '../domain/checkpoint-search.ts';
 import { headsOf, longerHeadsOf, type WantedHead } from '../domain/checkpoint-whole.ts';
@@ -27,8 +27,8 @@ export interface CheckpointTarget {
   jobDirectory: string;
   entries: readonly FileEntry[];
   known: readonly CheckpointRow[];
-  /** Ids of those that are to be archived or restored. */
-  packing: ReadonlySet<string>;
+  /** Ids of those of which there may be archives, whatever their state. */
+  mayHaveArchives: ReadonlySet<string>;
   logged: LoggedCheckpoint[];
 }
 
@@ -70,14 +70,15 @@ async function readHeads(machine: Pick<Transport, 'read'>, wanted: JobHead[], fo
 }
 
 /** Finds the checkpoints of a job in the listing of its directory. */
-export function searchCheckpoints({ jobDirectory, entries, known, packing, logged }: Omit<CheckpointTarget, 'jobId'>): FoundCheckpoints {
+export function searchCheckpoints({ jobDirectory, entries, known, mayHaveArchives, logged }: Omit<CheckpointTarget, 'jobId'>): FoundCheckpoints {
   const below = `${jobDirectory}/`;
-  const inside = known.filter(({ path }) => path.startsWith(below)).map((row) => ({ ...row, relativePath: row.path.slice(below.length) }));
+  const inside = known.filter(({ path }) => path.startsWith(below))
+    .map((row) => ({ ...row, relativePath: row.path.slice(below.length), archivePath: row.archivePath?.slice(below.length) ?? null }));
   const declared = new Set([...inside.filter(({ isDeclared }) => isDeclared).map(({ relativePath }) => relativePath), ...logged.map(({ path }) => path)]);
   const listed = entries.filter(({ path }) => path.startsWith(below)).map((entry) => ({ ...entry, relativePath: entry.path.slice(below.length) }));
-  const packed = inside.filter(({ id, state }) => state === 'ARCHIVED' || packing.has(id));
+  const packed = new Set(inside.filter(({ id, state, earlierArchives }) => state === 'ARCHIVED' || earlierArchives.length > 0 || mayHaveArchives.has(id)).map(({ relativePath }) => relativePath));
   const present = new Set([...declared, ...inside.filter(({ state }) => state !== 'DELETED').map(({ relativePath }) => relativePath)]);
-  const archives = new Set(packed.flatMap(({ relativePath }) => ARCHIVE_ENDINGS.map((ending) => relativePath + ending)).filter((path) => !present.has(path)));
+  const archives = new Set(listed.map(({ relativePath }) => relativePath).filter((path) => !present.has(path) && possibleOriginals(path).some((original) => packed.has(original))));
   return { search: findCheckpoints(listed, { declared, archives }), heads: new Map(), known: inside, logged };
 }
 

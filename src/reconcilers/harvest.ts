@@ -97,7 +97,7 @@ export async function gatherHarvest(
   takeInMetrics(streams, contents.slice(readings.length), harvests, (jobId) => ({ now, atEnd: closing.has(jobId) }));
   takeInStarts(targets, readings, contents, files, harvests);
   const found = await lookForCheckpoints(machine, targets.map(({ jobId, jobDirectory }) => ({
-    jobId, jobDirectory, entries: byJob.get(jobId) ?? [], known: state.checkpoints.get(jobId) ?? [], packing: state.packing, logged: harvests.get(jobId)?.checkpointLines?.items ?? [],
+    jobId, jobDirectory, entries: byJob.get(jobId) ?? [], known: state.checkpoints.get(jobId) ?? [], mayHaveArchives: state.mayHaveArchives, logged: harvests.get(jobId)?.checkpointLines?.items ?? [],
   })), now);
   for (const [jobId, checkpoints] of found) harvests.get(jobId)!.checkpoints = checkpoints;
   return harvests;

@@ -4,6 +4,7 @@ import { eq } from 'drizzle-orm';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { cancelCheckpointRequest } from '../../src/actions/cancel-checkpoint-request.ts';
 import * as tables from '../../src/db/tables/index.ts';
+import { checkpointsToResume } from '../../src/db/read/checkpoints.ts';
 import { upsertCheckpoints } from '../../src/db/write/checkpoints.ts';
 import { CheckpointTest, content, writtenAt } from './checkpoint-test.ts';
 
@@ -118,4 +119,20 @@ test('a look at the directory that was taken before does not undo what was done 
   const later = vanished.map((record) => ({ ...record, stateBefore: 'ARCHIVED' as const }));
   expect(await on.at.db.database.transaction((transaction) => upsertCheckpoints(transaction, later))).toEqual(job.ids);
   expect(await on.checkpoints()).toMatchObject([{ state: 'DELETED', archivePath: null }, { state: 'DELETED', archivePath: null }]);
+});
+
+test('an archive that a run has made is no checkpoint, whatever has become of the request since', async () => {
+  const job = await on.seed([1], { state: 'FAILED', attempts: [{ state: 'FAILED' }] });
+  await on.ask(job.ids, 'ARCHIVE', { includeResumable: true });
+  await on.at.db.database.update(tables.checkpointRequestItems).set({ state: 'FAILED', members: ['step=1.ckpt'], tries: 1 });
+  const path = `${job.directory}/checkpoints/step=1.ckpt`;
+  const found = { jobId: job.jobId, attemptNumber: 1, state: 'COMPLETE' as const, layout: null, step: { value: 9, source: 'NAME' as const, confidence: 'LIKELY' as const }, epoch: null, loggedMetrics: null, isDeclared: false, sizeBytes: 5, fileCount: 1, aliases: [], writtenAt };
+  const store = (name: string) => on.at.db.database.transaction((transaction) => upsertCheckpoints(transaction, [{ ...found, path: name, stateBefore: null }]));
+  for (const ending of ['.zst', '.2.zst', '.tar.gz']) expect(await store(path + ending)).toEqual([null]);
+  expect(await store(`${job.directory}/checkpoints/other=1.ckpt.zst`)).toEqual([expect.any(String)]);
+  // Recorded all the same, as by an older server: no job goes on from it.
+  await on.at.db.database.insert(tables.checkpoints).values({ jobId: job.jobId, id: crypto.randomUUID(), path: `${path}.zst`, attemptNumber: 1, state: 'COMPLETE', step: 99, sizeBytes: 5, fileCount: 1, writtenAt });
+  await on.at.db.database.update(tables.checkpoints).set({ earlierArchives: [{ path: `${path}.zst`, bytes: 5, archivedAt: writtenAt.toISOString() }] }).where(eq(tables.checkpoints.path, path));
+  await on.at.db.database.delete(tables.checkpoints).where(eq(tables.checkpoints.path, `${job.directory}/checkpoints/other=1.ckpt.zst`));
+  expect((await checkpointsToResume(on.at.db.database, [job.jobId])).get(job.jobId)).toBe(path);
 });

@@ -97,6 +97,22 @@ test('what is archived while the directory is listed stays so, though the listin
   expect((await at.db.pool.query('select state, archive_path is not null as has_archive from checkpoints')).rows).toEqual([{ state: 'ARCHIVED', has_archive: true }]);
 });
 
+test('the archive of what lay there before stays an archive when the path is written again, and is remembered', async () => {
+  await putFile(join(directory, 'checkpoints/step=1.pt'), 'first');
+  await observe(1);
+  await observe(10);
+  await rm(join(directory, 'checkpoints/step=1.pt'));
+  await at.db.pool.query("update checkpoints set state = 'ARCHIVED', archive_path = path || '.zst', archive_bytes = 3, archived_at = now()");
+  await putFile(join(directory, 'checkpoints/step=1.pt.zst'), 'old');
+  await putFile(join(directory, 'checkpoints/step=1.pt'), 'second');
+  for (const seconds of [20, 30, 40]) await observe(seconds);
+  fake.says.set(0, { state: 'FAILED', exitCode: 1 });
+  await observe(50);
+  expect(await states()).toEqual({ 'checkpoints/step=1.pt': 'COMPLETE' });
+  expect((await at.db.pool.query('select archive_path, earlier_archives from checkpoints')).rows).toEqual([
+    { archive_path: null, earlier_archives: [{ path: join(directory, 'checkpoints/step=1.pt.zst'), bytes: 3, archivedAt: expect.any(String) }] }]);
+});
+
 test('a folder that turns out to hold checkpoints gives way to them', async () => {
   await mkdir(join(directory, 'checkpoints/run'), { recursive: true });
   await observe(1);

@@ -32,11 +32,15 @@ export const existsWhole = sql`${checkpoints.state} in ('COMPLETE', 'ARCHIVED')`
 /** Nobody is taking the checkpoint `c` away: that begins only while its job has ended, and must then not be gone on from. What waits for a next try may be half done. */
 export const staysInPlace = sql`not exists (select 1 from checkpoint_request_items i where i.checkpoint_id = c.id and (i.state = 'RUNNING' or (i.state = 'PENDING' and i.tries > 0)) and i.action in ('ARCHIVE', 'DELETE'))`;
 
+/** The checkpoint `c` is no archive of another one: no job can go on from that. */
+const isNoArchive = sql`not exists (select 1 from checkpoints a where a.job_id = c.job_id
+  and (a.archive_path = c.path or a.earlier_archives @> jsonb_build_array(jsonb_build_object('path', c.path))))`;
+
 /** From which checkpoint each job goes on: the path of its COMPLETE one with the highest step, then the newest; by job. */
 export async function checkpointsToResume(reader: Reader, jobIds: readonly string[]): Promise<Map<string, string>> {
   const { rows } = await reader.execute<{ job_id: string; path: string }>(sql`
     select distinct on (job_id) job_id, path from checkpoints c
-    where job_id = any(${sql.param([...jobIds])}::uuid[]) and state = 'COMPLETE' and ${staysInPlace}
+    where job_id = any(${sql.param([...jobIds])}::uuid[]) and state = 'COMPLETE' and ${staysInPlace} and ${isNoArchive}
     order by job_id, step desc nulls last, written_at desc`);
   return new Map(rows.map((row) => [row.job_id, row.path]));
 }

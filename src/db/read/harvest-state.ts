@@ -1,5 +1,5 @@
 /** What is already known of the files of some jobs: how far each was read, and the checkpoints found. */
-import { and, inArray } from 'drizzle-orm';
+import { and, inArray, isNotNull, or } from 'drizzle-orm';
 import type { Reader } from '../database.ts';
 import { checkpointRequestItems, checkpoints, fileCursors } from '../tables/index.ts';
 import type { FileCursor } from '../write/harvest.ts';
@@ -10,18 +10,19 @@ export interface HarvestState {
   /** By job, then by path. */
   cursors: Map<string, Map<string, FileCursor>>;
   checkpoints: Map<string, CheckpointRow[]>;
-  /** Ids of checkpoints that are to be archived or restored: an archive of them may lie there, or come and go. */
-  packing: Set<string>;
+  /** Ids of checkpoints of which there may be archives: somebody asked to archive or restore them, and that is not done yet or was begun at any time. */
+  mayHaveArchives: Set<string>;
 }
 
 export async function readHarvestState(reader: Reader, jobIds: string[]): Promise<HarvestState> {
-  const state: HarvestState = { cursors: new Map(), checkpoints: new Map(), packing: new Set() };
+  const state: HarvestState = { cursors: new Map(), checkpoints: new Map(), mayHaveArchives: new Set() };
   if (jobIds.length === 0) return state;
   const [cursorRows, checkpointRows, itemRows] = await Promise.all([
     reader.select().from(fileCursors).where(inArray(fileCursors.jobId, jobIds)),
     reader.select().from(checkpoints).where(inArray(checkpoints.jobId, jobIds)),
     reader.select({ id: checkpointRequestItems.checkpointId }).from(checkpointRequestItems).where(and(
-      inArray(checkpointRequestItems.jobId, jobIds), inArray(checkpointRequestItems.state, ['PENDING', 'RUNNING']), inArray(checkpointRequestItems.action, ['ARCHIVE', 'RESTORE']))),
+      inArray(checkpointRequestItems.jobId, jobIds), inArray(checkpointRequestItems.action, ['ARCHIVE', 'RESTORE']),
+      or(inArray(checkpointRequestItems.state, ['PENDING', 'RUNNING']), isNotNull(checkpointRequestItems.members)))),
   ]);
   for (const cursor of cursorRows) {
     const ofJob = state.cursors.get(cursor.jobId) ?? new Map<string, FileCursor>();
@@ -30,6 +31,6 @@ export async function readHarvestState(reader: Reader, jobIds: string[]): Promis
   for (const checkpoint of checkpointRows) {
     state.checkpoints.set(checkpoint.jobId, [...state.checkpoints.get(checkpoint.jobId) ?? [], checkpoint]);
   }
-  for (const { id } of itemRows) state.packing.add(id);
+  for (const { id } of itemRows) state.mayHaveArchives.add(id);
   return state;
 }

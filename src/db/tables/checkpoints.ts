@@ -5,6 +5,15 @@ import type { CheckpointState } from '../../domain/checkpoint-scan.ts';
 import { json, moment } from './columns.ts';
 import { jobs } from './jobs.ts';
 
+/** An archive of an earlier content of a checkpoint. */
+export interface EarlierArchive {
+  /** Absolute path on the cluster. */
+  path: string;
+  bytes: number;
+  /** As ISO 8601. */
+  archivedAt: string;
+}
+
 /** A saved model: one file, or a directory that counts as one. */
 export const checkpoints = pgTable('checkpoints', {
   jobId: uuid('job_id').notNull().references(() => jobs.id),
@@ -35,6 +44,8 @@ export const checkpoints = pgTable('checkpoints', {
   archivePath: text('archive_path'),
   archiveBytes: bigint('archive_bytes', { mode: 'number' }),
   archivedAt: moment('archived_at'),
+  /** Archives of what lay at its path before it was written anew, oldest first: expgraph leaves them where they are. */
+  earlierArchives: json<EarlierArchive[]>('earlier_archives').notNull().default([]),
   /** SHA-256 of its content, in hex; null where nobody asked for it. */
   contentDigest: text('content_digest'),
 }, (table) => [

@@ -1,6 +1,7 @@
 /** Checkpoints of jobs, by path. */
 import { and, eq, sql, type SQL } from 'drizzle-orm';
 import type { CheckpointLayout, Position } from '../../domain/checkpoint-layouts/layout.ts';
+import { ARCHIVE_ENDING } from '../../domain/checkpoint-requests/archive-name.ts';
 import type { CheckpointState } from '../../domain/checkpoint-scan.ts';
 import type { Transaction } from '../database.ts';
 import { newId } from '../ids.ts';
@@ -47,6 +48,12 @@ function ranked(position: 'step' | 'epoch', column: string): SQL {
   return sql`${sql.raw(column)} = case when ${isNewer} then excluded.${sql.raw(column)} else checkpoints.${sql.raw(column)} end`;
 }
 
+/** The checkpoint of whose archive `t` is the path: that may lie there from when somebody asked for it, and for good. */
+const archiveOf = sql`select 1 from checkpoints a where t.path ~ '\\.(zst|gz)$' and a.job_id = t."jobId" and starts_with(t.path, a.path)
+  and substr(t.path, length(a.path) + 1) ~ ${ARCHIVE_ENDING.source} and (a.state = 'ARCHIVED' or a.earlier_archives <> '[]'
+    or exists (select 1 from checkpoint_request_items i where i.job_id = a.job_id and i.checkpoint_id = a.id and i.action in ('ARCHIVE', 'RESTORE')
+      and (i.members is not null or i.state in ('PENDING', 'RUNNING'))))`;
+
 /**
  * Stores each checkpoint as the record says; one that is known keeps its id, and what the record says nothing new about. Answers the ids
  * in the order of the records, which must not name a path twice. One that is
@@ -74,7 +81,7 @@ export async function upsertCheckpoints(transaction: Transaction, records: reado
       "loggedMetrics", "isDeclared", "sizeBytes", "fileCount", aliases, "writtenAt"
     from t left join known on known.job_id = t."jobId" and known.path = t.path
     where not t."isLooked" or (known.state is not distinct from t."stateBefore"
-      and not exists (select 1 from checkpoints a where a.job_id = t."jobId" and a.archive_path = t.path and known.state is null)
+      and not (coalesce(known.state, 'DELETED') = 'DELETED' and exists (${archiveOf}))
       and not exists (select 1 from checkpoint_request_items i where i.checkpoint_id = known.id and i.action = 'RESTORE' and i.state = 'RUNNING' and known.state = 'ARCHIVED')
       and not exists (select 1 from checkpoint_request_items i where i.checkpoint_id = known.id and i.action in ('ARCHIVE', 'DELETE') and t.state = 'DELETED'
         and (i.state = 'RUNNING' or (i.state = 'PENDING' and i.tries > 0))))
@@ -83,6 +90,9 @@ export async function upsertCheckpoints(transaction: Transaction, records: reado
       logged_metrics = coalesce(excluded.logged_metrics, checkpoints.logged_metrics), is_declared = excluded.is_declared or checkpoints.is_declared,
       size_bytes = excluded.size_bytes, file_count = excluded.file_count, aliases = excluded.aliases, written_at = excluded.written_at,
       ${sql.join(['archive_path', 'archive_bytes', 'archived_at'].map((column) => sql.raw(`${column} = case when excluded.state = 'ARCHIVED' then checkpoints.${column} end`)), sql`, `)},
+      earlier_archives = case when checkpoints.state = 'ARCHIVED' and excluded.state not in ('ARCHIVED', 'DELETED') and checkpoints.archive_path is not null
+        then checkpoints.earlier_archives || jsonb_build_object('path', checkpoints.archive_path, 'bytes', checkpoints.archive_bytes, 'archivedAt', checkpoints.archived_at)
+        else checkpoints.earlier_archives end,
       content_digest = case when (checkpoints.size_bytes, checkpoints.file_count, checkpoints.written_at) = (excluded.size_bytes, excluded.file_count, excluded.written_at)
         then checkpoints.content_digest end
     returning id, job_id, path`);

@@ -4,6 +4,25 @@ import { shellQuote } from '../script/shell-quote.ts';
 /** Of a checkpoint that is one file, and of one that is a folder or several files. */
 export const ARCHIVE_ENDINGS = ['.zst', '.gz', '.tar.zst', '.tar.gz'] as const;
 
+/**
+ * How the name of an archive goes on after that of its checkpoint: `.tar` where that is a folder or several files; a number where there is an archive
+ * already of what lay at the same path before. PostgreSQL reads this expression, too.
+ */
+export const ARCHIVE_ENDING = /^(?:\.tar)?(?:\.\d+)?\.(?:zst|gz)$/;
+
+/** Whether an archive of the checkpoint may be called so. */
+export function isArchiveName(checkpointPath: string, path: string): boolean {
+  return path.startsWith(checkpointPath) && ARCHIVE_ENDING.test(path.slice(checkpointPath.length));
+}
+
+/** The paths of all checkpoints whose archives may be called so; none of most. */
+export function possibleOriginals(path: string): string[] {
+  const packed = /^(.+)\.(?:zst|gz)$/.exec(path)?.[1];
+  if (packed === undefined) return [];
+  const unnumbered = packed.replace(/\.\d+$/, '');
+  return [packed, unnumbered, packed.replace(/\.tar$/, ''), unnumbered.replace(/\.tar$/, '')];
+}
+
 /** Names that only runs of ours give, to what is half done. */
 export const OWN_PREFIX = '.expgraph-';
 

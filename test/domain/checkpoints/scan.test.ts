@@ -114,10 +114,11 @@ describe('a link', () => {
 });
 
 describe('an archived checkpoint', () => {
-  const archived = (name: string): KnownCheckpoint => ({ relativePath: ROOT + name, state: 'ARCHIVED', sizeBytes: 10, fileCount: 1, aliases: ['mine'], writtenAt: at(0) });
+  const archived = (name: string, archive = `${name}.zst`): KnownCheckpoint => (
+    { relativePath: ROOT + name, state: 'ARCHIVED', sizeBytes: 10, fileCount: 1, aliases: ['mine'], writtenAt: at(0), archivePath: ROOT + archive });
 
   it.each([['a.pt', 'a.pt.zst'], ['a.pt', 'a.pt.gz'], ['checkpoint-5', 'checkpoint-5.tar.zst'], ['runs/a/step_5.pt', 'runs/a/step_5.pt.gz']])('%s stays one while %s is there, which is none itself', (name, archive) => {
-    for (const jobEnded of [false, true]) expect(scan([file(archive)], [archived(name)], moment(99, { jobEnded }))).toEqual([]);
+    for (const jobEnded of [false, true]) expect(scan([file(archive)], [archived(name, archive)], moment(99, { jobEnded }))).toEqual([]);
   });
 
   it('is DELETED when its archive is gone, whatever else is there', () => {

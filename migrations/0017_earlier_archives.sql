@@ -1,0 +1,1 @@
+ALTER TABLE "checkpoints" ADD COLUMN "earlier_archives" jsonb DEFAULT '[]'::jsonb NOT NULL;
