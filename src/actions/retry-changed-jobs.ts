@@ -1,9 +1,10 @@
 /** Retries with changes: other resources make a new attempt of the same job, another configuration makes a new job. */
 import type { Reader } from '../db/database.ts';
 import { newId } from '../db/ids.ts';
+import { readRetryObstacles } from '../db/read/retry-obstacles.ts';
 import { readRetryOrigins, type RetryOrigin } from '../db/read/retry-origins.ts';
 import type { IdempotencyClaim } from '../db/write/idempotency.ts';
-import { lockChangeableJobs, readChangeableJobs, readRolledUpIds, type ChangeableJob } from '../db/write/job-changes.ts';
+import { lockChangeableJobs, readChangeableJobs, type ChangeableJob } from '../db/write/job-changes.ts';
 import { insertRetryJobs, requeueForRetry, type NewAttempt, type NewJobFromOld } from '../db/write/retries.ts';
 import { tagsAfterChange } from '../domain/config-tag.ts';
 import { blockedAt, configLeaves, setDotted } from '../domain/config-values.ts';
@@ -11,7 +12,6 @@ import type { NewEvent } from '../domain/events.ts';
 import { canonicalJson, fingerprint } from '../domain/fingerprint.ts';
 import { PRIORITY_MAX, PRIORITY_MIN, type JsonObject } from '../domain/job-spec.ts';
 import { jobDirectory } from '../domain/layout.ts';
-import { ROLLED_UP_PROBLEM } from '../domain/metric-retention.ts';
 import { mergeResources, validateResources, type RequestedResources } from '../domain/resources.ts';
 import { retriedName } from '../domain/retry-decision.ts';
 import type { Partition } from '../domain/partition.ts';
@@ -26,6 +26,8 @@ export interface RetryChanges {
   config: JsonObject;
   /** In place of what each job asked for; what is absent or null stays. */
   resources: RequestedResources;
+  /** Also jobs whose last checkpoint is archived, or is to be archived or deleted. */
+  ignoreArchived: boolean;
 }
 
 type Plan =
@@ -72,7 +74,7 @@ function answerOf(planned: Planned[], idOf: (planned: Planned) => string): JobCh
 
 async function planAll(context: ChangeContext, reader: Reader, jobs: ChangeableJob[], changes: RetryChanges): Promise<Planned[]> {
   const origins = await readRetryOrigins(reader, jobs.map(({ jobId }) => jobId));
-  const rolledUp = await readRolledUpIds(reader, jobs);
+  const obstacles = await readRetryObstacles(reader, jobs, changes);
   const partitions = new Map<string, Partition[] | null>();
   for (const name of new Set(origins.map(({ cluster }) => cluster))) partitions.set(name, await partitionsOf(context, name));
   const byId = new Map(origins.map((origin) => [origin.jobId, origin]));
@@ -82,7 +84,8 @@ async function planAll(context: ChangeContext, reader: Reader, jobs: ChangeableJ
     const problem = retryProblem(job.state);
     if (problem !== null) return { job, plan: { kind: 'UNCHANGED', reason: problem } };
     const plan = planOne(context, origin, changes, partitions.get(origin.cluster) ?? null);
-    return { job, plan: plan.kind === 'NEW_ATTEMPT' && rolledUp.has(job.jobId) ? { kind: 'UNCHANGED', reason: ROLLED_UP_PROBLEM } : plan };
+    const obstacle = obstacles.get(job.jobId);
+    return { job, plan: plan.kind === 'NEW_ATTEMPT' && obstacle !== undefined ? { kind: 'UNCHANGED', reason: obstacle } : plan };
   });
 }
 

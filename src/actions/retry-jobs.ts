@@ -1,7 +1,6 @@
-import { readRolledUpIds } from '../db/write/job-changes.ts';
+import { readRetryObstacles } from '../db/read/retry-obstacles.ts';
 import { validateConfig } from '../domain/config-values.ts';
 import type { JsonObject } from '../domain/job-spec.ts';
-import { ROLLED_UP_PROBLEM } from '../domain/metric-retention.ts';
 import type { RequestedResources } from '../domain/resources.ts';
 import { RETRY_TAG } from '../domain/retry-decision.ts';
 import { RETRY_PRIORITY_BOOST } from '../domain/retry-policy.ts';
@@ -23,13 +22,16 @@ export interface RetryJobsInput extends JobSelection {
   configChanges?: JsonObject | null;
   /** What to ask for in place of what each job asked for. */
   resourceChanges?: RequestedResources | null;
+  /** Also jobs whose last checkpoint is archived, or is to be archived or deleted: they go on from the newest one that stays, or begin anew. */
+  ignoreArchived?: boolean | null;
   /** The same request again with the same key is answered again and not carried out again. */
   idempotencyKey?: string | null;
 }
 
 /**
  * Puts jobs that ended without completing back into the queue; they go on from their newest complete checkpoint. With a changed configuration they
- * stay as they are and new jobs are made from them, whose ids are answered. A job with a history that was rolled up stays as it is. Throws as `changeJobs`.
+ * stay as they are and new jobs are made from them, whose ids are answered. A job with a history that was rolled up stays as it is,
+ * and so does one whose last checkpoint is archived, or is to be, unless that is to be ignored. Throws as `changeJobs`.
  */
 export async function retryJobs(
   context: ChangeContext & Pick<ActionContext, 'limits'>, input: RetryJobsInput,
@@ -46,9 +48,10 @@ export async function retryJobs(
   // Before anything is looked at: what the filter names may be gone since.
   const kept = claim === null ? null : await keptAnswer(context.database, claim);
   if (kept !== null) return kept as unknown as JobChangeAnswer;
+  const ignoreArchived = input.ignoreArchived ?? false;
   const tags = [...new Set([RETRY_TAG, ...(input.tags ?? [])])];
   if (input.configChanges || input.resourceChanges) {
-    return retryChangedJobs(context, input, { priorityBoost, tags, config: input.configChanges ?? {}, resources: input.resourceChanges ?? {} }, claim);
+    return retryChangedJobs(context, input, { priorityBoost, tags, config: input.configChanges ?? {}, resources: input.resourceChanges ?? {}, ignoreArchived }, claim);
   }
   return changeJobs(context, input, {
     states: RETRYABLE_JOB_STATES,
@@ -58,6 +61,6 @@ export async function retryJobs(
       if (new Set([...job.tags, ...tags]).size > MAX_TAGS) return `would have more than ${MAX_TAGS} tags`;
       return { kind: 'RETRY', priorityBoost, tags };
     },
-    readObstacles: async (reader, jobs) => new Map([...await readRolledUpIds(reader, jobs)].map((jobId) => [jobId, ROLLED_UP_PROBLEM])),
+    readObstacles: (reader, jobs) => readRetryObstacles(reader, jobs, { ignoreArchived }),
   }, claim);
 }

@@ -46,6 +46,12 @@ export class RetryJobsInput extends JobSelectionInput {
   @Field(() => ResourcesInput, { nullable: true, description: 'What to ask for in place of what each job asked for; what is left out stays.' })
   resourceChanges?: ResourcesInput | null;
 
+  @Field(() => Boolean, {
+    nullable: true,
+    description: 'Also jobs whose last checkpoint is archived, or is about to be archived or deleted; without this they stay as they are. They go on from the newest checkpoint that stays in its place, or begin anew where there is none.',
+  })
+  ignoreArchived?: boolean | null;
+
   @Field(() => String, { nullable: true, description: 'The same input under the same key is done once and answered as often as it is asked.' })
   idempotencyKey?: string | null;
 }

@@ -3,10 +3,10 @@ import type { Logger } from 'pino';
 import type { Database, Reader } from '../db/database.ts';
 import { newId } from '../db/ids.ts';
 import { readPartitions } from '../db/read/clusters.ts';
+import { readRetryObstacles } from '../db/read/retry-obstacles.ts';
 import { readRetryCandidates, type RetryCandidate } from '../db/read/retry-origins.ts';
 import { transact } from '../db/transaction.ts';
 import { appendEvents } from '../db/write/events.ts';
-import { readRolledUpIds } from '../db/write/job-changes.ts';
 import { insertRetryJobs, lockUndecidedJobs, markRetryDecided, requeueForRetry, type NewAttempt, type NewJobFromOld } from '../db/write/retries.ts';
 import type { ClusterSettings } from '../domain/cluster-settings.ts';
 import { diagnoseFailure } from '../domain/diagnosis/diagnose.ts';
@@ -14,7 +14,6 @@ import type { FailureRule } from '../domain/diagnosis/failure-rule.ts';
 import type { NewEvent } from '../domain/events.ts';
 import { fingerprint } from '../domain/fingerprint.ts';
 import { jobDirectory } from '../domain/layout.ts';
-import { ROLLED_UP_PROBLEM } from '../domain/metric-retention.ts';
 import { decideRetry, limitsOf, retriedName, type RetryDecision } from '../domain/retry-decision.ts';
 import type { RetryPolicy } from '../domain/retry-policy.ts';
 
@@ -75,7 +74,7 @@ async function decideAll(dependencies: RetryDependencies, candidates: RetryCandi
 async function carryOut({ database, settings, logger }: RetryDependencies, decided: Decided[]): Promise<number> {
   return transact(database, async (transaction) => {
     const locked = await lockUndecidedJobs(transaction, decided.map(({ job }) => job));
-    const current = await withoutRolledUp(transaction, decided.filter(({ job }) => locked.has(job.jobId)));
+    const current = await withoutObstacles(transaction, decided.filter(({ job }) => locked.has(job.jobId)));
     const newJobs = current.flatMap(({ job, decision }) => (decision.kind === 'NEW_JOB' ? [newJobFrom(settings, job, decision)] : []));
     const inserted = await insertRetryJobs(transaction, newJobs);
     const attempts = current.flatMap(({ job, decision }) => (decision.kind === 'NEW_ATTEMPT' ? [newAttemptOf(job, decision)] : []));
@@ -90,10 +89,16 @@ async function carryOut({ database, settings, logger }: RetryDependencies, decid
   });
 }
 
-/** A roll-up takes a while after the end of a job; where it was quicker than the decision, there is no new attempt. Nothing is rolled up while the jobs are locked. */
-async function withoutRolledUp(reader: Reader, decided: Decided[]): Promise<Decided[]> {
-  const rolledUp = await readRolledUpIds(reader, decided.filter(({ decision }) => decision.kind === 'NEW_ATTEMPT').map(({ job }) => job));
-  return decided.map(({ job, decision }) => ({ job, decision: rolledUp.has(job.jobId) ? { kind: 'NONE', reason: ROLLED_UP_PROBLEM } : decision }));
+/**
+ * A roll-up takes a while after the end of a job; where it was quicker than the decision, there is no new attempt. Nor does one begin anew, unasked, because
+ * the checkpoint that it would go on from is archived just then. Nothing is rolled up or taken away while the jobs are locked.
+ */
+async function withoutObstacles(reader: Reader, decided: Decided[]): Promise<Decided[]> {
+  const obstacles = await readRetryObstacles(reader, decided.filter(({ decision }) => decision.kind === 'NEW_ATTEMPT').map(({ job }) => job), { ignoreArchived: false });
+  return decided.map(({ job, decision }) => {
+    const reason = obstacles.get(job.jobId);
+    return { job, decision: reason === undefined ? decision : { kind: 'NONE', reason } };
+  });
 }
 
 type WithKind<Kind extends RetryDecision['kind']> = Extract<RetryDecision, { kind: Kind }>;

@@ -106,7 +106,8 @@ describe('on the login node', () => {
   test('leaves the checkpoints alone of a job that was queued again before it was their turn', async () => {
     const job = await on.seed([1, 2], { state: 'FAILED', attempts: [{ state: 'FAILED' }] });
     await on.ask(job.ids, 'DELETE', { includeResumable: true });
-    await retryJobs(on.at.context, { ids: [job.jobId] });
+    expect((await retryJobs(on.at.context, { ids: [job.jobId] })).unchanged).toMatchObject([{ reason: expect.stringContaining('is about to be deleted') }]);
+    await retryJobs(on.at.context, { ids: [job.jobId], ignoreArchived: true });
     await on.work.run();
     expect(await on.files(job)).toEqual(['step=1.ckpt', 'step=2.ckpt']);
     expect((await on.items()).map(({ problem }) => problem)).toEqual(Array.from({ length: 2 }, () => 'its job was queued again before it was its turn'));

@@ -1,6 +1,7 @@
 /** From which checkpoint a job goes on that is tried again after a failure. */
 import { v7 } from 'uuid';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { retryJobs } from '../../src/actions/retry-jobs.ts';
 import { submitJob } from '../../src/actions/submit-job.ts';
 import type { CheckpointState } from '../../src/domain/checkpoint-scan.ts';
 import type { RetryRuleInput } from '../../src/domain/retry-policy.ts';
@@ -57,6 +58,45 @@ test('a new attempt has the path of the last complete checkpoint among its param
   expect(await retry()).toBe(1);
   await dispatch();
   expect(resumedFrom()).toEqual(["''", "'/saved/step=3.ckpt'"]);
+});
+
+describe('where the last checkpoint is archived, or about to be, nothing begins anew unasked', () => {
+  const askFor = async (jobId: string, action: 'ARCHIVE' | 'DELETE' | 'RESTORE', step: number): Promise<string> => {
+    const requestId = v7();
+    await at.db.pool.query(`insert into checkpoint_requests (id, action, place, requested_by) values ($1, $2, 'LOGIN_NODE', 'me')`, [requestId, action]);
+    await at.db.pool.query(`insert into checkpoint_request_items (job_id, checkpoint_id, request_id, action, cluster, state, size_bytes, file_count, written_at)
+      select job_id, id, $2, $3, 'greene', 'RUNNING', 9, 1, written_at from checkpoints where job_id = $1 and step = $4`, [jobId, requestId, action, step]);
+    return requestId;
+  };
+  const reasonsOf = async (input: object): Promise<string[]> => (await retryJobs(at.context, { filter: { states: ['FAILED'] }, ...input })).unchanged.map(({ reason }) => reason);
+
+  test('by hand: the job stays as it is and says what to do, until that is ignored on purpose', async () => {
+    const jobId = await submit({ failureClass: 'TIME_LIMIT' });
+    await endAs('OUT_OF_MEMORY');
+    await leaveCheckpoint(jobId, 1, 'COMPLETE', '2030-01-03');
+    await leaveCheckpoint(jobId, 3, 'ARCHIVED', '2030-01-02');
+    const { rows: [{ id }] } = await at.db.pool.query("select id from checkpoints where state = 'ARCHIVED'");
+    const archived = `its last checkpoint /saved/step=3.ckpt is archived: restore it first with restoreCheckpoints(input: { ids: ["${id}"] }), or retry it with ignoreArchived: true`;
+    for (const input of [{}, { dryRun: true }, { resourceChanges: { cpus: 3 } }]) expect(await reasonsOf(input)).toEqual([archived]);
+    const restoring = await askFor(jobId, 'RESTORE', 3);
+    expect(await reasonsOf({})).toEqual([`its last checkpoint /saved/step=3.ckpt is being restored from its archive: retry it when request ${restoring} is DONE`]);
+    await at.db.pool.query("update checkpoints set state = 'DELETED' where state = 'ARCHIVED'");
+    const archiving = await askFor(jobId, 'ARCHIVE', 1);
+    expect(await reasonsOf({})).toEqual([`its last checkpoint /saved/step=1.ckpt is about to be archived: withdraw that with cancelCheckpointRequest(input: { id: "${archiving}" }), or retry it with ignoreArchived: true`]);
+    expect((await retryJobs(at.context, { ids: [jobId], dryRun: true, configChanges: { batch_size: 8 } })).changedJobIds).toEqual([jobId]);
+    expect((await retryJobs(at.context, { ids: [jobId], ignoreArchived: true })).changedJobIds).toEqual([jobId]);
+    await dispatch();
+    expect(resumedFrom()).toEqual(["''", "''"]);
+  });
+
+  test('by a policy: it is not tried again, and its reason says why', async () => {
+    const jobId = await submit({ failureClass: 'HOST_OUT_OF_MEMORY' });
+    await endAs('OUT_OF_MEMORY');
+    await leaveCheckpoint(jobId, 3, 'ARCHIVED', '2030-01-02');
+    expect(await retry()).toBe(0);
+    const { rows: [job] } = await at.db.pool.query('select state, state_reason from jobs');
+    expect(job).toEqual({ state: 'FAILED', state_reason: expect.stringContaining('; not tried again: its last checkpoint /saved/step=3.ckpt is archived: restore it first') });
+  });
 });
 
 test('a job made with another configuration begins anew', async () => {

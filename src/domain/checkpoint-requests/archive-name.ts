@@ -10,11 +10,6 @@ export const ARCHIVE_ENDINGS = ['.zst', '.gz', '.tar.zst', '.tar.gz'] as const;
  */
 export const ARCHIVE_ENDING = /^(?:\.tar)?(?:\.\d+)?\.(?:zst|gz)$/;
 
-/** Whether an archive of the checkpoint may be called so. */
-export function isArchiveName(checkpointPath: string, path: string): boolean {
-  return path.startsWith(checkpointPath) && ARCHIVE_ENDING.test(path.slice(checkpointPath.length));
-}
-
 /** The paths of all checkpoints whose archives may be called so; none of most. */
 export function possibleOriginals(path: string): string[] {
   const packed = /^(.+)\.(?:zst|gz)$/.exec(path)?.[1];

@@ -184,10 +184,16 @@ class Client(Reading):
 
     def retry(
         self, of: Meant | None = None, *, filter: Mapping[str, Any] | None = None, config: Mapping[str, Any] | None = None,
-        resources: Mapping[str, Any] | None = None, dry_run: bool = False,
+        resources: Mapping[str, Any] | None = None, ignore_archived: bool | None = None, dry_run: bool = False,
     ) -> Changes:
-        """Queues jobs once more that failed, were cancelled or got lost. With ``config`` (values to change) as new jobs."""
-        return self._change("retryJobs", of, filter, dry_run, configChanges=config, resourceChanges=camel_keys(resources))
+        """Queues jobs once more that failed, were cancelled or got lost. With ``config`` (values to change) as new jobs.
+
+        A job whose last checkpoint is archived (or about to be) stays as it is and says so. With ``ignore_archived=True`` it goes on from the
+        newest checkpoint that is still in its place, or begins anew.
+        """
+        return self._change(
+            "retryJobs", of, filter, dry_run, configChanges=config, resourceChanges=camel_keys(resources), ignoreArchived=ignore_archived
+        )
 
     def set_priority(
         self, of: Meant | None = None, priority: int = 100, *, filter: Mapping[str, Any] | None = None, dry_run: bool = False
