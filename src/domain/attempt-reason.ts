@@ -52,12 +52,20 @@ const END_WORDS: Readonly<Record<string, string>> = {
   TimeLimit: 'the time limit was reached',
 };
 
+/** What a signal means that a program gets for a fault of its own. */
+const SIGNAL_WORDS: Readonly<Record<number, string>> = { 4: 'illegal instruction', 6: 'aborted', 7: 'bus error', 8: 'arithmetic error', 11: 'segmentation fault' };
+
+function signalWords(signal: number): string {
+  const word = SIGNAL_WORDS[signal];
+  return word === undefined ? `killed by signal ${signal}` : `${word} (signal ${signal})`;
+}
+
 /** With this in the place of a signal SLURM says that it could not set up the output of a job. */
 const NO_OUTPUT_SIGNAL = 53;
 
 function describeFailure(seen: SeenReason, word: string | null): string {
   if (seen.signal === NO_OUTPUT_SIGNAL) return 'SLURM could not start it: its log folder was not there or not writable on the node';
-  const how = seen.signal ? `killed by signal ${seen.signal}` : seen.exitCode === null ? 'failed' : `exit code ${seen.exitCode}`;
+  const how = seen.signal ? signalWords(seen.signal) : seen.exitCode === null ? 'failed' : `exit code ${seen.exitCode}`;
   if (seen.warned === true) return `${how} after the warning before its time limit`;
   if (word === null || word === 'NonZeroExitCode') return how;
   return `${how} (${END_WORDS[word] ?? word})`;

@@ -1,7 +1,8 @@
 /** How failures reach a client: with words and a code where the client can act on them, masked where it cannot. */
-import { GraphQLError, type GraphQLFormattedError } from 'graphql';
+import { GraphQLError, type GraphQLFormattedError, type GraphQLSchema } from 'graphql';
 import { asDatabaseError } from '../db/errors.ts';
 import { UserError, type ErrorCode, type UserFault } from '../domain/errors.ts';
+import { withWhatFits } from './what-fits.ts';
 
 /** Codes that no change of the input would mend: they fail the field itself. */
 const TOP_LEVEL_CODES: ReadonlySet<ErrorCode> = new Set(['UNAUTHENTICATED', 'FORBIDDEN', 'DATABASE_UNAVAILABLE']);
@@ -20,11 +21,11 @@ export async function withUserErrors<Payload extends object>(empty: Payload, run
 
 /**
  * The error as a client may see it. A UserError keeps its words and code, a database failure says no more than that, GraphQL's
- * own complaints about the request keep their messages, and anything else is handed to `onBug` and masked.
+ * own complaints about the request keep their messages and say what would be right, and anything else is handed to `onBug` and masked.
  */
-export function formatGraphqlError(formatted: GraphQLFormattedError, error: unknown, onBug: (error: unknown) => void): GraphQLFormattedError {
+export function formatGraphqlError(formatted: GraphQLFormattedError, error: unknown, schema: GraphQLSchema, onBug: (error: unknown) => void): GraphQLFormattedError {
   const original = innermost(error);
-  if (original instanceof GraphQLError) return withoutStack(formatted);
+  if (original instanceof GraphQLError) return withoutStack({ ...formatted, message: withWhatFits(formatted.message, schema) });
   const known = original instanceof UserError ? original : asDatabaseError(original);
   if (known !== null) {
     return { ...located(formatted), message: known.message, extensions: { code: known.code, faults: known.faults } };

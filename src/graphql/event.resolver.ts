@@ -128,10 +128,18 @@ export class JobEventResolver {
     return payloadOf(event, 'ATTEMPT_STATE_CHANGED')?.to ?? null;
   }
 
-  @FieldResolver(() => String, { nullable: true, description: 'State changes, SECOND_EXECUTION and CHECKPOINT_REQUEST_CHANGED: why, in words. PROJECT_UPDATED: by whom, and to what.' })
-  reason(@Root() event: LoggedEvent) {
-    return (payloadOf(event, 'JOB_STATE_CHANGED') ?? payloadOf(event, 'ATTEMPT_STATE_CHANGED') ?? payloadOf(event, 'SECOND_EXECUTION')
+  @FieldResolver(() => String, {
+    nullable: true,
+    description: 'State changes, SECOND_EXECUTION and CHECKPOINT_REQUEST_CHANGED: why, in words. PROJECT_UPDATED: by whom, and to what. JOB_UPDATED of `stateReason`: that reason. '
+      + 'The line that tells why a job failed is found in its files after its end: it is there once that JOB_UPDATED has come.',
+  })
+  async reason(@Root() event: LoggedEvent, @Ctx() { ahead }: GraphqlContext) {
+    const recorded = (payloadOf(event, 'JOB_STATE_CHANGED') ?? payloadOf(event, 'ATTEMPT_STATE_CHANGED') ?? payloadOf(event, 'SECOND_EXECUTION')
       ?? payloadOf(event, 'CHECKPOINT_REQUEST_CHANGED') ?? payloadOf(event, 'PROJECT_UPDATED'))?.reason ?? null;
+    const job = await ahead.row(event, ({ jobById }) => jobById, (each) => (concernsFailure(each) ? each.jobId : null));
+    if (job?.state !== 'FAILED') return recorded;
+    const isOfThisEnd = event.kind === 'JOB_UPDATED' || (event.attemptNumber === job.attemptCount && recorded !== null && job.stateReason?.startsWith(recorded) === true);
+    return isOfThisEnd ? job.stateReason : recorded;
   }
 
   @FieldResolver(() => CheckpointRequestType, { nullable: true, description: 'CHECKPOINT_REQUEST_CHANGED: the request.' })
@@ -174,6 +182,11 @@ export class JobEventResolver {
   jobCount(@Root() event: LoggedEvent) {
     return payloadOf(event, 'SWEEP_CREATED')?.jobCount ?? null;
   }
+}
+
+/** Whether the reason of the job as it is now may say more. */
+function concernsFailure(event: LoggedEvent): boolean {
+  return payloadOf(event, 'JOB_STATE_CHANGED')?.to === 'FAILED' || payloadOf(event, 'JOB_UPDATED')?.changed.includes('stateReason') === true;
 }
 
 function payloadOf<Kind extends EventKind>(event: LoggedEvent, kind: Kind): EventPayloads[Kind] | null {

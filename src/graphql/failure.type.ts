@@ -15,6 +15,7 @@ const failureClasses = enumOf<FailureClass>({
   PERMISSION_DENIED: 'A file could not be read, written or executed.',
   DISK_QUOTA: 'A quota or a disk was full.',
   CONTAINER: 'The container could not be started.',
+  CRASHED: 'The program itself crashed: a segmentation fault, a bus error, an abort or an illegal instruction.',
   SUBMISSION_REFUSED: 'The cluster did not take the submission.',
   SITE_RULE: 'What a rule of this site knows; its advice says more.',
   CANCELLED: 'Ended from outside by root, not by a wish of its user.',

@@ -78,7 +78,7 @@ export class JobType {
   @Field(() => JobStateEnum, { description: 'Where it stands.' })
   state!: JobState;
 
-  @Field(() => String, { nullable: true, description: 'Why it waits or why it failed, in words.' })
+  @Field(() => String, { nullable: true, description: 'Why it waits or why it failed, in words; of a failure also its class and the line that says most, in short, once its files were read.' })
   stateReason!: string | null;
 
   @Field(() => Boolean, { description: 'Whether somebody asked for its end and its cluster has yet to carry that out.' })

@@ -67,7 +67,7 @@ export function createApollo(operations: Operations, metrics: HttpMetrics, logge
     parseOptions: { maxTokens: MAX_DOCUMENT_TOKENS },
     // A page of another site cannot set this header without asking first, and every request must have it.
     csrfPrevention: { requestHeaders: ['authorization'] },
-    formatError: (formatted, error) => formatGraphqlError(formatted, error, onBug),
+    formatError: (formatted, error) => formatGraphqlError(formatted, error, operations.schema, onBug),
     logger,
     plugins: [
       ApolloServerPluginLandingPageDisabled(), ApolloServerPluginUsageReportingDisabled(),

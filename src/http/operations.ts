@@ -98,7 +98,7 @@ function watched(results: AsyncGenerator<ExecutionResult, void, void>, context: 
 export function createOperations({ schema, limits, createContext, metrics, onBug }: OperationOptions): Operations {
   const check: Operations['check'] = (document, { operationName, variables }, viewer) =>
     checkOperation({ schema, document, operationName, variables: variables ?? {}, viewer, limits });
-  const format: Operations['format'] = (error) => formatGraphqlError(error.toJSON(), error, onBug);
+  const format: Operations['format'] = (error) => formatGraphqlError(error.toJSON(), error, schema, onBug);
 
   const prepare: Operations['prepare'] = (request, viewer) => {
     const document = parsed(request.query);

@@ -9,7 +9,7 @@ import { transact } from '../db/transaction.ts';
 import { appendEvents } from '../db/write/events.ts';
 import { insertRetryJobs, lockUndecidedJobs, markRetryDecided, requeueForRetry, type NewAttempt, type NewJobFromOld } from '../db/write/retries.ts';
 import type { ClusterSettings } from '../domain/cluster-settings.ts';
-import { diagnoseFailure } from '../domain/diagnosis/diagnose.ts';
+import { diagnoseFailure, failureNote } from '../domain/diagnosis/diagnose.ts';
 import type { FailureRule } from '../domain/diagnosis/failure-rule.ts';
 import type { NewEvent } from '../domain/events.ts';
 import { fingerprint } from '../domain/fingerprint.ts';
@@ -41,6 +41,8 @@ export interface RetryDependencies {
 interface Decided {
   job: RetryCandidate;
   decision: RetryDecision;
+  /** What the reason for its state does not say yet of how it failed. */
+  cause: string | null;
 }
 
 /** Answers how many jobs are tried again. */
@@ -62,11 +64,13 @@ async function decideAll(dependencies: RetryDependencies, candidates: RetryCandi
   return candidates.flatMap((job): Decided[] => {
     const failure = diagnoseFailure(job.evidence, policies.failureRules);
     const policy = job.retryPolicy ?? policies.retryPolicy;
-    if (failure === null || job.cancelRequested || policy.length === 0) return [{ job, decision: { kind: 'NONE', reason: null } }];
+    if (failure === null) return [{ job, decision: { kind: 'NONE', reason: null }, cause: null }];
     // A shared file system may show the line that tells late: what is not known is looked at again once all files are read.
-    if (failure.class === 'UNKNOWN' && !job.settled) return [];
+    if ((failure.class === 'UNKNOWN' || failure.class === 'CRASHED') && !job.settled) return [];
+    const cause = failureNote(failure, job.evidence);
+    if (job.cancelRequested || policy.length === 0) return [{ job, decision: { kind: 'NONE', reason: null }, cause }];
     const limits = { ...limitsOf(job.resources, partitions), canExcludeNodes: settings.kind === 'SLURM' };
-    return [{ job, decision: decideRetry(job, failure.class, policy, { limits, now: now(), jitter: random() }) }];
+    return [{ job, decision: decideRetry(job, failure.class, policy, { limits, now: now(), jitter: random() }), cause }];
   });
 }
 
@@ -79,9 +83,9 @@ async function carryOut({ database, settings, logger }: RetryDependencies, decid
     const inserted = await insertRetryJobs(transaction, newJobs);
     const attempts = current.flatMap(({ job, decision }) => (decision.kind === 'NEW_ATTEMPT' ? [newAttemptOf(job, decision)] : []));
     const known = new Set(newJobs.filter(({ jobId }) => !inserted.has(jobId)).map(({ retryOf }) => retryOf));
-    await markRetryDecided(transaction, current.map(({ job, decision }) => ({ jobId: job.jobId, note: noteOf(decision, known.has(job.jobId)) })));
+    await markRetryDecided(transaction, current.map((each) => ({ jobId: each.job.jobId, note: noteOf(each, known.has(each.job.jobId)) })));
     await requeueForRetry(transaction, attempts);
-    const events = current.flatMap(({ job, decision }) => eventsOf(job, decision, newJobs.find(({ retryOf, jobId }) => retryOf === job.jobId && inserted.has(jobId))));
+    const events = current.flatMap((each) => eventsOf(each, newJobs.find(({ retryOf, jobId }) => retryOf === each.job.jobId && inserted.has(jobId))));
     if (events.length > 0) await appendEvents(transaction, events);
     const count = inserted.size + attempts.length;
     if (count > 0) logger.info({ cluster: settings.name, newJobs: inserted.size, newAttempts: attempts.length }, 'failed jobs are tried again');
@@ -117,20 +121,22 @@ function newAttemptOf(job: RetryCandidate, { resources, tags, priority, notBefor
   return { jobId: job.jobId, resources, tags, priority, notBefore, retryCounts, reason: `waits to be tried again after ${note}` };
 }
 
-/** Why a policy that speaks of the failure does not lead to another try. */
-function noteOf(decision: RetryDecision, isKnown: boolean): string | null {
+/** What the reason of the job is to say besides: how it failed, and why a policy that speaks of the failure does not lead to another try. */
+function noteOf({ decision, cause }: Decided, isKnown: boolean): string | null {
   const why = decision.kind === 'NONE' ? decision.reason : isKnown ? KNOWN_CONFIGURATION : null;
-  return why === null ? null : `not tried again: ${why}`;
+  const notes = [cause, why === null ? null : `not tried again: ${why}`].filter((note) => note !== null);
+  return notes.length === 0 ? null : notes.join('; ');
 }
 
-function eventsOf(job: RetryCandidate, decision: RetryDecision, newJob: NewJobFromOld | undefined): NewEvent[] {
+function eventsOf({ job, decision, cause }: Decided, newJob: NewJobFromOld | undefined): NewEvent[] {
   const about = { experimentId: job.experimentId, sweepId: job.sweepId, jobId: job.jobId, attemptNumber: null };
+  const updated = (...changed: string[]): NewEvent => ({ ...about, kind: 'JOB_UPDATED', payload: { changed } });
   switch (decision.kind) {
-    case 'NONE': return decision.reason === null ? [] : [{ ...about, kind: 'JOB_UPDATED', payload: { changed: ['stateReason'] } }];
+    case 'NONE': return decision.reason === null && cause === null ? [] : [updated('stateReason')];
     case 'NEW_ATTEMPT': return [{ ...about, kind: 'JOB_STATE_CHANGED', payload: { from: 'FAILED', to: 'QUEUED', reason: decision.note } }];
-    case 'NEW_JOB': return newJob === undefined ? [{ ...about, kind: 'JOB_UPDATED', payload: { changed: ['stateReason'] } }] : [
+    case 'NEW_JOB': return newJob === undefined ? [updated('stateReason')] : [
       { ...about, jobId: newJob.jobId, kind: 'JOB_STATE_CHANGED', payload: { from: null, to: 'QUEUED', reason: newJob.reason } },
-      { ...about, kind: 'JOB_UPDATED', payload: { changed: ['retriedBy'] } },
+      updated('retriedBy', ...(cause === null ? [] : ['stateReason'])),
     ];
   }
 }

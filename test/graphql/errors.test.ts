@@ -2,7 +2,7 @@ import { GraphQLError } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { UserError } from '../../src/domain/errors.ts';
 import { formatGraphqlError, withUserErrors } from '../../src/graphql/errors.ts';
-import { openFixture, shownErrors, type Fixture } from './fixture.ts';
+import { openFixture, schema, shownErrors, type Fixture } from './fixture.ts';
 
 let fixture: Fixture;
 beforeAll(async () => { fixture = await openFixture(); });
@@ -11,7 +11,7 @@ afterAll(() => fixture?.close());
 function format(original: Error) {
   const bugs: unknown[] = [];
   const error = new GraphQLError(original.message, { originalError: original, path: ['jobs'] });
-  return { formatted: formatGraphqlError(error.toJSON(), error, (bug) => bugs.push(bug)), bugs };
+  return { formatted: formatGraphqlError(error.toJSON(), error, schema, (bug) => bugs.push(bug)), bugs };
 }
 
 describe('an error', () => {
@@ -48,7 +48,26 @@ describe('an error', () => {
 
   it('of the request keeps the message of GraphQL, and the code that it came with', () => {
     const error = new GraphQLError('Cannot query field "x"', { extensions: { code: 'GRAPHQL_VALIDATION_FAILED', stacktrace: ['at /srv/app'] } });
-    expect(formatGraphqlError(error.toJSON(), error, () => undefined)).toEqual({ message: 'Cannot query field "x"', extensions: { code: 'GRAPHQL_VALIDATION_FAILED' } });
+    expect(formatGraphqlError(error.toJSON(), error, schema, () => undefined)).toEqual({ message: 'Cannot query field "x"', extensions: { code: 'GRAPHQL_VALIDATION_FAILED' } });
+  });
+});
+
+describe('a value that does not fit its type', () => {
+  const refused = async (query: string, variables: object): Promise<string> => (shownErrors(await fixture.run(query, { ...variables })))[0]!.message;
+
+  it('is answered with the values of the enum', async () => {
+    const JOBS = 'query ($filter: JobFilter) { jobs(filter: $filter) { totalCount } }';
+    expect(await refused(JOBS, { filter: { states: ['DONE'] } })).toMatch(/Value "DONE" does not exist in "JobState" enum\. Values of JobState: CANCELLED, COMPLETED, .*, SUBMITTING\.$/);
+    expect(await refused(JOBS, { filter: { states: ['FAILD'] } })).toMatch(/Did you mean the enum value "FAILED".*\? Values of JobState: CANCELLED,/);
+    expect(await refused(JOBS, { filter: { states: [5] } })).toMatch(/Values of JobState: CANCELLED,/);
+    // What stands in the value is not taken for the complaint.
+    expect(await refused(JOBS, { filter: { states: ['" does not exist in "Goal" enum.'] } })).toMatch(/Values of JobState: CANCELLED,/);
+  });
+
+  it('is answered with the fields of the input, or with the one that is near', async () => {
+    const JOBS = 'query ($filter: JobFilter) { jobs(filter: $filter) { totalCount } }';
+    expect(await refused(JOBS, { filter: { 'optim.lr': 0.1 } })).toMatch(/Field "optim\.lr" is not defined by type "JobFilter"\. Fields of JobFilter: clusters, config, .*, metrics,/);
+    expect(await refused(JOBS, { filter: { state: ['DONE'] } })).toMatch(/Did you mean "states".*\?$/);
   });
 });
 

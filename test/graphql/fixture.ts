@@ -77,7 +77,7 @@ export async function openFixture(feed?: (db: TestDatabase) => Promise<Feed>, li
 
 /** The errors of an answer as a client would see them. */
 export function shownErrors(result: ExecutionResult): { message: string; code: unknown }[] {
-  return (result.errors ?? []).map((error) => formatGraphqlError(error.toJSON(), error, () => undefined))
+  return (result.errors ?? []).map((error) => formatGraphqlError(error.toJSON(), error, schema, () => undefined))
     .map(({ message, extensions }) => ({ message, code: extensions?.['code'] }));
 }
 

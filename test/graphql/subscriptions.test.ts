@@ -91,6 +91,18 @@ describe('jobEvents', () => {
     }
   });
 
+  it('tells of a failure what was found of its cause since, of that end and of no other', async () => {
+    const [jobId] = await seedJobs(fixture.db, experimentId, [{ state: 'FAILED', attempts: [{}, {}] }]);
+    await fixture.db.pool.query("update jobs set state_reason = 'now FAILED; NAN_LOSS: loss is nan' where id = $1", [jobId]);
+    const { data: { eventCursor } } = await fixture.run('{ eventCursor }');
+    await append({ ...stateChange(jobId!, 'FAILED'), attemptNumber: 1 }, { ...stateChange(jobId!, 'QUEUED'), attemptNumber: null }, { ...stateChange(jobId!, 'FAILED'), attemptNumber: 2 },
+      { ...stateChange(jobId!, 'FAILED'), kind: 'JOB_UPDATED', payload: { changed: ['stateReason'] } });
+    const events = await stream(QUERY, { filter: { jobIds: [jobId] }, after: eventCursor });
+    const reasons: string[] = [];
+    while (reasons.length < 4) reasons.push((await next(events)).jobEvents.reason);
+    expect(reasons).toEqual(['now FAILED', 'now QUEUED', 'now FAILED; NAN_LOSS: loss is nan', 'now FAILED; NAN_LOSS: loss is nan']);
+  });
+
   it('reads what many events refer to together, not for each anew', async () => {
     const jobIds = await seedJobs(fixture.db, experimentId, Array.from({ length: 40 }, () => ({ attempts: [{}] })));
     const events = await stream(`subscription ($filter: JobEventFilter) { jobEvents(filter: $filter) { job { id state } attempt { number } experiment { id } sweep { id } } }`, { filter: { jobIds } });

@@ -95,7 +95,7 @@ describe('a failure whose policy changes the configuration', () => {
     }
     await fail(jobId, { stderr: CUDA });
     expect(await retry()).toBe(0);
-    expect(await jobRow(jobId)).toMatchObject({ state: 'FAILED', state_reason: expect.stringMatching(/^exit code 1; not tried again: it was tried again 2 times/) });
+    expect(await jobRow(jobId)).toMatchObject({ state: 'FAILED', state_reason: expect.stringMatching(/^exit code 1; CUDA_OUT_OF_MEMORY: .*CUDA out of memory.*; not tried again: it was tried again 2 times/) });
   });
 
   test('does not make a job that the experiment has already', async () => {
@@ -112,7 +112,7 @@ describe('a failure whose policy changes the configuration', () => {
     await retry();
     const { rows } = await at.db.pool.query(`select job_id, kind, payload from events order by seq desc limit 2`);
     expect(rows).toMatchObject([
-      { job_id: old, kind: 'JOB_UPDATED', payload: { changed: ['retriedBy'] } },
+      { job_id: old, kind: 'JOB_UPDATED', payload: { changed: ['retriedBy', 'stateReason'] } },
       { kind: 'JOB_STATE_CHANGED', payload: { from: null, to: 'QUEUED', reason: expect.stringContaining('CUDA_OUT_OF_MEMORY') } },
     ]);
   });
@@ -168,7 +168,20 @@ describe('which policy counts', () => {
     await fail(jobId, { stderr: CUDA });
     expect(await retry()).toBe(0);
     expect(await retry(site({ failureClass: 'CUDA_OUT_OF_MEMORY' }))).toBe(0);
-    expect(await jobRow(jobId)).toMatchObject({ state: 'FAILED', state_reason: 'exit code 1' });
+    expect(await jobRow(jobId)).toMatchObject({ state: 'FAILED', state_reason: expect.stringMatching(/^exit code 1; CUDA_OUT_OF_MEMORY: .*CUDA out of memory/) });
+    const { rows } = await at.db.pool.query("select payload from events where job_id = $1 and kind = 'JOB_UPDATED'", [jobId]);
+    expect(rows).toEqual([{ payload: { changed: ['stateReason'] } }]);
+  });
+
+  test('a failure that nothing explains is looked at again once its files are read', async () => {
+    const jobId = await submit();
+    await fail(jobId, { settled: false });
+    await retry();
+    expect(await jobRow(jobId)).toMatchObject({ state_reason: 'exit code 1', retry_decided_for: 0 });
+    await at.db.pool.query(`update attempts set stderr_tail = 'ValueError: bad value' where job_id = $1`, [jobId]);
+    await at.db.pool.query('update jobs set harvested_at = now() where id = $1', [jobId]);
+    await retry();
+    expect(await jobRow(jobId)).toMatchObject({ state_reason: 'exit code 1; ValueError: bad value', retry_decided_for: 1 });
   });
 
   test('the rules of the site say what a failure is', async () => {

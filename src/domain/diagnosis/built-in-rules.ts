@@ -16,7 +16,7 @@ export const STATE_RULES: readonly FailureRule[] = [
 
 /** What slurmstepd and srun write into the log: as good as a state, for sites whose accounting does not tell. */
 const SLURM_TEXT_RULES: readonly FailureRule[] = [
-  { class: 'TIME_LIMIT', patterns: [/\bDUE TO TIME LIMIT\b/, /^(?:exit code|killed by signal) \d+ after the warning before its time limit$/] },
+  { class: 'TIME_LIMIT', patterns: [/\bDUE TO TIME LIMIT\b/, /^(?:exit code \d+|killed by signal \d+|[a-z ]+ \(signal \d+\)) after the warning before its time limit$/] },
   { class: 'PREEMPTED', patterns: [/\bDUE TO PREEMPTION\b/] },
   { class: 'NODE_FAILURE', patterns: [/\bDUE TO NODE FAILURE\b/, /srun: error: Node failure on /] },
   {
@@ -134,6 +134,21 @@ const HOST_RULES: readonly FailureRule[] = [
   { class: 'PERMISSION_DENIED', patterns: [/\bPermissionError\b/, /Permission denied/i] },
 ];
 
+/** What programs and systems print when a program dies of a fault of its own, the most telling first. */
+const CRASH_RULES: readonly FailureRule[] = [
+  {
+    class: 'CRASHED',
+    patterns: [
+      /^Fatal Python error: (?:Segmentation fault|Bus error|Aborted|Illegal instruction|Floating.point exception)/, /\bSignal \d+ \(SIG(?:SEGV|BUS|ABRT|ILL|FPE)\) received\b/,
+      /^(?:double free|free\(\): invalid|malloc\(\)|corrupted (?:size|double-linked list)|munmap_chunk\(\))/, /\*\*\* stack smashing detected \*\*\*/,
+    ],
+  },
+  { class: 'CRASHED', patterns: [/^terminate called /], quotedLines: 2 },
+  { class: 'CRASHED', patterns: [/^(?:Segmentation fault|Bus error|Aborted|Illegal instruction|Floating point exception)(?: \(core dumped\))?$/] },
+  // SIGILL, SIGABRT, SIGBUS, SIGFPE and SIGSEGV.
+  { class: 'CRASHED', patterns: [], signals: [4, 6, 7, 8, 11] },
+];
+
 /** Where no line is known, how it ended; last, the line that tells most. */
 const LAST_RULES: readonly FailureRule[] = [
   { class: 'COMMAND_NOT_FOUND', patterns: [], exitCodes: [127] },
@@ -149,5 +164,5 @@ const LAST_RULES: readonly FailureRule[] = [
 
 /** What the text and the exit say, where SLURM's state and the rules of the site do not. The last one always holds. */
 export const TEXT_RULES: readonly FailureRule[] = [
-  ...SLURM_TEXT_RULES, ...GPU_RULES, ...TRAINING_RULES, ...ENVIRONMENT_RULES, ...HOST_RULES, ...LAST_RULES,
+  ...SLURM_TEXT_RULES, ...GPU_RULES, ...TRAINING_RULES, ...ENVIRONMENT_RULES, ...HOST_RULES, ...CRASH_RULES, ...LAST_RULES,
 ];

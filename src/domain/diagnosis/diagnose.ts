@@ -33,6 +33,11 @@ const TERMINAL_CODES = new RegExp(`${ESCAPE}\\[[0-9;?]*[A-Za-z]`, 'g');
 /** Ended by root, so by no wish of the user's: what accounting says as `CANCELLED by 0`. */
 const BY_ROOT = /\bby user id 0$/;
 
+/** What bash says of a command that our script runs, with the line of the script behind it: only its words about the end tell something. */
+const WORDS_OF_BASH = /^\S+: line \d+: +\d+ (\S.*?) +(?:\(core dumped\) +)?env "\$\{expgraph_.*$/;
+/** What the script of a job writes where the job itself left no error.txt: no more than the exit record. */
+const WORDS_OF_SCRIPT = /^The command (?:ended with exit code|was ended by signal) \d+\.$/;
+
 /** The failure of an ended attempt; null where it did not fail: under way, completed, or cancelled by its user. */
 export function diagnoseFailure(evidence: FailureEvidence, siteRules: readonly FailureRule[]): Failure | null {
   if (!hasFailed(evidence)) return null;
@@ -56,6 +61,20 @@ function hasFailed({ state, reason }: FailureEvidence): boolean {
   }
 }
 
+/** Longer evidence is cut in a note. */
+const MAX_NOTED_LENGTH = 200;
+
+/** The class and the decisive line in short, for the reason that is shown beside the state; null where the reason says as much already. */
+export function failureNote({ class: failureClass, evidence }: Failure, { state, reason }: Pick<FailureEvidence, 'state' | 'reason'>): string | null {
+  // The other states are causes by themselves, and their reasons say so.
+  if (state !== 'FAILED') return null;
+  const isSaid = evidence === null || (reason ?? '').includes(evidence);
+  if (isSaid && (failureClass === 'UNKNOWN' || failureClass === 'SUBMISSION_REFUSED')) return null;
+  const line = isSaid ? null : evidence.replaceAll(/\s+/g, ' ');
+  const short = line === null || line.length <= MAX_NOTED_LENGTH ? line : `${Array.from(line).slice(0, MAX_NOTED_LENGTH).join('')}...`;
+  return [...(failureClass === 'UNKNOWN' ? [] : [failureClass]), ...(short === null ? [] : [short])].join(': ');
+}
+
 function suits({ states, exitCodes, signals }: FailureRule, { state, exitCode, signal }: FailureEvidence): boolean {
   return (states === undefined || states.includes(state))
     && (exitCodes === undefined || (exitCode !== null && exitCodes.includes(exitCode)))
@@ -64,7 +83,8 @@ function suits({ states, exitCodes, signals }: FailureRule, { state, exitCode, s
 
 function linesOf(text: string | null): string[] {
   if (text === null) return [];
-  return text.slice(-LOG_TAIL_BYTES).replaceAll(TERMINAL_CODES, '').split(/\r\n|\n|\r/).map((line) => line.slice(0, MAX_LINE_LENGTH).trim()).filter((line) => line !== '');
+  return text.slice(-LOG_TAIL_BYTES).replaceAll(TERMINAL_CODES, '').split(/\r\n|\n|\r/).map((line) => line.slice(0, MAX_LINE_LENGTH).trim())
+    .filter((line) => line !== '' && !WORDS_OF_SCRIPT.test(line)).map((line) => line.replace(WORDS_OF_BASH, '$1'));
 }
 
 /** The last line that matches, because what ends a program comes last; texts that speak of the failure itself go first. */

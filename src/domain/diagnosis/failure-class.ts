@@ -1,7 +1,7 @@
 /** The kinds of failure that are told apart, and what usually helps against each. */
 export const FAILURE_CLASSES = [
   'CUDA_OUT_OF_MEMORY', 'HOST_OUT_OF_MEMORY', 'NAN_LOSS', 'TIME_LIMIT', 'NODE_FAILURE', 'PREEMPTED',
-  'MODULE_NOT_FOUND', 'COMMAND_NOT_FOUND', 'PERMISSION_DENIED', 'DISK_QUOTA', 'CONTAINER',
+  'MODULE_NOT_FOUND', 'COMMAND_NOT_FOUND', 'PERMISSION_DENIED', 'DISK_QUOTA', 'CONTAINER', 'CRASHED',
   'SUBMISSION_REFUSED', 'SITE_RULE', 'CANCELLED', 'LOST', 'UNKNOWN',
 ] as const;
 export type FailureClass = (typeof FAILURE_CLASSES)[number];
@@ -19,6 +19,7 @@ export const ADVICE: Readonly<Record<FailureClass, string>> = {
   PERMISSION_DENIED: 'Check who owns the file that the evidence names and its mode (chmod +x for a script), and write only below the job directory.',
   DISK_QUOTA: 'Free space or inodes where the evidence says (checkpoints, caches in the home directory), or write below a file system with more room such as /scratch.',
   CONTAINER: 'Check that the image and the overlay exist on the compute node and can be read from there.',
+  CRASHED: 'A compiled part of the program made a fault, not your Python code. Set PYTHONFAULTHANDLER=1 in the environment to see where; look for libraries that do not fit each other, the driver or the CPU of the node, and for a full /dev/shm after a bus error.',
   SUBMISSION_REFUSED: 'Mend what the cluster complains of (account, partition, QOS, limits), then retry.',
   SITE_RULE: 'Read the evidence; a rule of this site knows it.',
   CANCELLED: 'It was ended from outside by root: an administrator, or a limit that the system enforces. Ask the site why, or retry.',

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { diagnoseFailure, type FailureEvidence } from '../../../src/domain/diagnosis/diagnose.ts';
+import { diagnoseFailure, failureNote, type FailureEvidence } from '../../../src/domain/diagnosis/diagnose.ts';
 import { FAILURE_CLASSES } from '../../../src/domain/diagnosis/failure-class.ts';
 import type { FailureRule } from '../../../src/domain/diagnosis/failure-rule.ts';
 import { ATTEMPT_STATES } from '../../../src/domain/states.ts';
@@ -60,6 +60,24 @@ describe('what is no failure', () => {
 
   test('an exit by SIGKILL without evidence is not guessed to be memory', () => {
     expect(diagnoseFailure(left({ exitCode: 137, signal: 9, reason: 'killed by signal 9' }), [])).toMatchObject({ class: 'UNKNOWN', evidence: 'killed by signal 9' });
+  });
+});
+
+describe('in short a failure', () => {
+  const noted = (changes: Partial<FailureEvidence>) => failureNote(diagnoseFailure(left(changes), [])!, left(changes));
+
+  test('is its class and the line that says most, or one of them', () => {
+    expect(noted({ stderrTail: 'loss is nan at step 3\n' })).toBe('NAN_LOSS: loss is nan at step 3');
+    expect(noted({ stderrTail: 'Traceback\nValueError: bad value\n' })).toBe('ValueError: bad value');
+    expect(noted({ exitCode: 127, reason: 'exit code 127' })).toBe('COMMAND_NOT_FOUND');
+    expect(noted({ exitCode: 139, signal: 11, reason: 'segmentation fault (signal 11)' })).toBe('CRASHED');
+    expect(noted({ stderrTail: `ValueError: ${'x'.repeat(1_000)}` })).toMatch(/^ValueError: x{188}\.\.\.$/);
+  });
+
+  test('says nothing where the reason says it already, nor what only the script of the job wrote', () => {
+    expect(noted({ exitCode: 3, reason: 'exit code 3', errorText: 'The command ended with exit code 3.\n' })).toBeNull();
+    expect(noted({ reason: 'sbatch: error: Batch job submission failed: Invalid account' })).toBeNull();
+    expect(noted({ state: 'TIMEOUT', reason: 'the time limit of 5 min was reached', stderrTail: 'DUE TO TIME LIMIT' })).toBeNull();
   });
 });
 

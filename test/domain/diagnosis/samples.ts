@@ -104,4 +104,32 @@ export const SAMPLES: readonly Sample[] = [
     left: { stderrTail: "Traceback (most recent call last):\n  File \"train.py\", line 8, in <module>\nKeyError: 'label'\nERROR:torch.distributed.elastic.multiprocessing.api:failed (exitcode: 1) local_rank: 0 (pid: 91) of binary: /usr/bin/python\ntorch.distributed.elastic.multiprocessing.errors.ChildFailedError:\n============\ntrain.py FAILED\n" },
   },
   { name: 'nothing but an exit code', class: 'UNKNOWN', line: 'exit code 3', left: { exitCode: 3, reason: 'exit code 3' } },
+  {
+    name: 'a segmentation fault, of which only our own script tells', class: 'CRASHED', line: 'Segmentation fault',
+    left: {
+      exitCode: 139, signal: 11, reason: 'segmentation fault (signal 11)',
+      errorText: 'The command was ended by signal 11.\n/scratch/ada/expgraph/batches/eg-1/script.sh: line 233: 4280 Segmentation fault      (core dumped) env "${expgraph_variables[@]}" "${expgraph_command[@]}"\n',
+      stderrTail: '/scratch/ada/expgraph/batches/eg-1/script.sh: line 233: 4280 Segmentation fault      (core dumped) env "${expgraph_variables[@]}" "${expgraph_command[@]}"\n',
+    },
+  },
+  {
+    name: "Python's fault handler", class: 'CRASHED', line: 'Fatal Python error: Segmentation fault',
+    left: {
+      exitCode: 139, signal: 11, stderrTail: 'Fatal Python error: Segmentation fault\n\nCurrent thread 0x00007f (most recent call first):\n  File "/x/train.py", line 3 in step\n'
+        + '/var/spool/slurmd/job48213/slurm_script: line 31: 77120 Segmentation fault env "${expgraph_variables[@]}" "${expgraph_command[@]}"\n',
+    },
+  },
+  {
+    name: 'a C++ exception', class: 'CRASHED', line: "terminate called after throwing an instance of 'std::runtime_error'\nwhat():  bad shard",
+    left: { exitCode: 134, signal: 6, stderrTail: "terminate called after throwing an instance of 'std::runtime_error'\n  what():  bad shard\n" },
+  },
+  {
+    name: 'torchrun, one rank', class: 'CRASHED', line: 'traceback : Signal 11 (SIGSEGV) received by PID 4711',
+    left: { stderrTail: '  exitcode  : -11 (pid: 4711)\n  traceback : Signal 11 (SIGSEGV) received by PID 4711\n============\n' },
+  },
+  { name: 'an illegal instruction without a word', class: 'CRASHED', line: 'illegal instruction (signal 4)', left: { exitCode: 132, signal: 4, reason: 'illegal instruction (signal 4)' } },
+  {
+    name: 'memory, where only our own script tells', class: 'HOST_OUT_OF_MEMORY', line: 'Killed',
+    left: { exitCode: 137, signal: 9, stderrTail: '/var/spool/slurmd/job48213/slurm_script: line 31: 77120 Killed                  env "${expgraph_variables[@]}" "${expgraph_command[@]}"\n' },
+  },
 ];
