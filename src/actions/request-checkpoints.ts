@@ -62,8 +62,8 @@ type Context = Pick<ActionContext, 'database' | 'clusters' | 'tokenName'>;
  * a filter names and is not there, LIMIT_EXCEEDED for more than 25,000 jobs or 20,000 checkpoints, BAD_USER_INPUT for a selection that is none.
  */
 export async function requestCheckpoints(context: Context, input: CheckpointRequestInput): Promise<CheckpointRequestAnswer> {
-  throwFaults(inputFaults(input));
   const selection = await selectionOf(context, input);
+  throwFaults(inputFaults(input));
   const place = input.place ?? 'LOGIN_NODE';
   return transact(context.database, async (transaction) => {
     const jobs = await readRequestedJobs(transaction, selection, MAX_JOBS_PER_CHANGE + 1);
@@ -174,7 +174,7 @@ function keepOf({ keep }: CheckpointRequestInput): Keep | null {
   return keep ? { rule: keep.rule, everyNSteps: keep.everyNSteps ?? null } : null;
 }
 
-function inputFaults({ action, ids, keep }: CheckpointRequestInput) {
+function inputFaults({ action, ids, keep, place, resources }: CheckpointRequestInput) {
   const removes = action === 'ARCHIVE' || action === 'DELETE';
   const faults = [];
   if (removes && !ids && !keep) faults.push(badInput(['keep'], `say which are kept, by one of the rules ${KEEP_RULES.join(', ')}`));
@@ -182,6 +182,7 @@ function inputFaults({ action, ids, keep }: CheckpointRequestInput) {
   const n = keep?.everyNSteps ?? null;
   if (keep?.rule === 'EVERY_N' && !(n !== null && Number.isSafeInteger(n) && n >= 1)) faults.push(badInput(['keep', 'everyNSteps'], 'must be a whole number of 1 or more for the rule EVERY_N'));
   if (keep && keep.rule !== 'EVERY_N' && n !== null) faults.push(badInput(['keep', 'everyNSteps'], 'is for the rule EVERY_N only'));
+  if (place !== 'SLURM_JOB' && Object.keys(stated(resources ?? {})).length > 0) faults.push(badInput(['resources'], 'are those of a SLURM job: say where: SLURM_JOB, too, or leave them out'));
   return faults;
 }
 

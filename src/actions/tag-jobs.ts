@@ -24,7 +24,13 @@ export async function tagJobs(context: ChangeContext, input: TagJobsInput): Prom
       const after = new Set([...job.tags, ...add].filter((tag) => !remove.includes(tag)));
       if (after.size > MAX_TAGS) return `would have more than ${MAX_TAGS} tags`;
       const same = after.size === before.size && [...after].every((tag) => before.has(tag));
-      return same ? 'has exactly these tags already' : { kind: 'CHANGE_TAGS', add, remove };
+      return same ? unchangedWords(add, remove) : { kind: 'CHANGE_TAGS', add, remove };
     },
   });
+}
+
+function unchangedWords(add: readonly string[], remove: readonly string[]): string {
+  if (remove.length === 0) return add.length === 1 ? 'has this tag already' : 'has these tags already';
+  if (add.length === 0) return remove.length === 1 ? 'does not have this tag' : 'has none of these tags';
+  return 'has the tags to add already, and none of those to remove';
 }

@@ -4,7 +4,7 @@ import { UserError } from '../domain/errors.ts';
 import { existing, MAX_POINTS_IN_ALL, type Loaders } from './loaders.ts';
 import { seriesViews, type SeriesExtent, type SeriesView } from './metric-series.ts';
 
-/** The histories that are chosen. Throws UserError LIMIT_EXCEEDED, with the numbers, when the answer could grow too large. */
+/** The histories that are chosen. Throws UserError LIMIT_EXCEEDED, with the numbers, when the answer could grow too large, and BAD_USER_INPUT for a metric that no job has. */
 export async function experimentSeries(
   loaders: Loaders, experimentId: string, selection: Omit<SeriesSelection, 'limit' | 'attempt'>, { maxPoints, attempt }: SeriesExtent,
 ): Promise<SeriesView[]> {
@@ -15,6 +15,9 @@ export async function experimentSeries(
     throw UserError.of('LIMIT_EXCEEDED',
       `more than ${limit} series of up to ${maxPoints} points match, over the limit of ${MAX_POINTS_IN_ALL} points in one answer; narrow \`filter\` or \`keys\`, or lower \`maxPoints\``, ['maxPoints']);
   }
+  // Of a key that some job has the answer may be empty all the same, as by the filter.
+  const found = new Set(rows.map(({ key }) => key));
+  await Promise.all(selection.keys.filter((key) => !found.has(key)).map((metric) => loaders.knownMetric.load({ experimentId, metric, field: 'keys' })));
   const jobs = new Map((await existing(loaders.jobById, [...new Set(rows.map((row) => row.jobId))])).map((job) => [job.id, job]));
   const series = rows.flatMap((row) => {
     const job = jobs.get(row.jobId);

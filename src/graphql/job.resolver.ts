@@ -1,10 +1,12 @@
 import { Arg, Ctx, Directive, FieldResolver, ID, Int, Query, Resolver, Root } from 'type-graphql';
 import { attemptOf } from '../actions/resolve-attempt.ts';
+import { refuseUnknownConditions, refuseUnknownOrder } from '../actions/unknown-names.ts';
 import type { ClusterState } from '../db/read/clusters.ts';
 import { jobCount, jobPage } from '../db/read/jobs-of-experiments.ts';
 import type { JobRow } from '../db/read/jobs.ts';
 import { isUuid } from '../db/read/uuid.ts';
 import type { CheckpointState } from '../domain/checkpoint-scan.ts';
+import { getDotted } from '../domain/config-values.ts';
 import type { Goal } from '../domain/job-spec.ts';
 import { explainUnconfigured } from '../domain/pending-reason.ts';
 import { explainQueued } from '../domain/queue-wait.ts';
@@ -44,7 +46,15 @@ export class JobResolver {
   ) {
     const wanted = toJobFilter(filter);
     const request = pageRequest(first, after);
-    return toConnection(await jobPage({ database, tables }, wanted, toJobOrder(orderBy), request), request, () => jobCount({ database, tables }, wanted));
+    const order = toJobOrder(orderBy);
+    const page = await jobPage({ database, tables }, wanted, order, request);
+    if (request.after === null) {
+      if (page.rows.length === 0) await refuseUnknownConditions(database, wanted, ['filter']);
+      // What has no value comes last: a value that is in the first job needs no search.
+      const doubtful = order.filter((each) => each.field !== 'CONFIG' || page.rows.every(({ row }) => getDotted(row.config, each.key) === undefined));
+      await refuseUnknownOrder(database, wanted.experimentIds ?? [], doubtful);
+    }
+    return toConnection(page, request, () => jobCount({ database, tables }, wanted));
   }
 
   @FieldResolver(() => ExperimentType, { description: 'The experiment it belongs to.' })

@@ -38,7 +38,7 @@ export async function leaderboardOf(
   const entries = await loaders.leaderboard.load(options, { experimentId: experiment.id, ...objective });
   if (entries.length === 0) await refuseUnknownMetrics(database, [experiment.id], [objective.metric], ['metric']);
   const doubtful = (options.groupBy ?? []).filter((_, index) => entries.length > 0 && entries.every((entry) => entry.groupValues[index] === null));
-  if (doubtful.length > 0) await refuseUnknownConfigKeys(database, experiment.id, doubtful, ['groupBy']);
+  if (doubtful.length > 0) await refuseUnknownConfigKeys(database, [experiment.id], doubtful, ['groupBy']);
   return Promise.all(entries.map(async (entry) => {
     const job = await loaders.jobById.load(entry.bestJobId);
     if (job === null) throw new Error(`job ${entry.bestJobId} vanished`);

@@ -30,6 +30,8 @@ export const MAX_POINTS_IN_ALL = 2_000_000;
 interface ExperimentMetric {
   experimentId: string;
   metric: string;
+  /** The argument that names it. */
+  field: string;
 }
 
 export type Loaders = ReturnType<typeof createLoaders>;
@@ -62,8 +64,8 @@ export function createLoaders(database: Database, tables: JobTables, configured:
     bestCheckpoint: byKey((queries: readonly BestCheckpointQuery[]) => bestCheckpoints(database, queries)),
     bestCheckpointAmong: byKey((queries: readonly BestAmongQuery[]) => bestCheckpointsAmong({ database, tables }, queries)),
     /** Rejects with UserError where no job of the experiment has the metric. */
-    knownMetric: new DataLoader<ExperimentMetric, null, string>((places) => Promise.all(places.map(({ experimentId, metric }) =>
-      refuseUnknownMetrics(database, [experimentId], [metric], ['metric']).then(() => null, (error: Error) => error))), { cacheKeyFn: JSON.stringify }),
+    knownMetric: new DataLoader<ExperimentMetric, null, string>((places) => Promise.all(places.map(({ experimentId, metric, field }) =>
+      refuseUnknownMetrics(database, [experimentId], [metric], [field]).then(() => null, (error: Error) => error))), { cacheKeyFn: JSON.stringify }),
     seriesOfJob: perArguments((keys: readonly string[] | null, ids: readonly string[]) => metrics.seriesOfJobs(database, ids, keys)),
     seriesOfExperiment: perArguments((selection: metrics.SeriesSelection, ids: readonly string[]) =>
       metrics.seriesOfExperiments(database, ids, selection)),

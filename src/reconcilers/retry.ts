@@ -99,9 +99,9 @@ async function carryOut({ database, settings, logger }: RetryDependencies, decid
  */
 async function withoutObstacles(reader: Reader, decided: Decided[]): Promise<Decided[]> {
   const obstacles = await readRetryObstacles(reader, decided.filter(({ decision }) => decision.kind === 'NEW_ATTEMPT').map(({ job }) => job), { ignoreArchived: false });
-  return decided.map(({ job, decision }) => {
-    const reason = obstacles.get(job.jobId);
-    return { job, decision: reason === undefined ? decision : { kind: 'NONE', reason } };
+  return decided.map((each) => {
+    const reason = obstacles.get(each.job.jobId);
+    return reason === undefined ? each : { ...each, decision: { kind: 'NONE', reason } };
   });
 }
 

@@ -216,6 +216,10 @@ describe('tagJobs', () => {
     expect(answer.changedJobIds).toHaveLength(9);
     expect(await row('COMPLETED')).toMatchObject({ tags: ['two', 'three'] });
     expect((await tagJobs(at.context, { ids: all(), add: ['two'], remove: ['one'] })).changedJobIds).toEqual([]);
+    const reasonFor = async (change: object) => (await tagJobs(at.context, { ids: [idOf.QUEUED], ...change })).unchanged[0]?.reason;
+    expect(await reasonFor({ add: ['two'] })).toBe('has this tag already');
+    expect(await reasonFor({ remove: ['one', 'none'] })).toBe('has none of these tags');
+    expect(await reasonFor({ add: ['two'], remove: ['one'] })).toBe('has the tags to add already, and none of those to remove');
   });
 
   test('refuses what makes no sense', async () => {

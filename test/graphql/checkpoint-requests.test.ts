@@ -86,6 +86,8 @@ describe('archiveCheckpoints', () => {
 
   it.each([
     ['without a selection', { keep: { rule: 'NONE' } }, [], /give ids or filter/],
+    ['with nothing at all', { dryRun: true }, [], /give ids or filter/],
+    ['with resources on the login node', { ids: ['x'], resources: { cpus: 8 } }, ['resources'], /where: SLURM_JOB/],
     ['with two selections', { ids: ['x'], filter: { states: ['COMPLETED'] } }, [], /not both/],
     ['with a filter that means every job', { filter: {}, keep: { rule: 'NONE' } }, ['filter'], /every job/],
     ['with a filter and no rule', { filter: { states: ['COMPLETED'] } }, ['keep'], /BEST_AND_LAST, EVERY_N, NONE/],

@@ -157,3 +157,27 @@ describe('an order of jobs', () => {
     expect(shownErrors(result)).toEqual([{ code: 'BAD_USER_INPUT', message: expect.stringContaining('orderBy.0.key') }]);
   });
 });
+
+describe('a name that no job of the experiment has', () => {
+  const LIST = 'query ($filter: JobFilter, $orderBy: [JobOrder!]) { jobs(filter: $filter, orderBy: $orderBy) { totalCount } }';
+  const asked = async (filter: object, orderBy?: object[]): Promise<string> => {
+    const result = await fixture.run(LIST, { filter, ...(orderBy && { orderBy }) });
+    return shownErrors(result)[0]?.message ?? `${result.data.jobs.totalCount} jobs`;
+  };
+
+  it('is refused where it finds nothing, with what was probably meant', async () => {
+    const experimentIds = [experimentId];
+    expect(await asked({ experimentIds, config: [{ key: 'lr', eq: 0.1 }] })).toBe('filter.config: no job has a config value "lr"; did you mean optim.lr?');
+    expect(await asked({ experimentIds, metrics: [{ key: 'val/los', lt: 1 }] })).toBe('filter.metrics: no job has a metric "val/los"; did you mean val/loss?');
+    expect(await asked({ experimentIds }, [{ field: 'CONFIG', key: 'lr' }])).toBe('orderBy: no job has a config value "lr"; did you mean optim.lr?');
+    expect(await asked({ experimentIds }, [{ field: 'METRIC', key: 'loss' }])).toBe('orderBy: no job has a metric "loss"; did you mean val/loss?');
+    expect(await asked({ experimentIds, config: [{ key: 'optim.lr', eq: 77 }] }, [{ field: 'CONFIG', key: 'optim.lr' }])).toBe('0 jobs');
+  });
+
+  it('is no error of all experiments together, nor of one whose jobs may still log it', async () => {
+    expect(await asked({ config: [{ key: 'lr', eq: 0.1 }] })).toBe('0 jobs');
+    const own = await seedExperiment(fixture.db);
+    await seedJobs(fixture.db, own, [{ state: 'RUNNING', metrics: { loss: [[1, 1]] } }]);
+    expect(await asked({ experimentIds: [own], metrics: [{ key: 'val/loss' }] }, [{ field: 'METRIC', key: 'val/loss' }])).toBe('0 jobs');
+  });
+});

@@ -230,6 +230,16 @@ describe('histories of many jobs', () => {
   });
 });
 
+it('metrics of an experiment that no job has are refused once a job has completed', async () => {
+  const own = await seedExperiment(fixture.db, { objectiveMetric: 'val/f1', objectiveGoal: 'MAX' });
+  await seedJobs(fixture.db, own, [{ state: 'RUNNING', metrics: { 'val/loss': [[1, 1]] } }]);
+  const asked = (keys: string[]) => fixture.run('query ($id: [ID!], $k: [String!]!) { experiments(filter: {ids: $id}) { nodes { metrics(keys: $k) { key } } } }', { id: [own], k: keys });
+  expect((await asked(['val/los', 'val/f1'])).data.experiments.nodes[0].metrics).toEqual([]);
+  await fixture.db.pool.query("update jobs set state = 'COMPLETED' where experiment_id = $1", [own]);
+  expect((await asked(['val/loss', 'val/f1'])).data.experiments.nodes[0].metrics).toEqual([{ key: 'val/loss' }]);
+  expect(shownErrors(await asked(['val/loss', 'val/los']))).toEqual([{ code: 'BAD_USER_INPUT', message: 'keys: no job has a metric "val/los"; did you mean val/loss?' }]);
+});
+
 describe('the best checkpoint', () => {
   async function best(seed: SeedJob, args = '(metric: "loss", goal: MIN)'): Promise<number | string | null> {
     const id = await jobOf(seed);

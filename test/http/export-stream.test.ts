@@ -80,6 +80,26 @@ describe('the stream', () => {
   }, 240_000);
 });
 
+describe('an export', () => {
+  test('of an experiment goes by its project and name, too, whatever slashes they hold', async () => {
+    const name = async (): Promise<string> => {
+      const { rows: [row] } = await fixture.http.database.execute<{ project: string; name: string }>(sql`select project, name from experiments where id = ${fixture.experimentId}`);
+      return encodeURIComponent(`${row!.project}/${row!.name}`);
+    };
+    const whole = await fixture.read(`experiment/${fixture.experimentId}/metrics.csv`, { keys: 'loss' });
+    expect(await fixture.read(`experiment/${await name()}/metrics.csv`, { keys: 'loss' })).toEqual(whole);
+    await fixture.http.database.execute(sql`update experiments set name = 'a/b/' || name where id = ${fixture.experimentId}`);
+    expect(await fixture.read(`experiment/${await name()}/metrics.csv`, { keys: 'loss' })).toEqual(whole);
+  });
+
+  test('answers HEAD as GET, without the rows', async () => {
+    const head = (path: string) => fetch(`${fixture.http.url}/export/${path}`, { method: 'HEAD', headers: { authorization: `Bearer ${fixture.http.tokens.reader}` } });
+    const response = await head(`experiment/${fixture.experimentId}/metrics.csv`);
+    expect([response.status, response.headers.get('content-type'), await response.text()]).toEqual([200, expect.stringMatching(/^text\/csv/), '']);
+    expect((await head(`job/00000000-0000-7000-8000-000000000000/metrics.csv`)).status).toBe(404);
+  });
+});
+
 describe('what cannot be had is said', () => {
   const refusal = async (path: string, parameters: QueryParameters = {}, token?: string): Promise<[number, string, string]> => {
     const response = await fixture.get(path, parameters, token);
@@ -91,7 +111,9 @@ describe('what cannot be had is said', () => {
     const job = `job/${jobIds[0]}`;
     expect(await refusal('job/00000000-0000-7000-8000-000000000000/metrics.csv')).toEqual([404, 'NOT_FOUND', 'there is no job 00000000-0000-7000-8000-000000000000']);
     expect(await refusal(`sweep/${jobIds[0]}/metrics.csv`)).toEqual([404, 'NOT_FOUND', `there is no sweep ${jobIds[0]}`]);
-    expect(await refusal('experiment/none/metrics.csv')).toEqual([404, 'NOT_FOUND', 'there is no experiment none']);
+    for (const name of ['none', 'no%2Fne']) {
+      expect(await refusal(`experiment/${name}/metrics.csv`)).toEqual([404, 'NOT_FOUND', `there is no experiment ${decodeURIComponent(name)}; an experiment goes by its id, or by its project and name with %2F between them, as demo%2Fthree-rings`]);
+    }
     expect(await refusal(`project/${jobIds[0]}/metrics.csv`)).toEqual([400, 'BAD_USER_INPUT', 'what is exported cannot be "project"; it is one of experiment, sweep, job']);
     expect(await refusal(`${job}/metrics.xlsx`)).toEqual([400, 'BAD_USER_INPUT', 'the format cannot be "xlsx"; it is one of arrow, parquet, csv, jsonl']);
     expect((await refusal(`${job}/logs.csv`))[2]).toContain('there is no table "logs"; there are metrics');

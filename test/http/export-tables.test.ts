@@ -113,7 +113,20 @@ test('checkpoints have each metric as it stood at their step and how much older 
     const exported = ['long', 'val/acc'].map((key) => ({ key, value: row[`metrics.${key}`], stepsApart: row[`steps_apart.${key}`] }));
     expect(checkpoint.metrics).toEqual(exported.filter(({ value }) => value !== null));
   }
-  const chosen = tableFromIPC(await fixture.read(`${path}.arrow`, { keys: ['val/acc', 'none'] }));
-  expect(chosen.schema.fields.slice(-4).map(({ name, type }) => `${name}: ${type}`)).toEqual(['metrics.val/acc: Float64', 'steps_apart.val/acc: Int64', 'metrics.none: Float64', 'steps_apart.none: Int64']);
-  expect([...chosen.getChild('metrics.none')!]).toEqual([null, null, null, null]);
+  const chosen = tableFromIPC(await fixture.read(`${path}.arrow`, { keys: ['val/acc', 'loss'] }));
+  expect(chosen.schema.fields.slice(-4).map(({ name, type }) => `${name}: ${type}`)).toEqual(['metrics.val/acc: Float64', 'steps_apart.val/acc: Int64', 'metrics.loss: Float64', 'steps_apart.loss: Int64']);
+  expect([...chosen.getChild('metrics.loss')!]).toEqual([null, null, null, null]);
+});
+
+test('a metric or a value in a filter that no job has is refused, with what was probably meant, and no other empty choice is', async () => {
+  const answer = async (file: string, parameters: QueryParameters): Promise<string> => {
+    const response = await fixture.get(`sweep/${fixture.sweepId}/${file}`, parameters);
+    return response.status === 200 ? 'taken' : ((await response.json()) as { errors: { message: string }[] }).errors[0]!.message;
+  };
+  const filter = (conditions: object) => ({ filter: JSON.stringify(conditions) });
+  expect(await answer('metrics.csv', { keys: ['loss', 'los'] })).toBe('keys: no job has a metric "los"; did you mean loss?');
+  expect(await answer('checkpoints.csv', { keys: 'key/31' })).toMatch(/^keys: no job has a metric "key\/31"; did you mean key\//);
+  expect(await answer('results.csv', filter({ config: [{ key: 'lr', eq: 0.1 }] }))).toBe('filter.config: no job has a config value "lr"; did you mean optim.lr?');
+  expect(await answer('metrics.csv', filter({ metrics: [{ key: 'lss', lt: 1 }] }))).toBe('filter.metrics: no job has a metric "lss"; did you mean loss?');
+  for (const condition of [{ key: 'optim.lr', eq: 7 }, { key: 'lr', exists: false }, { key: 'lr', ne: 1 }]) expect(await answer('results.csv', filter({ config: [condition] }))).toBe('taken');
 });

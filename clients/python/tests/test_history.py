@@ -154,11 +154,16 @@ def test_all_forms_are_the_same_with_pyarrow_and_without(client, sweep, monkeypa
     assert [list(row.values()) for row in table] == [list(row.values()) for row in arrow.to_pylist()] == [list(row) for row in polars.rows()]
 
 
-def test_a_job_without_such_a_metric_has_an_empty_table_of_the_same_types(client, sweep, reader):
-    for meant in (sweep, [], client.jobs(sweep)[0]):
-        frame = client.metrics(meant, "no such metric")
+def test_where_nothing_is_found_the_table_is_empty_and_of_the_same_types(client, sweep, reader):
+    for frame in (client.metrics([], "val/loss"), client.metrics(sweep, "val/loss", filter={"name": "no such job"})):
         assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == TYPES
         assert frame.empty
+
+
+def test_a_metric_that_no_job_has_is_an_error_that_names_near_ones(client, sweep):
+    for meant in (EXPERIMENT, sweep, client.jobs(sweep)[0]):
+        with pytest.raises(ExpgraphError, match="did you mean val/loss"):
+            client.metrics(meant, "val/los")
 
 
 def test_what_does_not_fit_into_one_address_is_asked_for_in_parts(client, sweep, reader, monkeypatch):

@@ -1,5 +1,5 @@
 /** Which names of metrics and configuration values jobs have, read where somebody may have asked for one that is not there. */
-import { eq, notInArray, sql } from 'drizzle-orm';
+import { notInArray, sql } from 'drizzle-orm';
 import type { JsonObject } from '../../domain/job-spec.ts';
 import { TERMINAL_JOB_STATES } from '../../domain/states.ts';
 import type { Reader } from '../database.ts';
@@ -35,13 +35,14 @@ export async function missingMetrics(reader: Reader, experimentIds: readonly str
   return rows.map((row) => row.key);
 }
 
-/** Which of the dotted keys no job of the experiment has in its configuration, and the newest configuration; null without jobs. */
-export async function missingConfigKeys(reader: Reader, experimentId: string, keys: readonly string[]): Promise<{ missing: string[]; example: JsonObject } | null> {
-  const [newest] = await reader.select({ config: jobs.config }).from(jobs).where(eq(jobs.experimentId, experimentId)).orderBy(sql`${jobs.id} desc`).limit(1);
+/** Which of the dotted keys no job of the experiments has in its configuration, and the newest configuration; null without jobs. */
+export async function missingConfigKeys(reader: Reader, experimentIds: readonly string[], keys: readonly string[]): Promise<{ missing: string[]; example: JsonObject } | null> {
+  const theirs = uuidIn(jobs.experimentId, experimentIds);
+  const [newest] = await reader.select({ config: jobs.config }).from(jobs).where(theirs).orderBy(sql`${jobs.id} desc`).limit(1);
   if (newest === undefined) return null;
   const missing: string[] = [];
-  for (const key of keys) {
-    const found = await reader.select({ id: jobs.id }).from(jobs).where(sql`${jobs.experimentId} = ${experimentId} and ${configValue(key)} is not null`).limit(1);
+  for (const key of new Set(keys)) {
+    const found = await reader.select({ id: jobs.id }).from(jobs).where(sql`${theirs} and ${configValue(key)} is not null`).limit(1);
     if (found.length === 0) missing.push(key);
   }
   return { missing, example: newest.config };

@@ -7,13 +7,14 @@ import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { GraphQLSchema } from 'graphql';
 import type { Logger } from 'pino';
 import type { ActionContext } from '../../actions/action-context.ts';
-import { refuseUnknownMetrics } from '../../actions/unknown-names.ts';
+import { refuseUnknownConditions, refuseUnknownMetrics } from '../../actions/unknown-names.ts';
 import type { Database } from '../../db/database.ts';
-import { experimentsById, sweepsById } from '../../db/read/experiments.ts';
+import { experimentsById, experimentsByName, sweepsById, type ExperimentName } from '../../db/read/experiments.ts';
 import { jobsToExport, type ExportScope, type JobIds } from '../../db/read/export-jobs.ts';
 import type { PointSelection } from '../../db/read/export-metrics.ts';
 import { jobsById } from '../../db/read/jobs.ts';
 import { rolledUpJobs } from '../../db/read/roll-ups.ts';
+import { isUuid } from '../../db/read/uuid.ts';
 import { UserError } from '../../domain/errors.ts';
 import { chosenObjective } from '../../domain/objective.ts';
 import { slug } from '../../domain/slug.ts';
@@ -58,11 +59,16 @@ interface Request {
 /** Serves the endpoint. */
 export function serveExport(server: FastifyInstance, { database, schema, logger, actionContext }: ExportOptions): void {
   let openCount = 0;
-  server.get<Request>('/export/:parent/:id/:file', { exposeHeadRoute: false }, async (request, reply) => {
+  server.route<Request>({ method: ['GET', 'HEAD'], url: '/export/:parent/:id/:file', handler: async (request, reply) => {
     const { tokenName, scopes } = request.caller as Caller;
     if (!scopes.includes('read')) throw UserError.of('FORBIDDEN', `the token "${tokenName}" may not read`);
-    const asked = readAsked(request.params, request.query, schema);
-    const { name, experimentId } = await parentOf(database, asked.scope);
+    const named = readAsked(request.params, request.query, schema);
+    const { id, name, experimentId } = await parentOf(database, named.scope);
+    const asked = { ...named, scope: { ...named.scope, id } };
+    const headers = {
+      'content-type': asked.format.contentType, 'cache-control': 'no-store', 'accept-ranges': 'none', 'content-disposition': `attachment; filename="${slug(name)}-${asked.fileName}"`,
+    };
+    if (request.method === 'HEAD') return reply.headers(headers).send();
     if (openCount >= MAX_EXPORTS_AT_ONCE) return refuse(reply);
     openCount += 1;
     const { clusters } = actionContext(tokenName);
@@ -70,26 +76,34 @@ export function serveExport(server: FastifyInstance, { database, schema, logger,
     const body = await openBody(database, asked, { experimentId, uriOf }, logger).catch((error: unknown) => { openCount -= 1; throw error; });
     body.once('close', () => { openCount -= 1; });
     reply.raw.setTimeout(STALLED_MS, () => reply.raw.destroy());
-    return reply.headers({
-      'content-type': asked.format.contentType, 'cache-control': 'no-store', 'accept-ranges': 'none', 'content-disposition': `attachment; filename="${slug(name)}-${asked.fileName}"`,
-    }).send(body);
-  });
+    return reply.headers(headers).send(body);
+  } });
 }
 
 function refuse(reply: FastifyReply): FastifyReply {
   return reply.code(503).header('retry-after', '5').send(errorBody('LIMIT_EXCEEDED', `${MAX_EXPORTS_AT_ONCE} exports are under way; try again when one has ended`));
 }
 
-/** The name of what is exported, and its experiment. Throws UserError NOT_FOUND when there is none. */
-async function parentOf(database: Database, { parent, id }: ExportScope): Promise<{ name: string; experimentId: string }> {
+/** What is exported, and its experiment. Throws UserError NOT_FOUND when there is none. */
+async function parentOf(database: Database, { parent, id }: ExportScope): Promise<{ id: string; name: string; experimentId: string }> {
+  const isNamed = parent === 'EXPERIMENT' && !isUuid(id);
   const read = { EXPERIMENT: experimentsById, SWEEP: sweepsById, JOB: jobsById }[parent];
-  const [found] = await read(database, [id]);
-  if (!found) throw UserError.of('NOT_FOUND', `there is no ${parent.toLowerCase()} ${id}`);
-  return { name: found.name, experimentId: 'experimentId' in found ? found.experimentId : found.id };
+  const [found] = isNamed ? (await experimentsByName(database, namesIn(id))).filter((each) => each !== null) : await read(database, [id]);
+  if (!found) throw UserError.of('NOT_FOUND', `there is no ${parent.toLowerCase()} ${id.slice(0, 200)}${isNamed ? '; an experiment goes by its id, or by its project and name with %2F between them, as demo%2Fthree-rings' : ''}`);
+  return { id: found.id, name: found.name, experimentId: 'experimentId' in found ? found.experimentId : found.id };
+}
+
+/** The project and the name that a text with a slash between them may mean: both may have slashes of their own. */
+function namesIn(text: string): ExperimentName[] {
+  const parts = text.split('/');
+  return parts.slice(1).map((_, index) => ({ project: parts.slice(0, index + 1).join('/'), name: parts.slice(index + 1).join('/') }));
 }
 
 async function openTable(database: Database, { scope, table }: AskedExport, { experimentId, uriOf }: ResultSource): Promise<ExportTable> {
   const jobIds = await jobsToExport(database, scope, table.name === 'results');
+  if (jobIds.length === 0) await refuseUnknownConditions(database, { ...scope.filter, experimentIds: [experimentId] }, ['filter']);
+  const keys = table.name === 'results' ? null : table.name === 'metrics' ? table.selection.keys : table.keys;
+  if (keys !== null) await refuseUnknownMetrics(database, [experimentId], keys, ['keys']);
   switch (table.name) {
     case 'metrics': {
       const all = metricsTable(database, jobIds, table.selection, table.after);
