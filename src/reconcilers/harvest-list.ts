@@ -17,6 +17,8 @@ export interface ListedJobs {
   entries: Map<string, FileEntry[]>;
   /** Job directories that hold more than was listed, and how many entries were left out at least. */
   leftOut: Map<string, number>;
+  /** Job directories with too many files, and how long it took to list each, in milliseconds. */
+  listMs: Map<string, number>;
   /** What lies in the other directories. */
   others: FileEntry[];
 }
@@ -36,13 +38,16 @@ export async function listJobs(
   const overfull = jobs.filter((job) => truncated.has(job) || (byJob.get(job)?.length ?? 0) > MAX_ENTRIES_PER_JOB);
   const counts = await countEntries(exec, overfull.slice(0, MAX_JOBS_COUNTED), bounds.maxDepth, MAX_COUNTED);
   const leftOut = new Map<string, number>();
+  const listMs = new Map<string, number>();
   for (const [index, job] of overfull.entries()) {
+    const begun = performance.now();
     const listed = await listInParts({ list }, job, bounds.maxDepth);
     byJob.set(job, listed);
+    listMs.set(job, performance.now() - begun);
     const count = counts[index] ?? null;
     if (count === null || count > listed.length) leftOut.set(job, Math.max(1, (count ?? 0) - listed.length));
   }
-  return { entries: byJob, leftOut, others: rest };
+  return { entries: byJob, leftOut, listMs, others: rest };
 }
 
 function directoryAbove(path: string, directories: ReadonlyMap<string, unknown>, maxDepth: number): string | null {

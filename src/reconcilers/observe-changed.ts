@@ -8,6 +8,7 @@ import { commitFindings } from './findings.ts';
 import { followGuards } from './guards.ts';
 import { gatherHarvest, type HarvestDependencies } from './harvest.ts';
 import { ownStart } from './harvest-start.ts';
+import type { ListRests } from './list-rests.ts';
 
 export interface ChangedOutcome {
   /** Jobs of which there is more to read. */
@@ -21,7 +22,7 @@ export interface ChangedOutcome {
  * @param withAllLogs whether to look at the logs also of jobs that have not ended
  */
 export async function observeChanged(
-  { database, cluster, files, logger, now }: Omit<HarvestDependencies, 'now'> & { logger: Logger; now: () => Date }, changes: ReadonlyMap<string, ReadonlySet<ChangeKind>>,
+  { database, cluster, files, rests, logger, now }: Omit<HarvestDependencies, 'now'> & { rests: ListRests; logger: Logger; now: () => Date }, changes: ReadonlyMap<string, ReadonlySet<ChangeKind>>,
   { withAllLogs }: { withAllLogs: boolean },
 ): Promise<ChangedOutcome> {
   const rows = await readNewestAttempts(database, cluster.settings.name, [...changes.keys()]);
@@ -29,8 +30,9 @@ export async function observeChanged(
   const read = rows.filter((row) => row.state !== 'SUBMITTING').map((row) => {
     const hasExited = changes.get(row.jobId)?.has('exit') === true;
     return { ...row, ended: hasExited || isTerminalAttemptState(row.state), closing: false, withLogs: hasExited || withAllLogs };
-  });
+  }).filter((row) => row.ended || !rests.isResting(row.jobId, now()));
   const harvests = await gatherHarvest({ database, cluster, files, now: now() }, read);
+  for (const [jobId, { listMs, hasMore }] of harvests) rests.note(jobId, hasMore ? null : listMs, now());
   const targets = await followGuards({ database, cluster, logger }, read, harvests);
   const verdicts = new Map<string, AttemptChange>();
   const ending: string[] = [];

@@ -14,6 +14,7 @@ import { isTerminalAttemptState } from '../domain/states.ts';
 import { commitFindings } from './findings.ts';
 import { followGuards } from './guards.ts';
 import { gatherHarvest, type HarvestTarget } from './harvest.ts';
+import { ListRests } from './list-rests.ts';
 import { keyOf, resolveOpenBatches } from './open-batches.ts';
 import { followRequeues } from './requeues.ts';
 import { noteCheckpoints } from './resume.ts';
@@ -36,10 +37,12 @@ export interface RoundMemory extends StrangerMemory, SilenceMemory {
   confirmed: Set<string>;
   /** When the cluster was last asked, in milliseconds; -Infinity before the first time. */
   askedAt: number;
+  /** Jobs whose directories are too large to be looked at again so soon. */
+  rests: ListRests;
 }
 
 export function newRoundMemory(): RoundMemory {
-  return { lastSeen: new Map(), untoldSince: new Map(), confirmed: new Set(), askedAt: -Infinity, revived: new Map(), cancelledAt: new Map() };
+  return { lastSeen: new Map(), untoldSince: new Map(), confirmed: new Set(), askedAt: -Infinity, revived: new Map(), cancelledAt: new Map(), rests: new ListRests() };
 }
 
 /** @param ownTokens of the attempts that were asked about */
@@ -132,18 +135,19 @@ function tellsEnd(seen: Observation | undefined, row: TrackedAttemptRow): boolea
 }
 
 /** Whose files to read. */
-function targetsOf({ memory: { confirmed }, now }: ObserveDependencies, { known, settled, observations }: Looked, scope: HarvestScope): HarvestTarget[] {
+function targetsOf({ memory: { confirmed, rests }, now }: ObserveDependencies, { known, settled, observations }: Looked, scope: HarvestScope): HarvestTarget[] {
   const isNewlyTold = (row: TrackedAttemptRow): boolean => tellsEnd(observations.get(keyOf(row)), row);
   const isSettled = (row: TrackedAttemptRow): boolean => {
     const seconds = (now().getTime() - (row.jobFinishedAt?.getTime() ?? 0)) / 1000;
     return seconds > SETTLE_SECONDS && (row.slurmJobId === null || confirmed.has(runOf(row)) || isNewlyTold(row) || seconds > CONFIRM_SECONDS);
   };
+  const isDue = (row: TrackedAttemptRow): boolean => scope === 'all' && !rests.isResting(row.jobId, now());
   return [
     ...known.filter((row) => mayHaveFiles(row, observations.get(keyOf(row))))
       .map((row) => ({ ...row, ended: isTerminalAttemptState(observations.get(keyOf(row))?.state ?? row.state), closing: false, withLogs: true }))
-      .filter((row) => scope === 'all' || row.ended || !observations.has(keyOf(row))),
+      .filter((row) => isDue(row) || row.ended || !observations.has(keyOf(row))),
     ...settled.map((row) => ({ ...row, ended: true, closing: isSettled(row), withLogs: true }))
-      .filter((row) => scope === 'all' || row.closing || isNewlyTold(row)),
+      .filter((row) => isDue(row) || row.closing || isNewlyTold(row)),
   ];
 }
 
@@ -170,6 +174,7 @@ class Findings {
   ): Promise<void> {
     const { lastSeen, confirmed } = memory;
     const harvests = await gatherHarvest({ database, cluster, files, now: now() }, targets);
+    for (const [jobId, { listMs, hasMore }] of harvests) memory.rests.note(jobId, hasMore ? null : listMs, now());
     const current = await followGuards({ database, cluster, logger }, targets, harvests);
     const overtaken = targets.filter((target, index) => target.slurmJobId !== current[index]!.slurmJobId);
     for (const target of overtaken) {

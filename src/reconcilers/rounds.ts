@@ -211,7 +211,7 @@ export class ClusterRounds {
   async #readFiles(changes: Map<string, Set<ChangeKind>>, withAllLogs: boolean): Promise<void> {
     const { database, cluster, logger, now } = this.#dependencies;
     try {
-      const { unfinished, ending } = await this.#turns.take(changes.keys(), () => observeChanged({ database, cluster, files: this.#files(), logger, now }, changes, { withAllLogs }));
+      const { unfinished, ending } = await this.#turns.take(changes.keys(), () => observeChanged({ database, cluster, files: this.#files(), rests: this.#memory.rests, logger, now }, changes, { withAllLogs }));
       for (const jobId of unfinished) this.#noteChange(jobId, changes.get(jobId) ?? []);
       for (const jobId of ending) this.#ending.add(jobId);
       if (ending.length > 0) this.#wantLook(EFFECT_MS);

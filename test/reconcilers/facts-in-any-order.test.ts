@@ -8,6 +8,7 @@ import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import type { EarlierRun, Observation } from '../../src/cluster/executor.ts';
 import { exitRecordPath, ownerPath } from '../../src/domain/layout.ts';
 import { isTerminalAttemptState, type AttemptState } from '../../src/domain/states.ts';
+import { ListRests } from '../../src/reconcilers/list-rests.ts';
 import { observeChanged } from '../../src/reconcilers/observe-changed.ts';
 import { smallSweep } from '../support/actions.ts';
 import { fakeClusterTest, putFile, silent, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
@@ -121,7 +122,7 @@ class World {
 
   async push(): Promise<void> {
     const now = (): Date => new Date(Date.now() + this.#seconds * 1000);
-    await observeChanged({ database: at.db.database, cluster: fake.cluster, files: fake.cluster.transport, logger: silent, now }, new Map([[this.#job.jobId, new Set(['started', 'exit'] as const)]]), { withAllLogs: false });
+    await observeChanged({ database: at.db.database, cluster: fake.cluster, files: fake.cluster.transport, rests: new ListRests(), logger: silent, now }, new Map([[this.#job.jobId, new Set(['started', 'exit'] as const)]]), { withAllLogs: false });
   }
 
   /** Whether somebody can know that the run with this number is over. */

@@ -133,13 +133,14 @@ test('a checkpoint of 30,000 files and loops of links hide nothing, and what was
   await putFile(join(directory, 'metrics.jsonl'), '{"step":1,"loss":1}\n');
   // The files were written by a real clock, however long that took.
   await observe(500);
-  await observe(510);
+  // It is not looked at again before.
+  await observe(550);
   expect(await states()).toEqual({ 'checkpoints/step_5': 'COMPLETE', 'checkpoints/step_9.pt': 'COMPLETE' });
   const left = async () => Number((await at.db.pool.query('select unlisted_file_count as count from jobs')).rows[0].count);
   expect(await left()).toBeGreaterThan(10_000);
   expect((await at.db.pool.query('select key from metric_series')).rows).toEqual([{ key: 'loss' }]);
   await rm(many, { recursive: true });
   fake.says.set(0, { state: 'COMPLETED', exitCode: 0 });
-  await observe(511);
+  await observe(551);
   expect([await left(), await states()]).toEqual([0, { 'checkpoints/step_5': 'DELETED', 'checkpoints/step_9.pt': 'COMPLETE' }]);
 });

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import type { ChangeKind } from '../../src/cluster/watch/program.ts';
 import { eventsPath, exitRecordPath, ownerPath, resultPath } from '../../src/domain/layout.ts';
+import { ListRests } from '../../src/reconcilers/list-rests.ts';
 import { observeChanged } from '../../src/reconcilers/observe-changed.ts';
 import { smallSweep } from '../support/actions.ts';
 import { fakeClusterTest, putFile, silent, type FakeCluster, type FakeClusterTest } from './fake-cluster.ts';
@@ -31,7 +32,7 @@ beforeEach(async () => {
 afterEach(() => at.close());
 
 const pushed = (...what: ChangeKind[]) => observeChanged(
-  { database: at.db.database, cluster: fake.cluster, files: fake.cluster.transport, logger: silent, now: () => new Date() }, new Map([[jobId, new Set(what)]]), { withAllLogs: false });
+  { database: at.db.database, cluster: fake.cluster, files: fake.cluster.transport, rests: new ListRests(), logger: silent, now: () => new Date() }, new Map([[jobId, new Set(what)]]), { withAllLogs: false });
 const polled = (atSeconds: number) => fake.observe(at.db.database, atSeconds);
 const attempt = async () => (await at.db.pool.query<Record<string, unknown>>(
   'select j.state as job, a.state, a.slurm_job_id, a.note, a.reason, a.started_at, a.node_list, a.exit_code, a.elapsed_seconds, a.max_rss_bytes, j.harvested_at is not null as harvested from jobs j join attempts a on a.job_id = j.id')).rows[0];
