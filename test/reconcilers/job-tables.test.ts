@@ -8,6 +8,7 @@ import { JobTables, type JobSources } from '../../src/db/read/job-tables.ts';
 import { jobPage, progressOf, resultPage } from '../../src/db/read/jobs-of-experiments.ts';
 import type { JobOrder, ResultOrder } from '../../src/domain/job-order.ts';
 import { exitRecordPath, resultPath } from '../../src/domain/layout.ts';
+import { ListRests } from '../../src/reconcilers/list-rests.ts';
 import { observeChanged } from '../../src/reconcilers/observe-changed.ts';
 import { smallSweep } from '../support/actions.ts';
 import { fakeClusterTest, putFile, silent, type FakeClusterTest } from './fake-cluster.ts';
@@ -75,7 +76,7 @@ test('a table in memory holds what a cluster tells of a job, also where its stat
     await putFile(exitRecordPath(storage_path, 1), JSON.stringify({ attempt: 1, exitCode: 0, signal: null, terminated: false, startedAt: null, finishedAt: new Date(start + index).toISOString(), host: 'n1' }));
   }
   fake.says.clear();
-  await observeChanged({ database: db.database, cluster: fake.cluster, files: fake.cluster.transport, logger: silent, now: () => new Date(start + 2000) },
+  await observeChanged({ database: db.database, cluster: fake.cluster, files: fake.cluster.transport, rests: new ListRests(), logger: silent, now: () => new Date(start + 2000) },
     new Map(rows.map(({ id }) => [id, new Set(['started', 'exit'] as const)])), { withAllLogs: false });
   const ended = await asked();
   expect(ended.counts).toMatchObject({ COMPLETED: 2 });
