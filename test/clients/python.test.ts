@@ -103,8 +103,8 @@ describe('the client, against a server', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  test('connects, follows events and goes on after lost connections, with nothing but the standard library', async (context) => {
-    await expectTestsToPass(bin(core, context), ['tests/test_transport.py', 'tests/test_watch.py'], environment);
+  test('refuses what cannot be right, connects, follows events and goes on after lost connections, with nothing but the standard library', async (context) => {
+    await expectTestsToPass(bin(core, context), ['tests/test_arguments.py', 'tests/test_transport.py', 'tests/test_watch.py'], environment);
   }, SUITE_TIMEOUT_MS);
 
   test('reads results into pandas, polars and Arrow, submits, changes and waits', async (context) => {

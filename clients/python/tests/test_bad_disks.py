@@ -156,6 +156,33 @@ def test_a_hung_disk_delays_the_end_of_the_program_once_however_many_files_there
     assert ended.stderr.count("\n") == 2
 
 
+def test_a_disk_that_hangs_is_waited_for_at_one_checkpoint_only_and_gets_all_of_them_later(job):
+    ended = job.run(HANG + """
+    from expgraph import job_log
+    flushes = []
+    really_flush = line_file.LineFile.flush
+    def flush(file, timeout):
+        flushes.append(really_flush(file, timeout))
+        return flushes[-1]
+    line_file.LineFile.flush = flush
+    expgraph.checkpoint("a.pt", step=0)
+    [file] = job_log._files.values()
+    deadline = time.monotonic() + 30
+    while not file._is_writing and time.monotonic() < deadline:
+        time.sleep(0.01)
+    expgraph.checkpoint("a.pt", step=1)
+    assert flushes and not any(flushes)
+    flushes.clear()
+    for step in range(2, 20):
+        expgraph.checkpoint("a.pt", step=step)
+    print(flushes)
+    answers.set()
+    assert expgraph.flush(30)
+    """)
+    assert ended.stdout == "[]\n"
+    assert [line["step"] for line in job.lines("checkpoints.jsonl")] == list(range(20))
+
+
 def test_a_directory_that_is_removed_costs_what_was_in_it_and_nothing_more(job):
     directory = job.path / "away"
     directory.mkdir()

@@ -91,8 +91,6 @@ def test_each_attempt_has_a_history_of_its_own(client, second_attempt, reader):
     sampled = client.metrics(second_attempt, "loss", attempts="all", max_points=2)
     assert sampled.attrs["sampled"] is True
     assert list(zip(sampled["attempt"], sampled["step"], sampled["value"])) == [(1, 1, 9), (1, 4, 6), (2, 3, 0.7), (2, 5, 0.5)]
-    with pytest.raises(ValueError, match='"last" or "all"'):
-        client.metrics(second_attempt, attempts="first")
 
 
 def test_non_finite_values_arrive_as_they_were_logged(client, sweep):
@@ -158,6 +156,8 @@ def test_where_nothing_is_found_the_table_is_empty_and_of_the_same_types(client,
     for frame in (client.metrics([], "val/loss"), client.metrics(sweep, "val/loss", filter={"name": "no such job"})):
         assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == TYPES
         assert frame.empty
+    for options in ({}, {"max_points": 10}):
+        assert client.metrics(sweep, [], **options).empty
 
 
 def test_a_metric_that_no_job_has_is_an_error_that_names_near_ones(client, sweep):

@@ -253,6 +253,19 @@ def test_checkpoints_are_recorded_with_paths_that_the_server_can_find(job, monke
     assert first["time"].endswith("Z")
 
 
+def test_a_checkpoint_is_known_though_the_process_is_killed_right_after(job):
+    ended = job.run("""
+        import os, signal, expgraph
+        from expgraph import job_log
+        job_log.CHECKPOINT_FLUSH_SECONDS = 60
+        for step in range(3):
+            expgraph.checkpoint(f"checkpoints/{step}.pt", step=step)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """, check=False, timeout=120)
+    assert ended.returncode == -signal.SIGKILL
+    assert [line["step"] for line in job.lines("checkpoints.jsonl")] == [0, 1, 2]
+
+
 def test_the_job_and_its_configuration(job, monkeypatch):
     assert expgraph.config() == {"optim": {"lr": 0.1}, "seed": 3}
     assert expgraph.config({"optim.lr": 1, "optim.momentum": 0.9, "model": {"depth": 2}}) == {

@@ -67,12 +67,20 @@ def test_results_in_the_other_forms(client, sweep):
     assert polars.shape[0] == 6 and str(polars["config.optim.lr"].dtype) == "Float64"
     arrow = client.results(sweep, form="arrow")
     assert arrow.num_rows == 6 and str(arrow.schema.field("job.finished_at").type).startswith("timestamp")
-    with pytest.raises(ValueError, match="pandas, polars, arrow and table"):
-        client.results(sweep, form="excel")
 
 
-def test_a_job_of_another_experiment_has_its_own_columns(client, sweep):
-    assert client.results(sweep, filter={"name": "no such job"}).empty
+def test_a_table_without_rows_has_the_columns_of_every_job_and_those_that_were_named(client, sweep):
+    own = [name for name in client.results(sweep).columns if not name.startswith(("config.", "metrics."))]
+    for order in (None, ["-metrics.val/loss", "config.optim.lr", "job.name"]):
+        frame = client.results(sweep, filter={"name": "no such job", "config.seed": 1}, order_by=order)
+        assert frame.empty and str(frame["job.finished_at"].dtype).startswith("datetime64")
+        named = ["config.seed"] if order is None else ["config.optim.lr", "config.seed", "metrics.val/loss"]
+        assert list(frame.columns) == [*own[:4], *named, *own[4:]]
+    ranked = client.leaderboard(EXPERIMENT, group_by="optim.lr")
+    empty = client.leaderboard(EXPERIMENT, group_by="optim.lr", states="FAILED")
+    assert empty.empty and list(empty.columns) == list(ranked.columns)
+    for form in ("polars", "arrow", "table"):
+        assert len(client.results(sweep, filter={"name": "no such job"}, form=form)) == 0
 
 
 def test_pages_that_are_too_much_for_the_server_are_asked_for_by_halves(client, sweep, monkeypatch):
@@ -121,6 +129,13 @@ def test_the_leaderboard_groups_over_seeds(client, sweep):
     assert list(frame["n"]) == [3, 3]
     assert frame["mean"].is_monotonic_increasing
     assert frame["checkpoint.path"][0].endswith(".json")
+    assert list(frame["checkpoint.state"]) == ["COMPLETE", "COMPLETE"]
+    for meant in (client.experiment(EXPERIMENT), client.experiment(EXPERIMENT).id):
+        assert len(client.leaderboard(meant, group_by="optim.lr")) == 2
+    alone = client.leaderboard(EXPERIMENT)
+    assert list(alone["n"]) == [1] * 6 and alone["standard_deviation"].dtype == "float64"
+    with pytest.raises(expgraph.ExpgraphError, match=f'that of this one is "{EXPERIMENT}"'):
+        client.leaderboard(sweep)
 
 
 def test_what_is_meant_may_be_said_in_many_ways(client, sweep):

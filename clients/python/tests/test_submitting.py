@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT, TRAINER
+from conftest import EXPERIMENT, PROJECT, TRAINER
 
 import expgraph
 from expgraph import ExpgraphError, LogRange, Range
@@ -61,7 +61,7 @@ def test_a_value_that_json_cannot_say_is_refused_before_it_is_sent(client, value
 
 
 def test_a_project_is_needed(client):
-    with pytest.raises(ExpgraphError, match="PROJECT/alone"):
+    with pytest.raises(ExpgraphError, match='experiment: needs its project, too: "PROJECT/alone"'):
         client.submit_job("alone", COMMAND, {})
 
 
@@ -72,7 +72,7 @@ def test_jobs_are_held_changed_released_and_known_again(client):
     again = client.submit_job(f"{PROJECT}/held", COMMAND, SMALL)
     assert again.jobs == [] and again.duplicates[0]["job_id"] == job_id and again.duplicates[0]["hint"]
     assert client.set_priority(submission, 300).changed == 1
-    assert client.tag(submission, add=["x"], remove=["y"]).changed == 1
+    assert client.tag(submission, "x", remove=["y"]).changed == 1
     assert client.cancel(f"{PROJECT}/held", dry_run=True).changed == 1
     job = client.job(job_id)
     assert (job.priority, job.tags, job.state) == (300, ["x"], "HELD")
@@ -89,9 +89,22 @@ def test_a_job_that_fails_says_why_and_runs_again(client):
     assert (progress.states, progress.eta_seconds) == ({"FAILED": 1}, 0)
     job = client.jobs(submission)[0]
     assert job.failure_class and job.advice
+    assert "No module named 'torch'" in job.evidence and job.evidence in job.why
+    assert "torch" in job._repr_html_()
     assert "starting" in client.log(job)
     assert "ImportError" in client.log(job.id, stream="stderr")
     assert client.retry(submission, dry_run=True).changed == 1
+    assert f'client.retry("{job.id}") runs it again' in client.submit_job(f"{PROJECT}/failing", job_command(client, job), {}).duplicates[0]["hint"]
+
+
+def job_command(client, job):
+    return client.graphql("query Command($id: ID!) { job(id: $id) { command } }", id=job.id)["job"]["command"]
+
+
+def test_hints_of_the_server_are_told_in_the_words_of_the_client(client, sweep):
+    again = client.submit_job(EXPERIMENT, job_command(client, client.jobs(sweep)[0]), client.jobs(sweep)[0].config)
+    assert 'on_duplicate="RUN_AGAIN" runs it once more' in again.duplicates[0]["hint"]
+    assert {each["reason"] for each in client.retry(sweep).unchanged} == {'has completed; submit it with on_duplicate="RUN_AGAIN" to run it once more'}
 
 
 def test_what_a_job_logs_and_saves_comes_back(client):
@@ -132,8 +145,9 @@ def test_waiting_shows_a_progress_bar(client, capsys):
 
 
 def test_a_change_of_everything_has_to_be_asked_for(client):
-    with pytest.raises(ExpgraphError, match="say which jobs"):
-        client.cancel()
+    for filter in (None, {}):
+        with pytest.raises(ExpgraphError, match="say which jobs"):
+            client.cancel(filter=filter)
 
 
 def test_graphql_takes_variables_and_tells_the_code_of_an_error(client):

@@ -108,9 +108,18 @@ def test_a_proxy_of_the_environment_is_not_used_for_this_machine(no_settings, ot
 
 
 def test_a_wrong_token_is_refused_with_the_code_of_the_server(client):
-    with pytest.raises(ExpgraphError) as raised:
+    with pytest.raises(ExpgraphError, match="the argument token, or it was revoked: give a valid one as token=") as raised:
         Client(client._transport.url, "eg_wrong").experiments()
     assert raised.value.code == "UNAUTHENTICATED"
+
+
+def test_a_token_that_is_refused_is_told_by_where_it_comes_from(client, no_settings, monkeypatch):
+    (no_settings / "token").write_text("eg_old")
+    with pytest.raises(ExpgraphError, match=f"the token of {no_settings / 'token'}, or it was revoked"):
+        Client(client._transport.url).experiments()
+    monkeypatch.setenv("EXPGRAPH_TOKEN", "eg_wrong")
+    with pytest.raises(ExpgraphError, match="the token of EXPGRAPH_TOKEN, or it was revoked"):
+        Client(client._transport.url).experiments()
 
 
 JOB_ID = "0190a0c0-0000-7000-8000-000000000001"

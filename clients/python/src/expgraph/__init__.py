@@ -24,8 +24,9 @@ from .this_job import ThisJob, config, this_job
 if TYPE_CHECKING:
     from .client import Client
     from .history import SampledWarning
+    from .lists import Records
     from .mutations import Changes
-    from .records import Checkpoint, Event, Experiment, Job, Progress, Records, Submission, Sweep
+    from .records import Checkpoint, Event, Experiment, Job, Progress, Submission, Sweep
     from .submitting import LogRange, Range
     from .table import Form, Table
     from .watch import Watch
@@ -62,8 +63,9 @@ __all__ = [
 _OF_THE_CLIENT = {
     "client": ["Client"],
     "history": ["SampledWarning"],
+    "lists": ["Records"],
     "mutations": ["Changes"],
-    "records": ["Checkpoint", "Event", "Experiment", "Job", "Progress", "Records", "Submission", "Sweep"],
+    "records": ["Checkpoint", "Event", "Experiment", "Job", "Progress", "Submission", "Sweep"],
     "submitting": ["LogRange", "Range"],
     "table": ["Form", "Table"],
     "watch": ["Watch"],

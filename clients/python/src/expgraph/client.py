@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from .arguments import EVENT_KINDS, JOB_STATES, LOG_STREAMS, choice, choices, command_line, fault, mapping, number, text, texts, truth, whole
 from .errors import ExpgraphError
+from .lists import Records
 from .mutations import SUBMIT_JOB, SUBMIT_SWEEP, Changes, change_jobs, mutate
 from .pages import pages
 from .reading import Reading
-from .records import EXPERIMENT_FIELDS, JOB_FIELDS, SWEEP_FIELDS, Experiment, Job, Progress, Records, Submission, Sweep
-from .scope import Meant, find_experiment, split_experiment
-from .submitting import Values, job_input, submission_of, sweep_input
+from .records import EXPERIMENT_FIELDS, JOB_FIELDS, SWEEP_FIELDS, Experiment, Job, Progress, Submission, Sweep
+from .scope import Meant, experiment_of, find_experiment, split_experiment
+from .submitting import Values, job_input, resource_input, submission_of, sweep_input
 from .transport import Transport
 from .waiting import ProgressBar, read_progress, wait_until_done
 from .watch import Watch
-from .wording import camel_keys, job_filter
+from .wording import job_filter
 from .wording import objective as objective_of
 
 _EXPERIMENTS = f"""query Experiments($filter: ExperimentFilter, $first: Int, $after: String) {{
@@ -53,11 +55,16 @@ class Client(Reading):
 
     # What there is
 
-    def experiments(self, project: str | None = None, *, name: str | None = None, tags: Sequence[str] | None = None) -> Records[Experiment]:
+    def experiments(self, project: str | None = None, *, name: str | None = None, tags: str | Sequence[str] | None = None) -> Records[Experiment]:
         """Experiments, newest first: of a project, with a part of their name, with all of these tags."""
-        conditions = {"project": project, "nameContains": name, "tagsAll": tags}
-        given = {key: value for key, value in conditions.items() if value is not None}
-        return Records(Experiment.of(node) for node in pages(self._transport, _EXPERIMENTS, {"filter": given}))
+        conditions: dict[str, Any] = {}
+        if project is not None:
+            conditions["project"] = text("project", project)
+        if name is not None:
+            conditions["nameContains"] = text("name", name)
+        if tags is not None:
+            conditions["tagsAll"] = texts("tags", tags, '["baseline"]')
+        return Records(Experiment.of(node) for node in pages(self._transport, _EXPERIMENTS, {"filter": conditions}))
 
     def experiment(self, name: str, project: str | None = None) -> Experiment:
         """The experiment of that name; ``"project/name"`` or ``project=`` where several projects have one."""
@@ -65,7 +72,7 @@ class Client(Reading):
 
     def sweeps(self, experiment: str | Experiment, project: str | None = None) -> Records[Sweep]:
         """The sweeps of an experiment, oldest first."""
-        found = experiment if isinstance(experiment, Experiment) else find_experiment(self._transport, experiment, project)
+        found = experiment_of(self._transport, experiment, project)
         sweeps: Records[Sweep] = Records()
         after = None
         while True:
@@ -78,7 +85,7 @@ class Client(Reading):
 
     def sweep(self, id: str) -> Sweep:
         """A sweep by its id."""
-        answer = self.graphql(f"query Sweep($id: ID!) {{ sweep(id: $id) {{ {SWEEP_FIELDS} }} }}", id=id)["sweep"]
+        answer = self.graphql(f"query Sweep($id: ID!) {{ sweep(id: $id) {{ {SWEEP_FIELDS} }} }}", id=text("id", id, "the id of a sweep"))["sweep"]
         if answer is None:
             raise ExpgraphError(f"there is no sweep {id}", code="NOT_FOUND")
         return Sweep.of(answer)
@@ -89,15 +96,15 @@ class Client(Reading):
 
     def job(self, id: str) -> Job:
         """A job by its id."""
-        answer = self.graphql(f"query Job($id: ID!) {{ job(id: $id) {{ {JOB_FIELDS} }} }}", id=id)["job"]
+        answer = self.graphql(f"query Job($id: ID!) {{ job(id: $id) {{ {JOB_FIELDS} }} }}", id=text("id", id, "the id of a job"))["job"]
         if answer is None:
             raise ExpgraphError(f"there is no job {id}", code="NOT_FOUND")
         return Job.of(answer)
 
     def log(self, job: str | Job, *, lines: int = 50, stream: str = "stdout") -> str:
         """The end of a job's log, as it was last read from its cluster. ``stream``: ``stdout`` or ``stderr``; at most 10,000 lines."""
-        id = job.id if isinstance(job, Job) else job
-        answer = self.graphql(_LOG, id=id, lines=lines, stream=stream.upper())["job"]
+        id = job.id if isinstance(job, Job) else text("job", job, "a job or its id")
+        answer = self.graphql(_LOG, id=id, lines=whole("lines", lines), stream=choice("stream", stream, LOG_STREAMS))["job"]
         if answer is None:
             raise ExpgraphError(f"there is no job {id}", code="NOT_FOUND")
         return (answer["currentAttempt"] or {}).get("logTail") or ""
@@ -109,8 +116,8 @@ class Client(Reading):
         name: str | None = None, objective: tuple[str, str] | Mapping[str, Any] | None = None, dry_run: bool = False, **options: Any,
     ) -> Submission:
         """Submits one job. ``options`` as for ``submit_sweep``, without those of the search space."""
-        where = split_experiment(experiment, project)
-        sent = job_input({**where, "command": list(command), "config": config, "name": name, "objective": objective_of(objective), "dryRun": dry_run}, options)
+        values = mapping("config", config, '{"optim.lr": 0.1}')
+        sent = job_input({**self._submitted(experiment, project, command, name, objective, dry_run), "config": values}, options)
         return submission_of(mutate(self._transport, "submitJob", SUBMIT_JOB, sent))
 
     def submit_sweep(
@@ -130,16 +137,27 @@ class Client(Reading):
         ``resources`` (``{"gpus": 1, "time_limit_minutes": 60}``), ``tags``, ``tag_keys``, ``priority``, ``priority_rules``, ``held``,
         ``on_duplicate``, ``code_version``, ``retry_policy``, ``idempotency_key``.
         """
-        where = split_experiment(experiment, project)
+        common = self._submitted(experiment, project, command, name, objective, dry_run)
         space = {"base": base, "grid": grid, "seeds": seeds, "list": configs, "random": random, "draws": draws, "draw_seed": draw_seed, "seed_key": seed_key}
-        common = {**where, "command": list(command), "name": name or where["experiment"], "objective": objective_of(objective), "dryRun": dry_run}
-        return submission_of(mutate(self._transport, "submitSweep", SUBMIT_SWEEP, sweep_input(common, space, options)))
+        sent = sweep_input({**common, "name": common["name"] or common["experiment"]}, space, options)
+        return submission_of(mutate(self._transport, "submitSweep", SUBMIT_SWEEP, sent))
+
+    @staticmethod
+    def _submitted(
+        experiment: str | Experiment, project: str | None, command: Sequence[str], name: str | None,
+        objective: tuple[str, str] | Mapping[str, Any] | None, dry_run: bool,
+    ) -> dict[str, Any]:
+        """What every submission has."""
+        return {
+            **split_experiment(experiment, project), "command": command_line(command), "name": None if name is None else text("name", name),
+            "objective": objective_of(objective), "dryRun": truth("dry_run", dry_run),
+        }
 
     # Following
 
     def watch(
-        self, of: Meant | None = None, *, project: str | None = None, kinds: Iterable[str] | None = None,
-        to_states: Iterable[str] | None = None, after: str | None = None,
+        self, of: Meant | None = None, *, project: str | None = None, kinds: str | Iterable[str] | None = None,
+        to_states: str | Iterable[str] | None = None, after: str | None = None,
     ) -> Watch:
         """Events as they happen, of an experiment, a sweep, some jobs, or all; for ``for`` and for ``async for``.
 
@@ -147,10 +165,15 @@ class Client(Reading):
         of the last event that is known already (``"0"``: from the beginning); left out, what happens from now on. It reconnects
         by itself, from where it was, until ``close`` is called or the server refuses it.
         """
-        conditions = {} if of is None else self._scope(of, project).event_filter()
-        for name, words in (("kinds", kinds), ("toStates", to_states)):
-            if words is not None:
-                conditions[name] = [word.upper() for word in words]
+        conditions: dict[str, Any] = {}
+        if kinds is not None:
+            conditions["kinds"] = choices("kinds", kinds, EVENT_KINDS)
+        if to_states is not None:
+            conditions["toStates"] = choices("to_states", to_states, JOB_STATES)
+        if after is not None:
+            text("after", after, 'the cursor of an event, or "0" for the beginning')
+        if of is not None:
+            conditions.update(self._scope(of, project).event_filter())
         now = self.graphql("query { eventCursor }")["eventCursor"]
         return Watch(self._transport, conditions, now if after is None else after)
 
@@ -164,6 +187,8 @@ class Client(Reading):
         Answers the progress at the end: jobs that failed are in its ``states``. ``timeout``: in seconds; raises ``TimeoutError``.
         Interrupting it leaves the jobs alone.
         """
+        if timeout is not None:
+            number("timeout", timeout)
         scope = self._scope(of, project)
         watch = self.watch(of if scope.kind == "experiment" else scope.ids if scope.kind == "jobs" else scope.ids[0], kinds=["JOB_STATE_CHANGED"])
         return wait_until_done(self._transport, scope, watch, timeout, ProgressBar(progress))
@@ -188,33 +213,41 @@ class Client(Reading):
     ) -> Changes:
         """Queues jobs once more that failed, were cancelled or got lost. With ``config`` (values to change) as new jobs.
 
-        A job whose last checkpoint is archived (or about to be) stays as it is and says so. With ``ignore_archived=True`` it goes on from the
-        newest checkpoint that is still in its place, or begins anew.
+        ``resources``: what to ask for instead, such as ``{"time_limit_minutes": 120}``; what is left out stays. A job whose last checkpoint
+        is archived (or about to be) stays as it is and says so. With ``ignore_archived=True`` it goes on from the newest checkpoint that is
+        still in its place, or begins anew.
         """
-        return self._change(
-            "retryJobs", of, filter, dry_run, configChanges=config, resourceChanges=camel_keys(resources), ignoreArchived=ignore_archived
-        )
+        values = None if config is None else mapping("config", config, '{"optim.lr": 0.01}')
+        asked = None if resources is None else resource_input("resources", resources)
+        ignored = None if ignore_archived is None else truth("ignore_archived", ignore_archived)
+        return self._change("retryJobs", of, filter, dry_run, configChanges=values, resourceChanges=asked, ignoreArchived=ignored)
 
     def set_priority(
         self, of: Meant | None = None, priority: int = 100, *, filter: Mapping[str, Any] | None = None, dry_run: bool = False
     ) -> Changes:
         """Changes the priority (0 to 1000, higher goes first) of jobs that are not submitted yet."""
-        return self._change("setPriority", of, filter, dry_run, priority=priority)
+        return self._change("setPriority", of, filter, dry_run, priority=whole("priority", priority))
 
     def tag(
-        self, of: Meant | None = None, add: Sequence[str] = (), remove: Sequence[str] = (), *,
+        self, of: Meant | None = None, add: str | Sequence[str] = (), remove: str | Sequence[str] = (), *,
         filter: Mapping[str, Any] | None = None, dry_run: bool = False,
     ) -> Changes:
         """Adds tags to jobs and takes tags away."""
-        return self._change("tagJobs", of, filter, dry_run, add=list(add), remove=list(remove))
+        new, old = texts("add", add, '["baseline"]'), texts("remove", remove, '["baseline"]')
+        return self._change("tagJobs", of, filter, dry_run, add=new, remove=old)
 
     def _change(self, name: str, of: Meant | None, filter: Mapping[str, Any] | None, dry_run: bool, **values: Any) -> Changes:
         if of is None and not filter:
-            raise ExpgraphError("say which jobs: an experiment, a sweep, jobs, or filter=...", code="BAD_USER_INPUT")
+            raise fault("of", "say which jobs: an experiment, a sweep, jobs, or filter=...")
+        dry, conditions = truth("dry_run", dry_run), job_filter(filter)
         scope = None if of is None else self._scope(of, None)
-        jobs = {"ids": scope.ids} if scope is not None and scope.kind == "jobs" and not filter else {"filter": self._filter(of, None, filter)}
-        return change_jobs(self._transport, name, {**jobs, "dryRun": dry_run, **{key: value for key, value in values.items() if value is not None}})
+        jobs: dict[str, Any] = {"filter": conditions}
+        if scope is not None:
+            jobs = {"ids": scope.ids} if scope.kind == "jobs" and not conditions else {"filter": {**conditions, **scope.filter()}}
+        return change_jobs(self._transport, name, {**jobs, "dryRun": dry, **{key: value for key, value in values.items() if value is not None}})
 
     def _filter(self, of: Meant | None, project: str | None, conditions: Mapping[str, Any] | None) -> dict[str, Any]:
-        meant = {"project": project} if of is None and project is not None else {} if of is None else self._scope(of, project).filter()
-        return {**job_filter(conditions), **meant}
+        checked = job_filter(conditions)
+        if of is not None:
+            return {**checked, **self._scope(of, project).filter()}
+        return checked if project is None else {**checked, "project": text("project", project)}

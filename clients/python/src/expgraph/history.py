@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from . import exports
+from .arguments import refusal
 from .errors import ExpgraphError
 from .exports import Parameters, json_rows, pieces, places
 from .scope import Scope
@@ -33,7 +34,7 @@ class SampledWarning(UserWarning):
 def history_types(attempts: Attempts) -> dict[str, ColumnType]:
     """The columns of histories."""
     if attempts not in ("last", "all"):
-        raise ValueError(f'attempts must be "last" or "all", not {attempts!r}')
+        raise refusal("attempts", attempts, '"last" or "all"')
     return ATTEMPT_TYPES if attempts == "all" else HISTORY_TYPES
 
 
@@ -110,4 +111,5 @@ def _short_enough(keys: Sequence[str]) -> Iterator[list[str]]:
             some, characters = [], 0
         some.append(key)
         characters += length
-    yield some
+    if some:
+        yield some

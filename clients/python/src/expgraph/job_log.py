@@ -23,6 +23,8 @@ from .metric_line import render_lines, shown, to_number, whole_number
 from .this_job import is_first_rank, job_directory
 
 SIGTERM_FLUSH_SECONDS = 2.0
+CHECKPOINT_FLUSH_SECONDS = 1.0
+"""A checkpoint is rare, and what is known of it must outlive a crash: for so long it waits for the disk."""
 MAX_DIFFERENT_WARNINGS = 100
 """A program that makes a new mistake at each step is told about the first hundred."""
 
@@ -80,12 +82,17 @@ def checkpoint(
     and those that lie elsewhere. ``path`` may be relative to the working directory. ``metrics`` are numbers that belong to it,
     such as the validation loss it was saved for; ``aliases`` are names to ask for it by, such as ``best``.
 
+    When it returns, the record is with the operating system and survives whatever ends the process. A disk that does not answer
+    is waited for 1 second at most, and not again before it answers; the record is then written as soon as it does.
+
     Only rank 0 records it. Never raises.
     """
     try:
         file = _file("checkpoints.jsonl", None) if is_first_rank() else None
         if file is not None:
             file.append(_checkpoint_line(os.fspath(path), step, epoch, metrics, aliases))
+            if not file.is_hung:
+                file.flush(CHECKPOINT_FLUSH_SECONDS)
     except Exception as error:  # noqa: BLE001 - as above
         _warn(f"checkpoint failed: {error!r}")
 

@@ -79,6 +79,7 @@ class LineFile:
         self._failing = False
         self._tries = 0
         self._failed_try = 0
+        self._hung_try = -1
         self._thread: threading.Thread | None = None
 
     @property
@@ -116,6 +117,11 @@ class LineFile:
         self._taken_bytes -= len(oldest)
         self._given_up_lines += 1
 
+    @property
+    def is_hung(self) -> bool:
+        """Whether a flush has waited in vain for the write that is still under way."""
+        return self._is_writing and self._hung_try == self._tries
+
     def hurry(self) -> None:
         """Has what waits written now."""
         if self._has_work():
@@ -132,7 +138,10 @@ class LineFile:
         self.hurry()
         while self._has_work():
             # A disk that fails is tried once more.
-            if self._failed_try > tries or time.monotonic() > deadline:
+            if self._failed_try > tries:
+                return False
+            if time.monotonic() > deadline:
+                self._hung_try = self._tries
                 return False
             time.sleep(0.002)
         return True
@@ -163,8 +172,8 @@ class LineFile:
 
     def _write_waiting(self) -> bool:
         """False when the disk refuses; what it did not take is kept."""
-        self._is_writing = True
         self._tries += 1
+        self._is_writing = True
         try:
             is_flood = True
             while self._batch or (is_flood and self._next_batch()):

@@ -9,6 +9,7 @@ from typing import Any
 from .errors import ExpgraphError, Fault
 from .records import Shown
 from .transport import Transport
+from .wording import in_python
 
 SUBMIT_JOB = """
   planned { jobId name config priority tags storagePath }
@@ -42,7 +43,7 @@ def mutate(transport: Transport, name: str, selection: str, values: Mapping[str,
     kind = name[0].upper() + name[1:]
     query = f"mutation {kind}($input: {kind}Input!) {{ {name}(input: $input) {{ {selection} userErrors {{ field message code }} }} }}"
     payload: dict[str, Any] = transport.request(query, {"input": values})[name]
-    faults = [Fault(".".join(fault["field"]), fault["message"], fault["code"]) for fault in payload["userErrors"]]
+    faults = [Fault(".".join(fault["field"]), in_python(fault["message"]), fault["code"]) for fault in payload["userErrors"]]
     if faults:
         raise ExpgraphError.of_faults(faults)
     return payload
@@ -51,5 +52,5 @@ def mutate(transport: Transport, name: str, selection: str, values: Mapping[str,
 def change_jobs(transport: Transport, name: str, values: Mapping[str, Any]) -> Changes:
     """Runs a mutation that changes jobs."""
     payload = mutate(transport, name, _CHANGES, values)
-    unchanged = [{"job_id": each["jobId"], "reason": each["reason"]} for each in payload["unchanged"]]
+    unchanged = [{"job_id": each["jobId"], "reason": in_python(each["reason"])} for each in payload["unchanged"]]
     return Changes(payload["matchedCount"], payload["changedCount"], unchanged)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any
 
-from .table import MAX_ROWS_SHOWN, Table, flatten, html_table, moment, shown
-
-if TYPE_CHECKING:
-    import pandas
+from .table import MAX_ROWS_SHOWN, html_table, moment, shown
 
 EXPERIMENT_FIELDS = "id name project description tags createdAt objective { metric goal }"
 SWEEP_FIELDS = f"id name jobCount strategy createdAt space experiment {{ {EXPERIMENT_FIELDS} }}"
@@ -113,6 +110,8 @@ class Job(Shown):
     """How often it was begun; 0 before the first time."""
     slurm_job_id: str | None
     failure_class: str | None
+    evidence: str | None
+    """The line of its error text or logs that says what went wrong, or the words of its cluster."""
     advice: str | None
     """What usually helps against the failure."""
     storage_path: str
@@ -131,12 +130,18 @@ class Job(Shown):
             tags=answer["tags"], priority=answer["priority"], project=answer["experiment"]["project"],
             experiment=answer["experiment"]["name"], sweep_id=(answer["sweep"] or {}).get("id"), cluster=answer["cluster"]["name"],
             attempt=attempt.get("number", 0), slurm_job_id=attempt.get("slurmJobId"), failure_class=failure.get("class"),
-            advice=failure.get("advice"), storage_path=answer["storagePath"], created_at=_moment(answer["createdAt"]),
+            evidence=failure.get("evidence"), advice=failure.get("advice"), storage_path=answer["storagePath"], created_at=_moment(answer["createdAt"]),
             started_at=moment(answer["startedAt"]), finished_at=moment(answer["finishedAt"]),
         )
 
+    @property
+    def why(self) -> str | None:
+        """Why it waits or why it failed, with the evidence."""
+        said = [words for words in (self.state_reason, self.evidence) if words]
+        return said[0] if len(said) == 2 and said[1] in said[0] else ": ".join(said) or None
+
     def _fields(self) -> dict[str, Any]:
-        return {"name": self.name, "state": self.state, "why": self.state_reason, "advice": self.advice, "tags": self.tags,
+        return {"name": self.name, "state": self.state, "why": self.why, "advice": self.advice, "tags": self.tags,
                 "slurm": self.slurm_job_id, "attempt": self.attempt, "started": self.started_at, "finished": self.finished_at,
                 "directory": self.storage_path, "id": self.id}
 
@@ -182,7 +187,7 @@ class Checkpoint(Shown):
 
     def _fields(self) -> dict[str, Any]:
         metrics = {name: shown(value) for name, value in self.metrics.items()}
-        return {"path": self.path, "to restore it": self.restore_command, "step": self.step, "epoch": self.epoch, **metrics,
+        return {"path": self.path, "state": self.state, "to restore it": self.restore_command, "step": self.step, "epoch": self.epoch, **metrics,
                 "job": self.job_name, "bytes": self.size_bytes}
 
 
@@ -261,35 +266,6 @@ class Submission(Shown):
     def _fields(self) -> dict[str, Any]:
         return {"would submit" if self.dry_run else "submitted": f"{len(self.jobs)} jobs",
                 "known already": [job["name"] for job in self.duplicates[:MAX_ROWS_SHOWN]], "sweep": self.sweep_id}
-
-
-Record = TypeVar("Record", Experiment, Sweep, Job)
-
-
-class Records(list[Record], Generic[Record]):
-    """A list of experiments, sweeps or jobs, with a table of them in a notebook."""
-
-    def table(self) -> Table:
-        """A row each; configurations in columns such as ``config.optim.lr``."""
-        return Table.of_rows([_row(record) for record in self])
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """A ``pandas.DataFrame`` with a row each."""
-        return self.table().to_pandas()
-
-    def _repr_html_(self) -> str:
-        rows = [record._fields() for record in self[:MAX_ROWS_SHOWN]]
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        return html_table(names, [[row.get(name) for name in names] for row in rows], count=len(self))
-
-
-def _row(record: Experiment | Sweep | Job) -> dict[str, Any]:
-    row = dict(vars(record))
-    if isinstance(record, Sweep):
-        row["experiment"] = record.experiment.name
-    if isinstance(record, Job):
-        row.update(flatten(row.pop("config"), "config."))
-    return row
 
 
 def _moment(text: str) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .errors import ExpgraphError
@@ -63,31 +63,39 @@ _BEST = {
 }
 _EXPORTED = {name: f"job.{name.removeprefix('job_')}" for name in ("job_id", "name", "state", "started_at", "finished_at", "sweep_id", "directory")}
 """The columns of an export that are called otherwise here."""
+_RESULT_COLUMNS = (
+    "job.id", "job.name", "job.state", "tags", "checkpoint.path", "checkpoint.uri", "checkpoint.state", "checkpoint.step", "checkpoint.epoch",
+    "job.started_at", "job.finished_at", "job.sweep_id", "job.directory",
+)
+"""Those that every job has."""
+_LEADERBOARD_COLUMNS = ("mean", "standard_deviation", "n", "best_value", "step", "job.id", "checkpoint.path", "checkpoint.state")
 _NON_FINITE = {"NAN": float("nan"), "POSITIVE_INFINITY": float("inf"), "NEGATIVE_INFINITY": float("-inf")}
 
 
-def read_results(transport: Transport, scope: Scope, conditions: Mapping[str, Any], metric: str | None, goal: str | None) -> Table:
-    """A row for each completed job that passes the filter, those first that ended first."""
+def read_results(
+    transport: Transport, scope: Scope, conditions: Mapping[str, Any], metric: str | None, goal: str | None, named: Sequence[str] = ()
+) -> Table:
+    """A row for each completed job that passes the filter, those first that ended first; ``named`` are columns that are there in any case."""
     asked = [(name, value) for name, value in (("metric", metric), ("goal", goal and goal.lower())) if value is not None]
     rows: list[dict[str, Any]] = []
     for path, parameters in places(transport, scope, conditions, "results"):
         for some in pieces(transport, f"{path}.jsonl", [*parameters, *asked], json_rows):
             rows += [{_EXPORTED.get(name, name): value for name, value in row.items()} for row in some]
     rows.sort(key=lambda row: (row["job.finished_at"], row["job.id"]))
-    return _results_table(rows)
+    return _results_table(rows, named)
 
 
 def read_ordered_results(
-    transport: Transport, jobs: Mapping[str, Any], order_by: list[dict[str, Any]], metric: str | None, goal: str | None
+    transport: Transport, jobs: Mapping[str, Any], order_by: list[dict[str, Any]], metric: str | None, goal: str | None, named: Sequence[str] = ()
 ) -> Table:
     """The same in an order that the server knows, page by page."""
     variables = {"filter": {"jobs": jobs}, "orderBy": order_by, "metric": metric, "goal": goal}
-    return _results_table([_result_row(node) for node in pages(transport, _RESULTS, variables)])
+    return _results_table([_result_row(node) for node in pages(transport, _RESULTS, variables)], named)
 
 
-def _results_table(rows: list[dict[str, Any]]) -> Table:
+def _results_table(rows: list[dict[str, Any]], named: Sequence[str]) -> Table:
     """Columns of one kind stand together, by name where they are the job's own."""
-    table = Table.of_rows(rows, types={"job.started_at": "time", "job.finished_at": "time"})
+    table = Table.of_rows(rows, types={"job.started_at": "time", "job.finished_at": "time"}, columns=[*_RESULT_COLUMNS, *named])
     groups = ["job.id", "job.name", "job.state", "tags", "config.", "metrics.", "checkpoint.", "job."]
     rank = {name: next(index for index, group in enumerate(groups) if name.startswith(group)) for name in table.columns}
     return table.select(sorted(table.columns, key=lambda name: (rank[name], name if name.startswith(("config.", "metrics.")) else "")))
@@ -143,8 +151,9 @@ def read_leaderboard(transport: Transport, experiment_id: str, **arguments: Any)
     return rows
 
 
-def leaderboard_table(rows: list[dict[str, Any]]) -> Table:
-    """The rows as a table, with a column for each configuration value."""
+def leaderboard_table(rows: list[dict[str, Any]], group_by: Sequence[str]) -> Table:
+    """The rows as a table, with a column for each configuration value, and for each key they are grouped by."""
+    config = [f"config.{key}" for key in group_by]
     return Table.of_rows(
         [
             {
@@ -157,9 +166,12 @@ def leaderboard_table(rows: list[dict[str, Any]]) -> Table:
                 "step": row["step"],
                 "job.id": (row["job"] or {}).get("id"),
                 "checkpoint.path": (row["checkpoint"] or {}).get("path"),
+                "checkpoint.state": (row["checkpoint"] or {}).get("state"),
             }
             for row in rows
-        ]
+        ],
+        types={"mean": "number", "standard_deviation": "number", "best_value": "number"},
+        columns=["rank", *config] if rows else ["rank", *config, *_LEADERBOARD_COLUMNS],
     )
 
 

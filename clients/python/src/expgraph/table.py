@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from .arguments import refusal
+
 if TYPE_CHECKING:
     import pandas
     import polars
@@ -15,8 +17,15 @@ if TYPE_CHECKING:
 
 Form = Literal["pandas", "polars", "arrow", "table"]
 ColumnType = Literal["time", "word", "integer", "number"]
-"""``time``: moments, as ISO 8601 texts; ``word``: texts of which few are different; ``integer`` and ``number``: none is missing."""
+"""``time``: moments, as ISO 8601 texts; ``word``: texts of which few are different; ``integer``: none is missing; ``number``: floats."""
+_FORMS = ("pandas", "polars", "arrow", "table")
 MAX_ROWS_SHOWN = 20
+
+
+def check_form(form: Form | None) -> None:
+    """Refuses what is no form."""
+    if form not in (None, *_FORMS):
+        raise refusal("form", form, '"pandas", "polars", "arrow" or "table"')
 
 
 class Table(Sequence[dict[str, Any]]):
@@ -35,9 +44,11 @@ class Table(Sequence[dict[str, Any]]):
         self.attributes = dict(attributes or {})
 
     @classmethod
-    def of_rows(cls, rows: Sequence[Mapping[str, Any]], *, types: Mapping[str, ColumnType] | None = None) -> Table:
-        """A column for each name in any row, in the order of their first appearance; None where a row has none."""
-        names = list(dict.fromkeys(name for row in rows for name in row))
+    def of_rows(
+        cls, rows: Sequence[Mapping[str, Any]], *, types: Mapping[str, ColumnType] | None = None, columns: Sequence[str] = ()
+    ) -> Table:
+        """A column for each of ``columns`` and each name in any row, in the order of their first appearance; None where a row has none."""
+        names = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
         return cls({name: [row.get(name) for row in rows] for name in names}, types=types)
 
     @property
@@ -124,10 +135,8 @@ class Table(Sequence[dict[str, Any]]):
                 return self
         if form == "table":
             return self
-        converters = {"pandas": self.to_pandas, "polars": self.to_polars, "arrow": self.to_arrow}
-        if form not in converters:
-            raise ValueError(f"form must be one of pandas, polars, arrow and table, not {form!r}")
-        return converters[form]()
+        check_form(form)
+        return {"pandas": self.to_pandas, "polars": self.to_polars, "arrow": self.to_arrow}[form]()
 
     def __repr__(self) -> str:
         return f"<{len(self)} rows of {', '.join(self._columns)}>"

@@ -52,7 +52,7 @@ class Transport:
         self.url = _graphql_url(url or os.environ.get("EXPGRAPH_URL") or DEFAULT_URL)
         parts = urllib.parse.urlsplit(self.url)
         local = parts.hostname in ("127.0.0.1", "::1", "localhost")
-        self._token = token or os.environ.get("EXPGRAPH_TOKEN") or _token_of_file(self.url, local)
+        self._token, self._token_source = _token(token, self.url, local)
         # A proxy of the environment is of no use for this machine, and would only be in the way.
         proxies = urllib.request.ProxyHandler({} if local else None)
         self._opener = urllib.request.build_opener(proxies, _NoRedirects())
@@ -105,9 +105,13 @@ class Transport:
 
     def _refusal(self, status: int, body: bytes) -> ExpgraphError:
         try:
-            return error_of(json.loads(body)["errors"])
+            error = error_of(json.loads(body)["errors"])
         except (ValueError, LookupError, TypeError):
             return self._no_answer(f"HTTP status {status}")
+        if error.code != "UNAUTHENTICATED":
+            return error
+        problem = f"the server at {self.url} does not know the token of {self._token_source}, or it was revoked"
+        return ExpgraphError(f"{problem}: give a valid one as token=..., or set EXPGRAPH_TOKEN", code=error.code)
 
     def _no_answer(self, problem: str) -> ExpgraphError:
         return ExpgraphError(f"what answers at {self.url} is not expgraph ({problem})", code="BAD_ANSWER")
@@ -189,6 +193,14 @@ def _graphql_url(url: str) -> str:
         raise ExpgraphError(f"{url!r} is not the address of a server; one looks like {DEFAULT_URL}", code="BAD_USER_INPUT")
     path = parts.path if parts.path.strip("/") else "/graphql"
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+def _token(given: str | None, url: str, local: bool) -> tuple[str, str]:
+    """The token, and what it comes from, in words."""
+    of_environment = os.environ.get("EXPGRAPH_TOKEN")
+    if given or of_environment:
+        return (given, "the argument token") if given else (of_environment or "", "EXPGRAPH_TOKEN")
+    return _token_of_file(url, local), f"{_data_directory() / 'token'}"
 
 
 def _token_of_file(url: str, local: bool) -> str:

@@ -1,31 +1,41 @@
-"""What Python says, as the server's inputs say it: filters, sort keys, and names in its spelling."""
+"""What Python says, as the server's inputs say it, and what the server says, as Python does: filters, sort keys, hints."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from .errors import ExpgraphError
+from . import arguments
+from .arguments import camel, choice, fault, listed, mapping, number, refusal, text, texts, truth, unknown, whole
 
+FILTER_EXAMPLE = '{"config.optim.lr": 0.1, "state": "FAILED"}'
 _COMPARISONS = ("eq", "ne", "in", "lt", "lte", "gt", "gte", "exists")
+_METRIC_COMPARISONS = ("lt", "lte", "gt", "gte", "at")
 _TIME_RANGES = ("createdAt", "startedAt", "finishedAt")
+_TEXT_LISTS = ("ids", "experimentIds", "sweepIds", "clusters", "tagsAll", "tagsAny", "tagsNone")
+_TEXTS = ("project", "fingerprint", "nameContains", "slurmJobId")
+_NUMBERS = ("priorityMin", "priorityMax")
+_CONDITIONS = ("config", "metrics")
+"""As the schema has them, for what the names of columns cannot say."""
+_FILTER_NAMES = (
+    "config.KEY", "metrics.NAME", "state", "tags", "tags_any", "tags_none", "name", "finished_at", "started_at", "created_at", "project", "clusters",
+    "slurm_job_id", "priority_min", "priority_max", "ids", "sweep_ids", "experiment_ids", "fingerprint",
+)
+_SPELLINGS = (
+    (re.compile(r"onDuplicate:? (SKIP|ERROR|RUN_AGAIN)"), r'on_duplicate="\1"'),
+    (re.compile(r'retryJobs\(ids: \[("[^"]*")\]\)'), r"client.retry(\1)"),
+    (re.compile(r'releaseJobs\(ids: \[("[^"]*")\]\)'), r"client.release(\1)"),
+    (re.compile(r"submit it with RUN_AGAIN"), 'submit it with on_duplicate="RUN_AGAIN"'),
+)
 
 
-def camel(name: str) -> str:
-    """``time_limit_minutes`` -> ``timeLimitMinutes``."""
-    first, *rest = name.split("_")
-    return first + "".join(part[:1].upper() + part[1:] for part in rest)
-
-
-def camel_keys(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The mapping with its own keys (not those further inside) in the server's spelling."""
-    return None if values is None else {camel(name): value for name, value in values.items()}
-
-
-def given(**values: Any) -> dict[str, Any]:
-    """The arguments that are not None, in the server's spelling: what is left out is left to the server."""
-    return {camel(name): value for name, value in values.items() if value is not None}
+def in_python(words: str) -> str:
+    """A hint of the server in the words of this client."""
+    for spelling, replacement in _SPELLINGS:
+        words = spelling.sub(replacement, words)
+    return words
 
 
 def job_filter(conditions: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -36,28 +46,35 @@ def job_filter(conditions: Mapping[str, Any] | None) -> dict[str, Any]:
     ``name`` (part of it) and every field of ``JobFilter``, such as ``tags_any`` or ``finished_at``, are taken, too.
     """
     result: dict[str, Any] = {}
-    for name, value in (conditions or {}).items():
+    given_conditions = {} if conditions is None else mapping("filter", conditions, FILTER_EXAMPLE)
+    for name, value in given_conditions.items():
+        argument = f'filter["{name}"]'
+        field = {"state": "states", "tags": "tagsAll", "name": "nameContains"}.get(name, camel(name))
         if name.startswith("config."):
-            result.setdefault("config", []).append(_config_condition(name[7:], value))
+            result.setdefault("config", []).append(_config_condition(argument, name[7:], value))
         elif name.startswith("metrics."):
-            result.setdefault("metrics", []).append(_metric_condition(name[8:], value))
-        elif name in ("state", "states"):
-            result["states"] = [str(state).upper() for state in _listed(value)]
-        elif name == "tags":
-            result["tagsAll"] = _listed(value)
-        elif name == "name":
-            result["nameContains"] = value
-        elif camel(name) in _TIME_RANGES:
-            result[camel(name)] = _time_range(value)
+            result.setdefault("metrics", []).append(_metric_condition(argument, name[8:], value))
+        elif field == "states":
+            result[field] = arguments.choices(argument, value, arguments.JOB_STATES)
+        elif field in _TEXT_LISTS:
+            result[field] = texts(argument, value, '["baseline"]' if "tags" in field else '["..."]')
+        elif field in _TEXTS:
+            result[field] = text(argument, value)
+        elif field in _NUMBERS:
+            result[field] = whole(argument, value)
+        elif field in _TIME_RANGES:
+            result[field] = _time_range(argument, value)
+        elif field in _CONDITIONS:
+            result.setdefault(field, []).extend(arguments.mappings(argument, value, '{"key": "optim.lr", "lt": 0.1}'))
         else:
-            result[camel(name)] = value
+            raise unknown("filter", name, _FILTER_NAMES, meant=f"config.{name}" if "." in name and not name.startswith("job.") else None)
     return result
 
 
 def result_order(keys: str | Iterable[str] | None) -> list[dict[str, Any]]:
     """Sort keys of results: names of columns, with ``-`` in front for the greatest first."""
     orders = []
-    for key in _listed(keys or []):
+    for key in [] if keys is None else texts("order_by", keys, '["-metrics.val/loss", "job.name"]'):
         name = key.lstrip("+-")
         order = {"direction": "DESC" if key.startswith("-") else "ASC"}
         if name.startswith("config."):
@@ -68,54 +85,81 @@ def result_order(keys: str | Iterable[str] | None) -> list[dict[str, Any]]:
             order.update(field=name[4:].upper() if name == "job.finished_at" else "JOB_NAME")
         else:
             message = f"cannot sort by {name!r}; use config.KEY, metrics.NAME, job.name or job.finished_at, with - in front to reverse"
-            raise ExpgraphError(message, code="BAD_USER_INPUT")
+            raise fault("order_by", message)
         orders.append(order)
     return orders
 
 
+def named_columns(conditions: Mapping[str, Any], order: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns of configurations and metrics that a ``JobFilter`` and sort keys name."""
+    filtered = [f"{kind}.{each['key']}" for kind in _CONDITIONS for each in conditions.get(kind, [])]
+    kinds = {"CONFIG": "config", "FINAL_METRIC": "metrics"}
+    return [*filtered, *(f"{kinds[each['field']]}.{each['key']}" for each in order if each["field"] in kinds)]
+
+
 def objective(value: tuple[str, str] | Mapping[str, Any] | None) -> dict[str, Any] | None:
     """``("val/loss", "min")`` as an ``ObjectiveInput``."""
-    if value is None or isinstance(value, Mapping):
-        return None if value is None else dict(value)
-    metric, which = value
-    return {"metric": metric, "goal": goal(which)}
+    if value is None:
+        return None
+    right = 'a metric and which way is better, such as ("val/loss", "min")'
+    if isinstance(value, Mapping):
+        if set(value) != {"metric", "goal"}:
+            raise refusal("objective", value, right)
+        metric, which = value["metric"], value["goal"]
+    else:
+        parts = listed("objective", value, right)
+        if len(parts) != 2:
+            raise refusal("objective", value, right)
+        metric, which = parts
+    return {"metric": text("objective", metric, right), "goal": choice("objective", which, arguments.GOALS)}
 
 
 def goal(which: str | None) -> str | None:
     """``min`` and ``max`` in the server's spelling."""
-    if which is None or which.upper() in ("MIN", "MAX"):
-        return which and which.upper()
-    raise ExpgraphError(f'a goal is "min" or "max", not {which!r}', code="BAD_USER_INPUT")
+    return None if which is None else choice("goal", which, arguments.GOALS)
 
 
-def _config_condition(key: str, value: Any) -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        return {"key": key, **_comparisons(f"config.{key}", value, _COMPARISONS)}
-    return {"key": key, "in": list(value)} if isinstance(value, (list, tuple, set)) else {"key": key, "eq": value}
+def _config_condition(argument: str, key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {"key": key, "in": list(value)} if isinstance(value, (list, tuple, set, frozenset, range)) else {"key": key, "eq": value}
+    named = _comparisons(argument, value, _COMPARISONS)
+    for name in named:
+        inside = f'{argument}["{name}"]'
+        if name == "in":
+            named[name] = listed(inside, named[name], "a list of values")
+        elif name == "exists":
+            named[name] = truth(inside, named[name])
+        elif name not in ("eq", "ne"):
+            named[name] = number(inside, named[name])
+    return {"key": key, **named}
 
 
-def _metric_condition(key: str, value: Any) -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        named = {name: text.upper() if name == "at" else text for name, text in value.items()}
-        return {"key": key, **_comparisons(f"metrics.{key}", named, ("lt", "lte", "gt", "gte", "at"))}
-    message = f'metrics.{key} needs a comparison, such as {{"lt": {value!r}}}: floating point numbers are seldom equal'
-    raise ExpgraphError(message, code="BAD_USER_INPUT")
+def _metric_condition(argument: str, key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise fault(argument, f'needs a comparison, such as {{"lt": {value!r}}}: floating point numbers are seldom equal')
+    named = _comparisons(argument, value, _METRIC_COMPARISONS)
+    for name in named:
+        inside = f'{argument}["{name}"]'
+        named[name] = choice(inside, named[name], arguments.SUMMARY_POINTS) if name == "at" else number(inside, named[name])
+    return {"key": key, **named}
 
 
-def _comparisons(name: str, value: Mapping[str, Any], known: Sequence[str]) -> Mapping[str, Any]:
-    unknown = sorted(set(value) - set(known))
-    if unknown:
-        raise ExpgraphError(f"{name} has no comparison {', '.join(unknown)}; there are {', '.join(known)}", code="BAD_USER_INPUT")
-    return value
+def _comparisons(argument: str, value: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    for name in value:
+        if name not in known:
+            raise unknown(argument, name, known)
+    return dict(value)
 
 
-def _time_range(value: Any) -> Any:
+def _time_range(argument: str, value: Any) -> dict[str, Any]:
     """``(from, to)``, or one moment: from then on."""
+    right = "a moment (from then on), or (from, to), of which one may be None"
     if isinstance(value, Mapping):
-        return value
-    start, end = (value, None) if isinstance(value, (str, datetime)) else value
-    return given(**{"from": start, "to": end})
-
-
-def _listed(value: Any) -> list[Any]:
-    return [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+        parts = [value.get("from"), value.get("to")]
+        if not value or set(value) - {"from", "to"}:
+            raise refusal(argument, value, right)
+    else:
+        parts = [value, None] if isinstance(value, (str, datetime)) else listed(argument, value, right)
+    if len(parts) != 2 or any(not isinstance(part, (str, datetime, type(None))) for part in parts):
+        raise refusal(argument, value, right)
+    return {name: part for name, part in zip(("from", "to"), parts) if part is not None}
