@@ -91,6 +91,13 @@ def test_a_single_text_counts_as_a_list_of_it_where_nothing_else_can_be_meant():
     assert job_filter({"state": "failed", "tags": "a", "ids": "x"}) == {"states": ["FAILED"], "tagsAll": ["a"], "ids": ["x"]}
 
 
+def test_hints_are_told_in_the_words_of_the_client():
+    from expgraph.wording import in_python
+
+    assert in_python("archived: restore it first, or retry it with ignoreArchived: true") == "archived: restore it first, or retry it with ignore_archived=True"
+    assert in_python('held; releaseJobs(ids: ["7"]) lets it start') == 'held; client.release("7") lets it start'
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

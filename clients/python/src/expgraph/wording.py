@@ -27,6 +27,7 @@ _SPELLINGS = (
     (re.compile(r"onDuplicate:? (SKIP|ERROR|RUN_AGAIN)"), r'on_duplicate="\1"'),
     (re.compile(r'retryJobs\(ids: \[("[^"]*")\]\)'), r"client.retry(\1)"),
     (re.compile(r'releaseJobs\(ids: \[("[^"]*")\]\)'), r"client.release(\1)"),
+    (re.compile(r"ignoreArchived: true"), "ignore_archived=True"),
     (re.compile(r"submit it with RUN_AGAIN"), 'submit it with on_duplicate="RUN_AGAIN"'),
 )
 
