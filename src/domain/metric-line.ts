@@ -9,7 +9,8 @@ export const MAX_METRIC_LINE_BYTES = 1024 * 1024;
 const MAX_METRIC_DEPTH = 16;
 /** Keys that say where a line belongs and are no metrics themselves. */
 const ENVELOPE_KEYS = ['step', 'phase'];
-const TIME_KEYS = ['time', 'timestamp'];
+/** Members that may say when it was logged. */
+export const TIME_KEYS = ['time', 'timestamp'];
 /** Stands for NaN, which JSON cannot say; no program writes it by accident. */
 const NAN_MARK = '\u0000NaN';
 

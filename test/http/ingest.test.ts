@@ -79,12 +79,36 @@ describe('NDJSON', () => {
       { line: 3, message: 'names no step: "step" (or "epoch") must be a whole number' },
       { line: 4, message: 'has a negative step' },
       { line: 5, message: 'has 2 steps and 1 values; they belong together' },
-      { line: 6, message: 'has a value that is no number (number 0); NaN and infinities are written "NaN", "Infinity", "-Infinity"' },
+      { line: 6, message: 'has a value that is no number; NaN and infinities are written "NaN", "Infinity", "-Infinity"' },
       { line: 11, message: 'is not a JSON object' },
       { jobId: MISSING_JOB, message: `there is no job ${MISSING_JOB}` },
       { jobId: job, message: 'the job has attempts 1 to 1, not 9' },
     ]));
     expect((await stored(job)).length).toBe(3);
+  });
+
+  test('takes points as the export of metrics has them', async () => {
+    const job = freshJob();
+    const point = { job_id: job, key: 'val/loss', step: 1, time: '2026-01-01T00:00:00.000Z', value: 0.5, attempt: 1 };
+    await send(lines(point, { ...point, step: 2, value: 'NaN' }), NDJSON);
+    const exported = await (await fetch(`${http.url}/export/job/${job}/metrics.jsonl`, { headers: { authorization: `Bearer ${http.tokens.reader}` } })).text();
+    expect(await send(exported.replaceAll('val/loss', 'again'), NDJSON)).toEqual({ status: 200, json: { pointCount: 2, rejectedCount: 0, rejected: [] } });
+    const values = [{ step: 1, value: 0.5, attempt: 1 }, { step: 2, value: Number.NaN, attempt: 1 }];
+    expect(await stored(job)).toEqual(['again', 'val/loss'].flatMap((key) => values.map((value) => ({ key, ...value }))));
+  });
+
+  test('names a line without a number, and what is no moment, instead of passing over them', async () => {
+    const job = freshJob();
+    const body = lines({ job_id: job, step: 1, note: 'hello', flag: true }, { job_id: job, step: 1, a: 1, time: 'yesterday' }, { job_id: job, key: 'a', step: 1, value: 1, time: 'yesterday' },
+      { job_id: job, key: 'a', steps: [1, 2], values: [1, 'two'] }, { job_id: job, key: 'a', steps: [1, 2], values: [1, 2], times: [null, 7] }, { job_id: job, key: 'a', step: 1, value: null }, { job_id: job, key: 'a', value: 1 },
+      { job_id: job, key: 'a', steps: [1, 2], values: [1, 2], times: [null, 1_760_000_000] });
+    const moment = 'a moment is written as ISO 8601, unix seconds or unix milliseconds';
+    const number = 'NaN and infinities are written "NaN", "Infinity", "-Infinity"';
+    expect(await send(body, NDJSON)).toEqual({ status: 200, json: { pointCount: 2, rejectedCount: 7, rejected: [
+      { line: 1, message: 'has no metric: nothing in it is a number' }, { line: 2, message: `has a "time" that is no moment; ${moment}` }, { line: 3, message: `has a time that is no moment; ${moment}` },
+      { line: 4, message: `has a value that is no number (2 of 2); ${number}` }, { line: 5, message: `has a time that is no moment (2 of 2); ${moment}` },
+      { line: 6, message: `has a value that is no number; ${number}` }, { line: 7, message: 'has a step that is not a whole number' },
+    ] } });
   });
 
   test('a key that no metric can have loses only its value, and is named', async () => {
@@ -128,6 +152,16 @@ describe('Arrow', () => {
     expect(await stored(job)).toEqual([{ key: 'acc', step: 1, value: 0.25, attempt: 1 }, { key: 'loss', step: 0, value: 0, attempt: 1 }, { key: 'loss', step: 2, value: Infinity, attempt: 1 }]);
     const { rows } = await http.database.execute<{ ms: number }>(sql`select extract(epoch from time)::float8 * 1000 as ms from metric_points where job_id = ${job} order by step`);
     expect(rows.map(({ ms }) => Math.round(ms))).toEqual([1_760_000_000_000, 1_760_000_000_001, 1_760_000_000_002]);
+  });
+
+  test('takes whole numbers as values, and names a time that is a text', async () => {
+    const job = freshJob();
+    const columns = { job_id: vectorFromArray([job, job]), key: vectorFromArray(['loss', 'loss']), step: vectorFromArray([1n, 2n], new Int64()), value: vectorFromArray([3n, 4n], new Int64()) };
+    expect((await send(tableToIPC(new Table(columns), 'stream'), ARROW)).json).toEqual({ pointCount: 2, rejectedCount: 0, rejected: [] });
+    expect(await stored(job)).toEqual([{ key: 'loss', step: 1, value: 3, attempt: 1 }, { key: 'loss', step: 2, value: 4, attempt: 1 }]);
+    const message = 'has a time that is no moment of the years 1 to 9999: time must be a timestamp, or unix milliseconds';
+    expect((await send(tableToIPC(new Table({ ...columns, time: vectorFromArray(['yesterday', null]) }), 'stream'), ARROW)).json)
+      .toEqual({ pointCount: 1, rejectedCount: 1, rejected: [{ line: 1, message }] });
   });
 
   test('leaves out a row whose time is none, and takes the others', async () => {

@@ -19,7 +19,7 @@ const COLUMNS = [...REQUIRED, 'time', 'attempt'];
 const ROWS_PER_TURN = 10_000;
 
 /**
- * Reads an Arrow IPC stream with a row a point: `job_id` and `key` (text, plain or dictionary), `step` (integer), `value` (float), and where wanted
+ * Reads an Arrow IPC stream with a row a point: `job_id` and `key` (text, plain or dictionary), `step` (integer), `value` (a number), and where wanted
  * `time` (timestamp) and `attempt` (integer). Other columns are passed over. Throws UserError BAD_USER_INPUT when it is no such stream, and
  * LIMIT_EXCEEDED when a record batch is too large to be held.
  */
@@ -55,10 +55,11 @@ function requireColumns({ schema }: RecordBatch): void {
 async function addRows(batch: RecordBatch, rowsBefore: number, now: number, points: CollectedPoints): Promise<number> {
   const [jobIds, keys, steps, values, times, attempts] = COLUMNS.map((name) => batch.getChild(name));
   for (let row = 0; row < batch.numRows; row += 1) {
-    const [jobId, key, value] = [jobIds?.get(row), keys?.get(row), values?.get(row)] as unknown[];
+    const [jobId, key, stated] = [jobIds?.get(row), keys?.get(row), times?.get(row)] as unknown[];
+    const value = asNumber(values?.get(row));
     const step = asNumber(steps?.get(row));
     const attempt = asNumber(attempts?.get(row));
-    const time = Math.trunc(asNumber(times?.get(row)) ?? now);
+    const time = stated === null || stated === undefined ? now : Math.trunc(asNumber(stated) ?? Number.NaN);
     const problem = rowProblem(jobId, key, step, value) ?? timeProblem(time);
     if (problem !== null) points.reject({ line: rowsBefore + row + 1, message: problem });
     else points.addPoint(jobId as string, attempt, key as string, step as number, value as number, time);
@@ -68,10 +69,10 @@ async function addRows(batch: RecordBatch, rowsBefore: number, now: number, poin
   return rowsBefore + batch.numRows;
 }
 
-function rowProblem(jobId: unknown, key: unknown, step: number | null, value: unknown): string | null {
+function rowProblem(jobId: unknown, key: unknown, step: number | null, value: number | null): string | null {
   if (!mayBeJobId(jobId)) return 'names no job: job_id must be the id of one';
   if (typeof key !== 'string') return 'names no metric: key must be text';
-  if (typeof value !== 'number') return 'has no value: value must be a floating-point number';
+  if (value === null) return 'has no value: value must be a number, NaN and infinities included';
   const problem = metricKeyProblem(key) ?? stepProblem(step);
   return problem === null ? null : `has ${problem}`;
 }
