@@ -116,11 +116,11 @@ function candidateOf(job: RequestedJob, checkpoints: RequestedCheckpoint[], { ac
   const isThere = ({ state, contentDigest }: RequestedCheckpoint): boolean => {
     if (only !== null) return true;
     if (action === 'RESTORE') return state === 'ARCHIVED';
-    return state !== 'DELETED' && state !== 'ARCHIVED' && !(action === 'DIGEST' && contentDigest !== null);
+    return state !== 'DELETED' && (state !== 'ARCHIVED' || action === 'DELETE') && !(action === 'DIGEST' && contentDigest !== null);
   };
   return {
     ...job, isClusterConfigured, checkpoints: checkpoints.filter(isThere), occupiedPaths: checkpoints.filter(({ state }) => state !== 'DELETED').map(({ path }) => path),
-    archivePaths: checkpoints.flatMap(({ archivePath }) => archivePath ?? []), hasObjective: favourites !== null, bestId: favourites?.bestId ?? null, lastId: favourites?.lastId ?? null,
+    archivePaths: checkpoints.flatMap(({ archivePath, earlierArchives }) => [...archivePath === null ? [] : [archivePath], ...earlierArchives.map(({ path }) => path)]), hasObjective: favourites !== null, bestId: favourites?.bestId ?? null, lastId: favourites?.lastId ?? null,
   };
 }
 
@@ -157,7 +157,8 @@ function answerOf({ taken, kept }: Decided, action: CheckpointAction): Checkpoin
 
 function bytesToFree({ sizeBytes, archiveBytes }: CandidateCheckpoint, action: CheckpointAction): number {
   switch (action) {
-    case 'ARCHIVE': case 'DELETE': return sizeBytes;
+    case 'ARCHIVE': return sizeBytes;
+    case 'DELETE': return archiveBytes ?? sizeBytes;
     case 'RESTORE': return (archiveBytes ?? 0) - sizeBytes;
     case 'DIGEST': return 0;
   }

@@ -5,6 +5,8 @@
  *   WRITING -> PARTIAL                  when parts are missing that should be there, or the job ended before it was whole
  *   PARTIAL -> WRITING                  when it is written on
  *   ARCHIVED                            for as long as there is its archive and nothing in its old place
+ *
+ * What has a temporary name is not recorded before the job has ended; then it is PARTIAL.
  */
 import { LAYOUT_READERS, readLayout } from './checkpoint-layouts/all-layouts.ts';
 import type { CheckpointFacts, CheckpointLayout, CheckpointReading, FoundCheckpoint, Position } from './checkpoint-layouts/layout.ts';
@@ -101,7 +103,9 @@ export function scanCheckpoints(input: ScanInput): CheckpointChange[] {
       state: stateOf(found, reading, before, input),
       aliases: [...new Set([...reading.aliases, ...links, ...pointers, ...recorded, ...logged?.aliases ?? []])].sort(),
     };
-    if (before === undefined || logged !== undefined || differs(before, after)) changes.push(after);
+    // It will be gone in a moment, or called otherwise: what is left of it when the job has ended is of interest.
+    const isPassing = before === undefined && logged === undefined && !input.jobEnded && TEMPORARY_NAME.test(found.name);
+    if (!isPassing && (before === undefined || logged !== undefined || differs(before, after))) changes.push(after);
   }
   const present = new Set(search.found.map(({ path }) => path));
   // A checkpoint of somebody's own may hold the same and be called like the archive.

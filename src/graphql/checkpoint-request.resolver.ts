@@ -43,12 +43,12 @@ export class CheckpointRequestResolver {
     return request.place;
   }
 
-  @FieldResolver(() => CheckpointRequestStateEnum, { description: 'PENDING and RUNNING while something is to be done; then DONE, or FAILED when some checkpoints failed.' })
+  @FieldResolver(() => CheckpointRequestStateEnum, { description: 'PENDING and RUNNING while something is to be done; then FAILED when some checkpoints failed, else CANCELLED when it was withdrawn from some, else DONE.' })
   async state(@Root() { id }: CheckpointRequestRow, @Ctx() { loaders }: GraphqlContext): Promise<CheckpointItemState> {
     const { counts } = await loaders.checkpointRequestProgress.load(id);
     if (counts.RUNNING > 0) return 'RUNNING';
     if (counts.PENDING > 0) return counts.DONE + counts.FAILED > 0 ? 'RUNNING' : 'PENDING';
-    return counts.FAILED > 0 ? 'FAILED' : 'DONE';
+    return counts.FAILED > 0 ? 'FAILED' : counts.CANCELLED > 0 ? 'CANCELLED' : 'DONE';
   }
 
   @FieldResolver(() => [CheckpointRequestCountType], { description: 'How many of its checkpoints are in each state.' })
@@ -95,7 +95,7 @@ export class CheckpointRequestResolver {
     return asked(context, () => toCheckpointRequest(input, 'DIGEST'));
   }
 
-  @Mutation(() => CancelCheckpointRequestPayload, { description: 'Withdraws what is still to be done of a request on checkpoints; what was begun is finished.' })
+  @Mutation(() => CancelCheckpointRequestPayload, { description: 'Withdraws what is still to be done of a request on checkpoints; what was begun is finished. Where nothing is left to withdraw, a CONFLICT says why.' })
   cancelCheckpointRequest(@Ctx() { actions, loaders }: GraphqlContext, @Arg('input', () => CancelCheckpointRequestInput, { description: 'Which one.' }) { id }: CancelCheckpointRequestInput) {
     return withUserErrors<Omit<CancelCheckpointRequestPayload, 'userErrors'>>({ request: null, cancelledCount: 0 }, async () => {
       const { cancelledCount } = await cancelCheckpointRequest(actions, id);

@@ -12,7 +12,7 @@ const GIB = 1024 ** 3;
 
 const actions = enumOf<CheckpointAction>({
   ARCHIVE: 'Compresses it (zstd, else gzip) beside where it lies, reads the archive back and compares it with the original byte for byte, and only then removes the original.',
-  DELETE: 'Removes it.',
+  DELETE: 'Removes it; of an archived one the archive.',
   RESTORE: 'Unpacks it from its archive to where it was, compares the two, and only then removes the archive.',
   DIGEST: 'Computes the SHA-256 of its content.',
 });
@@ -47,7 +47,7 @@ const reasons = enumOf<KeptReason>({
   STEP_UNKNOWN: 'The rule EVERY_N cannot place it: its step is not known.',
   RESUMABLE: 'Its job did not complete, and would go on from it if it were tried again.',
   JOB_NOT_ENDED: 'Its job has not ended, or is LOST and may still run (`includeLost` takes those, too).',
-  STATE: 'Its state does not allow it: only COMPLETE ones are archived, deleted or read, only ARCHIVED ones are restored.',
+  STATE: 'Its state does not allow it: only COMPLETE ones are archived or read, only ARCHIVED ones are restored, and only those are deleted.',
   OUTSIDE: 'It does not lie in the directory of its job.',
   SHARED: 'Another job has it, too, it holds another checkpoint or lies in one, or its place and that of an archive are the same.',
   TOO_LARGE: 'It is too large for the login node.',
@@ -59,6 +59,7 @@ const KeptReasonEnum = reasons.values;
 
 const itemStates = enumOf<CheckpointItemState>({
   PENDING: 'To be done.', RUNNING: 'The cluster is at it, or was when the connection was lost: then it is begun with again.', DONE: 'Done.', FAILED: 'Not done; `problem` says why. The checkpoint is as it was.',
+  CANCELLED: 'It was withdrawn before anything was done; `problem` says by whom.',
 });
 registerEnumType(itemStates.values, { name: 'CheckpointRequestState', description: 'How far something that was asked for is.', valuesConfig: itemStates.descriptions });
 export const CheckpointRequestStateEnum = itemStates.values;

@@ -2,7 +2,7 @@ import { Arg, Ctx, Directive, FieldResolver, Resolver, Root } from 'type-graphql
 import type { CheckpointRow } from '../db/read/checkpoints.ts';
 import { restoreCommand } from '../domain/checkpoint-requests/archive-name.ts';
 import { AttemptType } from './attempt.type.ts';
-import { CheckpointType, MetricAtStepType } from './checkpoint.type.ts';
+import { CheckpointType, EarlierArchiveType, MetricAtStepType } from './checkpoint.type.ts';
 import { ClusterType } from './cluster.type.ts';
 import type { GraphqlContext } from './context.ts';
 import { bestCheckpointOf } from './best-checkpoint.ts';
@@ -38,6 +38,14 @@ export class CheckpointResolver {
   @FieldResolver(() => String, { nullable: true, description: 'ARCHIVED: a shell command that unpacks it to where it was, and leaves the archive. `restoreCheckpoints` does that, too, and removes the archive.' })
   restoreCommand(@Root() { path, archivePath }: CheckpointRow) {
     return archivePath === null ? null : restoreCommand(path, archivePath);
+  }
+
+  @Directive('@listSize(assumedSize: 2)')
+  @FieldResolver(() => [EarlierArchiveType], {
+    description: 'Archives of what lay at its path before, oldest first. No request ever touches them: unpack them by hand under another name, or remove them when nobody needs them any more.',
+  })
+  earlierArchives(@Root() checkpoint: CheckpointRow): EarlierArchiveType[] {
+    return checkpoint.earlierArchives.map(({ path, bytes, archivedAt }) => ({ path, bytes, archivedAt: new Date(archivedAt) }));
   }
 
   @FieldResolver(() => [String], {

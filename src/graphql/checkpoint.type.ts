@@ -55,6 +55,18 @@ export class MetricAtStepType {
   time!: Date;
 }
 
+@ObjectType('EarlierArchive', { description: 'An archive of what lay at the path of a checkpoint before another attempt wrote that anew.' })
+export class EarlierArchiveType {
+  @Field(() => String, { description: 'Absolute path on the cluster.' })
+  path!: string;
+
+  @Field(() => Long, { description: 'Size in bytes when it was made.' })
+  bytes!: number;
+
+  @Field(() => DateTime, { description: 'When it was made.' })
+  archivedAt!: Date;
+}
+
 @Directive('@key(fields: "id")')
 @ObjectType('Checkpoint', { description: 'A saved model: one file, or a directory that counts as one.' })
 export class CheckpointType {

@@ -124,7 +124,7 @@ async function storeReport(transaction: Transaction, item: OpenItem, report: Ite
       const outcome = { kind: 'ARCHIVED' as const, archivePath: path + report.suffix, archiveBytes: report.bytes, sha256: report.sha256 };
       return finishItem(transaction, item, outcome, sizeBytes - report.bytes);
     }
-    case 'DELETED': return finishItem(transaction, item, { kind: 'DELETED' }, report.freedBytes ?? sizeBytes);
+    case 'DELETED': return finishItem(transaction, item, { kind: 'DELETED' }, report.freedBytes ?? archiveBytes ?? sizeBytes);
     case 'RESTORED': return finishItem(transaction, item, report, (archiveBytes ?? 0) - sizeBytes);
     case 'DIGEST': return finishItem(transaction, item, report, 0);
   }

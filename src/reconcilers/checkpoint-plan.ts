@@ -4,7 +4,7 @@ import type { FileEntry } from '../cluster/transport.ts';
 import type { Database } from '../db/database.ts';
 import type { OpenItem } from '../db/read/checkpoint-requests.ts';
 import { readHarvestState } from '../db/read/harvest-state.ts';
-import { ARCHIVE_ENDINGS, isTarArchive, OWN_PREFIX } from '../domain/checkpoint-requests/archive-name.ts';
+import { isArchiveName, isTarArchive, OWN_PREFIX } from '../domain/checkpoint-requests/archive-name.ts';
 import type { FoundCheckpoint } from '../domain/checkpoint-layouts/layout.ts';
 import { searchCheckpoints } from './harvest-checkpoints.ts';
 import { LIST_DEPTH, LIST_MAX_ENTRIES } from './harvest.ts';
@@ -21,15 +21,15 @@ export type PlannedItem = { item: OpenItem } & (
 
 /** What a run has begun with is known from then: half of it may lie elsewhere by now, where only the program finds it. */
 export async function planItems(database: Database, cluster: Cluster, items: OpenItem[]): Promise<PlannedItem[]> {
-  const fresh = items.filter(({ members, action }) => members === null && action !== 'RESTORE');
+  const fresh = items.filter((item) => item.members === null && !isAboutArchive(item));
   const directories = [...new Set(fresh.map(({ jobDirectory }) => jobDirectory))];
   const [listed, state] = await Promise.all([
     directories.length === 0 ? null : listJobs(cluster.transport, { jobs: directories, others: [] }, { maxDepth: LIST_DEPTH, maxEntries: LIST_MAX_ENTRIES }),
     readHarvestState(database, [...new Set(fresh.map(({ jobId }) => jobId))]),
   ]);
   return items.map((item): PlannedItem => {
-    const { action, members, isOneFile, checkpoint, jobId, jobDirectory } = item;
-    if (action === 'RESTORE') return { item, members: [], isOneFile: !isTarArchive(checkpoint.path, checkpoint.archivePath ?? '') };
+    const { members, isOneFile, checkpoint, jobId, jobDirectory } = item;
+    if (isAboutArchive(item)) return { item, members: [], isOneFile: !isTarArchive(checkpoint.path, checkpoint.archivePath ?? '') };
     if (members !== null) return { item, members, isOneFile: isOneFile ?? false };
     const entries = listed?.entries.get(jobDirectory) ?? [];
     const { search } = searchCheckpoints({ jobDirectory, entries, known: state.checkpoints.get(jobId) ?? [], mayHaveArchives: state.mayHaveArchives, logged: [] });
@@ -44,9 +44,14 @@ export async function planItems(database: Database, cluster: Cluster, items: Ope
   });
 }
 
+/** Whether it is the archive that something is to be done with, and not the checkpoint. */
+export function isAboutArchive({ action, checkpoint }: OpenItem): boolean {
+  return action === 'RESTORE' || (action === 'DELETE' && checkpoint.state === 'ARCHIVED');
+}
+
 /** What an earlier request left when it was given up: a checkpoint that is out of the way, or nothing but its archive. The program goes on with either. */
 function leftBehind(
-  { checkpointId, action, jobDirectory, checkpoint: { path } }: OpenItem, there: FoundCheckpoint | undefined, entries: readonly FileEntry[], archives: readonly string[],
+  { checkpointId, action, jobDirectory, checkpoint: { path, earlierArchives } }: OpenItem, there: FoundCheckpoint | undefined, entries: readonly FileEntry[], archives: readonly string[],
 ): { members: string[]; isOneFile: boolean } | null {
   const end = path.lastIndexOf('/') + 1;
   const old = `${path.slice(0, end)}${OWN_PREFIX}${checkpointId}.old/`;
@@ -55,8 +60,8 @@ function leftBehind(
     const names = new Set([...away.map((entry) => entry.path.slice(old.length)), ...there === undefined ? [] : membersOf(there).members]);
     return { members: [...names], isOneFile: away.every(({ kind }) => kind === 'file') && names.size === 1 && names.has(path.slice(end)) };
   }
-  const ending = ARCHIVE_ENDINGS.find((each) => archives.includes(path.slice(jobDirectory.length + 1) + each));
-  return action === 'ARCHIVE' && there === undefined && ending !== undefined ? { members: [path.slice(end)], isOneFile: !isTarArchive(path, path + ending) } : null;
+  const archive = archives.map((each) => `${jobDirectory}/${each}`).find((each) => isArchiveName(path, each) && !earlierArchives.some((earlier) => earlier.path === each));
+  return action === 'ARCHIVE' && there === undefined && archive !== undefined ? { members: [path.slice(end)], isOneFile: !isTarArchive(path, archive) } : null;
 }
 
 function isAsRecorded(seen: SeenContent, { sizeBytes, fileCount, writtenAt }: OpenItem): boolean {

@@ -17,7 +17,7 @@ import { batchDirectory } from '../domain/layout.ts';
 import { mergeResources } from '../domain/resources.ts';
 import { isTerminalAttemptState } from '../domain/states.ts';
 import { claimItems, commitReport, giveBackItems, giveUpItems, type ClaimedItem } from './checkpoint-outcomes.ts';
-import { planItems } from './checkpoint-plan.ts';
+import { isAboutArchive, planItems } from './checkpoint-plan.ts';
 import { crashPoint } from './crash-point.ts';
 import { LIST_DEPTH } from './harvest.ts';
 
@@ -195,9 +195,14 @@ export class CheckpointWork {
 
   #script(runId: string, claimed: ClaimedItem[], how: { limitSeconds: number; threads: number; reportPath: string | null; overPath: string | null }): string {
     const { rootDirectory } = this.#dependencies.cluster.settings;
-    const items = claimed.map(({ item: { checkpointId, action, jobDirectory, sizeBytes, fileCount, writtenAt, checkpoint: { path, archivePath } }, ...rest }) => ({
-      ...rest, checkpointId, action, jobDirectory, path, archivePath, recorded: action === 'RESTORE' ? null : { sizeBytes, fileCount, writtenAt, lookedDepth: LIST_DEPTH },
-    }));
+    const items = claimed.map(({ item, ...rest }) => {
+      const { checkpointId, action, jobDirectory, fileCount, writtenAt, checkpoint: { path, archivePath, archiveBytes, earlierArchives } } = item;
+      const sizeBytes = isAboutArchive(item) ? archiveBytes ?? 0 : item.sizeBytes;
+      return {
+        ...rest, checkpointId, action, jobDirectory, path, archivePath: isAboutArchive(item) ? archivePath : null, earlierArchives: earlierArchives.map((earlier) => earlier.path),
+        recorded: action === 'RESTORE' ? null : { sizeBytes, fileCount, writtenAt, lookedDepth: LIST_DEPTH },
+      };
+    });
     return renderProgram({ runId, rootDirectory, items, ...how });
   }
 }

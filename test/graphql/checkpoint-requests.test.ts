@@ -51,14 +51,16 @@ describe('archiveCheckpoints', () => {
     expect(checkpointCount).toBe(1);
     expect(request).toEqual({
       id: expect.any(String), action: 'DELETE', where: 'SLURM_JOB', requestedBy: 'admin', state: 'PENDING', totalBytes: 10, freedBytes: 0,
-      counts: [{ state: 'PENDING', count: 1 }, { state: 'RUNNING', count: 0 }, { state: 'DONE', count: 0 }, { state: 'FAILED', count: 0 }],
+      counts: [{ state: 'PENDING', count: 1 }, { state: 'RUNNING', count: 0 }, { state: 'DONE', count: 0 }, { state: 'FAILED', count: 0 }, { state: 'CANCELLED', count: 0 }],
       checkpoints: [{ state: 'PENDING', problem: null, freedBytes: null, checkpoint: { step: 3 } }],
     });
     expect(await archive(input)).toMatchObject({ request: null, checkpointCount: 0, kept: [{}, {}, { checkpoint: { step: 3 }, reason: 'ASKED_BEFORE' }, {}] });
     const result = await fixture.run('query ($id: ID!) { checkpointRequest(id: $id) { state } checkpointRequests(first: 1) { totalCount nodes { id } } nothing: checkpointRequest(id: "x") { id } }', { id: request.id });
     expect(result.data).toMatchObject({ checkpointRequest: { state: 'PENDING' }, checkpointRequests: { nodes: [{ id: request.id }] }, nothing: null });
     const { data } = await fixture.run('mutation ($id: ID!) { cancelCheckpointRequest(input: { id: $id }) { cancelledCount request { state checkpoints { problem } } userErrors { code } } }', { id: request.id });
-    expect(data.cancelCheckpointRequest).toEqual({ cancelledCount: 1, request: { state: 'FAILED', checkpoints: [{ problem: 'cancelled by admin' }] }, userErrors: [] });
+    expect(data.cancelCheckpointRequest).toEqual({ cancelledCount: 1, request: { state: 'CANCELLED', checkpoints: [{ problem: 'cancelled by admin' }] }, userErrors: [] });
+    const again = await fixture.run('mutation ($id: ID!) { cancelCheckpointRequest(input: { id: $id }) { cancelledCount userErrors { field code message } } }', { id: request.id });
+    expect(again.data.cancelCheckpointRequest).toEqual({ cancelledCount: 0, userErrors: [{ field: ['id'], code: 'CONFLICT', message: 'nothing is left to withdraw: the request is over (1 CANCELLED)' }] });
   });
 
   it('takes the metric that says what best means, and asks for one where nothing does', async () => {

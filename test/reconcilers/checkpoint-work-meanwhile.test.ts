@@ -30,7 +30,7 @@ test('what is withdrawn while the disk is looked at is not touched', async () =>
     return list.call(on.fake.cluster.transport, request);
   });
   await on.work.run();
-  expect([await on.files(job), await on.items(), await on.checkpoints()]).toMatchObject([['step=1.ckpt'], [{ state: 'FAILED', tries: 0 }], [{ state: 'COMPLETE' }]]);
+  expect([await on.files(job), await on.items(), await on.checkpoints()]).toMatchObject([['step=1.ckpt'], [{ state: 'CANCELLED', tries: 0 }], [{ state: 'COMPLETE' }]]);
 });
 
 test('nothing is taken of a lost job, which may still run', async () => {

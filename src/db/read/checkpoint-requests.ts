@@ -145,7 +145,7 @@ export async function progressOfRequests(reader: Reader, ids: readonly string[])
     sizeBytes: sql<string>`sum(${checkpointRequestItems.sizeBytes})`, freedBytes: sql<string | null>`sum(${checkpointRequestItems.freedBytes})`,
   }).from(checkpointRequestItems).where(uuidIn(checkpointRequestItems.requestId, ids)).groupBy(checkpointRequestItems.requestId, checkpointRequestItems.state);
   return groupedBy(ids, rows, (row) => row.requestId).map((ofRequest) => {
-    const progress: RequestProgress = { counts: { PENDING: 0, RUNNING: 0, DONE: 0, FAILED: 0 }, sizeBytes: 0, freedBytes: 0 };
+    const progress: RequestProgress = { counts: { PENDING: 0, RUNNING: 0, DONE: 0, FAILED: 0, CANCELLED: 0 }, sizeBytes: 0, freedBytes: 0 };
     for (const { state, count, sizeBytes, freedBytes } of ofRequest) {
       progress.counts[state] = count;
       progress.sizeBytes += Number(sizeBytes);

@@ -1,7 +1,7 @@
 /** What people ask for on checkpoints, and what becomes of it. */
 import { and, eq, inArray, isNull, sql } from 'drizzle-orm';
 import type { PgUpdateSetSource } from 'drizzle-orm/pg-core';
-import { MAX_TRIES, type CheckpointAction, type CheckpointPlace } from '../../domain/checkpoint-requests/request.ts';
+import { MAX_TRIES, type CheckpointAction, type CheckpointItemState, type CheckpointPlace } from '../../domain/checkpoint-requests/request.ts';
 import type { NewEvent } from '../../domain/events.ts';
 import type { Resources } from '../../domain/job-spec.ts';
 import type { Transaction } from '../database.ts';
@@ -90,14 +90,14 @@ export async function noteRunItems(transaction: Transaction, runId: string, prob
     .where(and(eq(checkpointRequestItems.runId, runId), eq(state, 'RUNNING'), sql`${said} is distinct from ${problem}`));
 }
 
-/** Those with which no run has begun have failed, for this reason. Answers the events. */
+/** Those with which no run has begun are CANCELLED, for this reason. Answers the events. */
 export async function cancelPendingItems(transaction: Transaction, requestId: string, problem: string): Promise<NewEvent[]> {
   const { rows } = await transaction.execute<{ job_id: string; checkpoint_id: string; action: CheckpointAction; experiment_id: string; sweep_id: string | null }>(sql`
-    update checkpoint_request_items i set state = 'FAILED', problem = ${problem}, changed_at = now() from jobs j
+    update checkpoint_request_items i set state = 'CANCELLED', problem = ${problem}, changed_at = now() from jobs j
     where i.request_id = ${requestId} and i.state = 'PENDING' and i.tries = 0 and j.id = i.job_id
     returning i.job_id, i.checkpoint_id, i.action, j.experiment_id, j.sweep_id`);
   return rows.map((row) => requestEvent(
-    { requestId, jobId: row.job_id, checkpointId: row.checkpoint_id, action: row.action, experimentId: row.experiment_id, sweepId: row.sweep_id }, 'FAILED', problem));
+    { requestId, jobId: row.job_id, checkpointId: row.checkpoint_id, action: row.action, experimentId: row.experiment_id, sweepId: row.sweep_id }, 'CANCELLED', problem));
 }
 
 /** What a run did to a checkpoint; null leaves a value as it is. */
@@ -137,7 +137,7 @@ export async function endCheckpointRun(transaction: Transaction, id: string): Pr
 
 /** What of it went on, for the log. */
 export function requestEvent(
-  item: ItemKey & { experimentId: string; sweepId: string | null; action: CheckpointAction }, state: 'RUNNING' | 'DONE' | 'FAILED' | 'PENDING', reason: string | null,
+  item: ItemKey & { experimentId: string; sweepId: string | null; action: CheckpointAction }, state: CheckpointItemState, reason: string | null,
 ): NewEvent {
   const { experimentId, sweepId, jobId, requestId, action, checkpointId } = item;
   return { kind: 'CHECKPOINT_REQUEST_CHANGED', experimentId, sweepId, jobId, attemptNumber: null, payload: { requestId, action, state, checkpointId, count: 1, reason } };

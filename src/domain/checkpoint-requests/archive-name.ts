@@ -1,14 +1,16 @@
 /** How archives of checkpoints are called: as the checkpoint, with an ending. They lie beside where it lay. */
 import { shellQuote } from '../script/shell-quote.ts';
 
-/** Of a checkpoint that is one file, and of one that is a folder or several files. */
-export const ARCHIVE_ENDINGS = ['.zst', '.gz', '.tar.zst', '.tar.gz'] as const;
-
 /**
  * How the name of an archive goes on after that of its checkpoint: `.tar` where that is a folder or several files; a number where there is an archive
  * already of what lay at the same path before. PostgreSQL reads this expression, too.
  */
 export const ARCHIVE_ENDING = /^(?:\.tar)?(?:\.\d+)?\.(?:zst|gz)$/;
+
+/** Whether an archive of the checkpoint may be called so. */
+export function isArchiveName(checkpointPath: string, path: string): boolean {
+  return path.startsWith(checkpointPath) && ARCHIVE_ENDING.test(path.slice(checkpointPath.length));
+}
 
 /** The paths of all checkpoints whose archives may be called so; none of most. */
 export function possibleOriginals(path: string): string[] {

@@ -1,8 +1,8 @@
 /** Which checkpoints an archive or a clean-up leaves alone, and why. */
 import type { CheckpointState } from '../checkpoint-scan.ts';
 import { isTerminalJobState, type JobState } from '../states.ts';
-import { ARCHIVE_ENDINGS } from './archive-name.ts';
-import { LOGIN_NODE_CHECKPOINT_BYTES, stateForAction, type CheckpointAction, type CheckpointPlace } from './request.ts';
+import { isArchiveName } from './archive-name.ts';
+import { LOGIN_NODE_CHECKPOINT_BYTES, statesForAction, type CheckpointAction, type CheckpointPlace } from './request.ts';
 
 export const KEEP_RULES = ['BEST_AND_LAST', 'EVERY_N', 'NONE'] as const;
 /** BEST_AND_LAST: of each job the best and the last. EVERY_N: those, and the first of each N steps. NONE: no one for its own sake. */
@@ -29,6 +29,7 @@ export interface CandidateCheckpoint {
   step: number | null;
   sizeBytes: number;
   /** Null of one that is not archived. */
+  archivePath: string | null;
   archiveBytes: number | null;
   fileCount: number;
   writtenAt: Date;
@@ -48,7 +49,7 @@ export interface CandidateJob {
   checkpoints: readonly CandidateCheckpoint[];
   /** Of all its checkpoints that are on disk, also of those that nobody asks about and of archived ones. */
   occupiedPaths: readonly string[];
-  /** Where archives of its checkpoints lie. */
+  /** Where archives of its checkpoints lie, also those of what lay at their paths before. */
   archivePaths: readonly string[];
   /** Whether somebody said what best means. */
   hasObjective: boolean;
@@ -80,7 +81,7 @@ export interface Kept {
 export function decideOnJob(job: CandidateJob, asked: Asked): { taken: CandidateCheckpoint[]; kept: Kept[] } {
   const meant = job.checkpoints.filter(({ id }) => asked.only?.has(id) ?? true);
   const protectedIds = asked.keep === null ? new Map<string, KeptReason>() : keptByRule(job, asked.keep);
-  const resumable = resumableOf(job);
+  const resumable = resumableOf(job, asked.action);
   const taken: CandidateCheckpoint[] = [];
   const kept: Kept[] = [];
   for (const checkpoint of meant) {
@@ -92,7 +93,7 @@ export function decideOnJob(job: CandidateJob, asked: Asked): { taken: Candidate
 
   function removalReason({ id }: CandidateCheckpoint): KeptReason | null {
     if (!removes(asked.action)) return null;
-    if (id === resumable?.id && !asked.includeResumable) return 'RESUMABLE';
+    if (resumable.includes(id) && !asked.includeResumable) return 'RESUMABLE';
     return protectedIds.get(id) ?? null;
   }
 }
@@ -106,7 +107,7 @@ function standingReason(job: CandidateJob, checkpoint: CandidateCheckpoint, { ac
   if (!job.isClusterConfigured) return 'CLUSTER_NOT_CONFIGURED';
   // Of a lost job nobody knows that it has ended: it may still run, and write.
   if (removes(action) && (!isTerminalJobState(job.state) || (job.state === 'LOST' && !includeLost))) return 'JOB_NOT_ENDED';
-  if (checkpoint.state !== stateForAction(action)) return 'STATE';
+  if (!statesForAction(action).includes(checkpoint.state)) return 'STATE';
   if (!checkpoint.path.startsWith(`${job.jobDirectory}/`) || checkpoint.path.split('/').some((part) => part === '..' || part === '.')) return 'OUTSIDE';
   const overlaps = (path: string): boolean => path.startsWith(`${checkpoint.path}/`) || checkpoint.path.startsWith(`${path}/`);
   if (removes(action) && (checkpoint.isSharedWithJob || job.occupiedPaths.some(overlaps) || isOrMeetsArchive(job, checkpoint, action))) return 'SHARED';
@@ -115,17 +116,17 @@ function standingReason(job: CandidateJob, checkpoint: CandidateCheckpoint, { ac
 }
 
 /** Whether it lies where the archive of another one does, or another one where its own archive would: two that are one file would be removed together. */
-function isOrMeetsArchive({ archivePaths, occupiedPaths }: CandidateJob, { path }: CandidateCheckpoint, action: CheckpointAction): boolean {
-  return archivePaths.includes(path) || (action === 'ARCHIVE' && ARCHIVE_ENDINGS.some((ending) => occupiedPaths.includes(path + ending)));
+function isOrMeetsArchive({ archivePaths, occupiedPaths }: CandidateJob, { path, archivePath }: CandidateCheckpoint, action: CheckpointAction): boolean {
+  return archivePaths.includes(path) || occupiedPaths.some((each) => (action === 'ARCHIVE' ? isArchiveName(path, each) : each === archivePath));
 }
 
 function keptByRule(job: CandidateJob, { rule, everyNSteps }: Keep): Map<string, KeptReason> {
   const reasons = new Map<string, KeptReason>();
   if (rule === 'NONE') return reasons;
-  const complete = job.checkpoints.filter(({ state }) => state === 'COMPLETE');
-  if (job.hasObjective && job.bestId === null) for (const { id } of complete) reasons.set(id, 'BEST_UNKNOWN');
-  if (rule === 'EVERY_N') for (const [id, reason] of spaced(complete, everyNSteps ?? 1)) reasons.set(id, reason);
-  for (const { id, aliases } of complete) {
+  const whole = job.checkpoints.filter(({ state }) => state === 'COMPLETE' || state === 'ARCHIVED');
+  if (job.hasObjective && job.bestId === null) for (const { id } of whole) reasons.set(id, 'BEST_UNKNOWN');
+  if (rule === 'EVERY_N') for (const [id, reason] of spaced(whole, everyNSteps ?? 1)) reasons.set(id, reason);
+  for (const { id, aliases } of whole) {
     if (id === job.lastId || aliases.includes('last') || aliases.includes('latest')) reasons.set(id, 'LAST');
     if (id === job.bestId || aliases.includes('best')) reasons.set(id, 'BEST');
   }
@@ -147,12 +148,13 @@ function spaced(checkpoints: readonly CandidateCheckpoint[], everyNSteps: number
   ];
 }
 
-/** What a new attempt would go on from: the same as the dispatch chooses. */
-function resumableOf({ state, checkpoints }: CandidateJob): CandidateCheckpoint | null {
-  if (state === 'COMPLETED') return null;
-  const [newest] = checkpoints.filter((checkpoint) => checkpoint.state === 'COMPLETE')
-    .toSorted((a, b) => (b.step ?? -1) - (a.step ?? -1) || b.writtenAt.getTime() - a.writtenAt.getTime());
-  return newest ?? null;
+/** What a new attempt would go on from: the same as the dispatch chooses, and what it would choose once that were restored. */
+function resumableOf({ state, checkpoints }: CandidateJob, action: CheckpointAction): string[] {
+  if (state === 'COMPLETED') return [];
+  const sorted = checkpoints.toSorted((a, b) => (b.step ?? -1) - (a.step ?? -1) || b.writtenAt.getTime() - a.writtenAt.getTime());
+  const newest = sorted.find((checkpoint) => checkpoint.state === 'COMPLETE');
+  const newestWhole = action === 'DELETE' ? sorted.find((checkpoint) => checkpoint.state === 'COMPLETE' || checkpoint.state === 'ARCHIVED') : undefined;
+  return [newest, newestWhole].flatMap((checkpoint) => checkpoint?.id ?? []);
 }
 
 function wordsFor(reason: KeptReason, job: CandidateJob, checkpoint: CandidateCheckpoint, { action, keep }: Asked): string {
@@ -165,7 +167,7 @@ function wordsFor(reason: KeptReason, job: CandidateJob, checkpoint: CandidateCh
     case 'RESUMABLE': return `its job is ${job.state}, and would go on from it if it were tried again (includeResumable takes it, too)`;
     case 'JOB_NOT_ENDED': return job.state === 'LOST'
       ? 'its job is LOST: nobody knows whether it still runs. Look for it on the cluster (squeue); if it does not run there, say includeLost' : `its job has not ended: ${job.state}`;
-    case 'STATE': return `it is ${checkpoint.state}; ${action} takes those that are ${stateForAction(action)}`;
+    case 'STATE': return `it is ${checkpoint.state}; ${action} takes those that are ${statesForAction(action).join(' or ')}`;
     case 'OUTSIDE': return 'it does not lie in the directory of its job';
     case 'SHARED':
       if (checkpoint.isSharedWithJob) return 'another job has it among its checkpoints, too';

@@ -184,14 +184,14 @@ stop() {
   exit 143
 }
 
-# item VERB ID JOB_DIRECTORY FOLDER NAME TAR SUFFIX GIVE_UP_REASON FILES BYTES NEWEST_MS DEPTH MEMBER...
+# item VERB ID JOB_DIRECTORY FOLDER NAME TAR SUFFIX GIVE_UP_REASON EARLIER_ARCHIVES FILES BYTES NEWEST_MS DEPTH MEMBER...
 item() {
   [[ $SECONDS -lt $LIMIT_SECONDS && ( -z $OVER || ! -e $OVER ) ]] || return 0
   (
-    verb=$1 id=$2 job=$3 folder=$4 name=$5 tar=$6 suffix=$7 give_up=$8
-    recorded_count=$9 recorded_bytes=\${10} recorded_newest=\${11} depth=\${12}
-    shift 12
-    members=("$@") paths=("\${@/#/./}") digest= found= before= present=0 thrown=0
+    verb=$1 id=$2 job=$3 folder=$4 name=$5 tar=$6 suffix=$7 give_up=$8 earlier=$9
+    recorded_count=\${10} recorded_bytes=\${11} recorded_newest=\${12} depth=\${13}
+    shift 13
+    members=("$@") paths=("\${@/#/./}") digest= found= before= present=0 thrown=0 taken=0
     new=./.expgraph-$id.$RUN.new old=./.expgraph-$id.old
     trap stop TERM INT HUP
     enter "$job" "$folder"

@@ -1,14 +1,23 @@
 /** What the program on the cluster does with each checkpoint, by verb. The rest of the program is what it stands on. */
 export const VERBS = String.raw`
+# Of several the one with the greatest number, which is the last. Those that are recorded as archives of what lay here before are none of this content.
 find_archive() {
-  local suffix
-  found=
-  for suffix in .zst .gz; do [[ -f ./$name$tar$suffix && ! -L ./$name$tar$suffix ]] && found=$suffix; done
+  local each suffix number greatest=0
+  found= taken=0
+  for each in ./"$name$tar".zst ./"$name$tar".gz ./"$name$tar".*.zst ./"$name$tar".*.gz; do
+    suffix=\${each#"./$name$tar"}
+    there "$each" && [[ $suffix =~ ^(\.([0-9]{1,9}))?\.(zst|gz)$ ]] || continue
+    number=$((10#\${BASH_REMATCH[2]:-1}))
+    [[ $number -le $taken ]] || taken=$number
+    [[ $number -gt $greatest && -f $each && ! -L $each && $earlier != *"/$name$tar$suffix/"* ]] || continue
+    greatest=$number found=$suffix
+  done
 }
 
 pack() {
-  local packer words mask=0777 source=\${paths[0]}
-  if command -v zstd >/dev/null; then packer=(zstd -q -c -T"$THREADS"); found=.zst; else packer=(gzip -c); found=.gz; fi
+  local packer words number= mask=0777 source=\${paths[0]}
+  if [[ $taken -gt 0 ]]; then number=.$((taken + 1)); fi
+  if command -v zstd >/dev/null; then packer=(zstd -q -c -T"$THREADS"); found=$number.zst; else packer=(gzip -c); found=$number.gz; fi
   command -v "\${packer[0]}" >/dev/null || fail 'neither zstd nor gzip is there'
   mkdir -p -- "$old" || fail "$(pwd -P) takes no new folder"
   if [[ -z $tar ]]; then words=$( { "\${packer[@]}" < "$source" > "$new$found"; } 2>&1 )
@@ -53,8 +62,11 @@ do_archive() {
   writable
   [[ -z $(find "\${paths[@]}" -type f -links +1 -printf x -quit) ]] || fail 'a file of it has another name, too (a hard link): archiving it would free nothing'
   note
+  # What is called like its archive and holds something else stays where it is. It is read twice: where there are no locks, others may move the original for a moment.
   if [[ -z $found ]]; then pack
-  else matches "./$name$tar$found" . || fail "$name$tar$found is there already, and holds something else"
+  elif ! matches "./$name$tar$found" . && ! matches "./$name$tar$found" .; then
+    [[ $(stamp .) == "$before" ]] || fail "it changed while it was compared with $name$tar$found"
+    pack
   fi
   take_away "./$name$tar$found"
   archived
@@ -69,8 +81,20 @@ shared_bytes() {
   printf '%s' "$bytes"
 }
 
+delete_archive() {
+  local archive=./$name$tar$suffix bytes
+  if ! there "$archive"; then report deleted; return; fi
+  [[ -f $archive && ! -L $archive ]] || fail "$name$tar$suffix is no file"
+  ! there "./$name" || fail "$name lies in its place again, beside its archive: nothing was removed"
+  not_given_up
+  bytes=$(stat -c %s -- "$archive") && [[ $bytes -eq $recorded_bytes ]] || fail "$name$tar$suffix is not the archive that was recorded"
+  throw_out "$archive" || fail "$name$tar$suffix could not be removed"
+  report deleted "$bytes"
+}
+
 do_delete() {
   local shared
+  if [[ -n $suffix ]]; then delete_archive; return; fi
   count_members
   if [[ $present -eq 0 ]]; then report deleted; return; fi
   not_given_up

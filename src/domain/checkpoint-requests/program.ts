@@ -15,9 +15,11 @@ export interface ProgramItem {
   members: readonly string[];
   /** It is one file, which needs no tar. */
   isOneFile: boolean;
-  /** Of RESTORE: where its archive lies. */
+  /** Of RESTORE, and of DELETE of an archived one: where its archive lies. */
   archivePath: string | null;
-  /** Of all but RESTORE: what it was when somebody asked. What is anything else by now is left as it is. */
+  /** Archives of what lay there before, absolute: they are none of what lies there now. */
+  earlierArchives: readonly string[];
+  /** Of all but RESTORE: what it was when somebody asked, of an archived one its archive. What is anything else by now is left as it is. */
   recorded: RecordedContent | null;
   /** Nothing new is begun with: what earlier runs left half done is put in order, and unless that finished it, it has failed for this reason. */
   giveUpReason: string | null;
@@ -77,13 +79,15 @@ export function renderProgram({ runId, rootDirectory, limitSeconds, threads, rep
   return `#!/bin/bash\n${redirect}${settings}${PROGRAM}\nmain() {\n${calls}  printf 'end\\n'\n}\nmain < /dev/null\nexit 0\n`;
 }
 
-function callArguments({ checkpointId, action, jobDirectory, path, members, isOneFile, archivePath, recorded, giveUpReason }: ProgramItem): string[] {
+function callArguments({ checkpointId, action, jobDirectory, path, members, isOneFile, archivePath, earlierArchives, recorded, giveUpReason }: ProgramItem): string[] {
   const end = path.lastIndexOf('/');
   const folder = path.slice(jobDirectory.length + 1, Math.max(end, jobDirectory.length + 1)) || '.';
   const suffix = archivePath?.slice(path.length + (isOneFile ? 0 : '.tar'.length)) ?? '';
   const depth = (recorded?.lookedDepth ?? 0) - path.slice(jobDirectory.length + 1).split('/').length;
   const content = [recorded?.fileCount ?? 0, recorded?.sizeBytes ?? 0, recorded?.writtenAt.getTime() ?? 0, Math.max(depth, 0)];
-  return [action.toLowerCase(), checkpointId, jobDirectory, folder, path.slice(end + 1), isOneFile ? '' : '.tar', suffix, giveUpReason ?? '', ...content.map(String), ...members];
+  // No name holds a slash.
+  const earlier = earlierArchives.map((each) => `/${each.slice(end + 1)}/`).join('');
+  return [action.toLowerCase(), checkpointId, jobDirectory, folder, path.slice(end + 1), isOneFile ? '' : '.tar', suffix, giveUpReason ?? '', earlier, ...content.map(String), ...members];
 }
 
 /** What it has told so far; lines that are none of its own are left out. */

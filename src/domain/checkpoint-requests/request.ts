@@ -3,7 +3,7 @@ import type { CheckpointState } from '../checkpoint-scan.ts';
 
 export const CHECKPOINT_ACTIONS = ['ARCHIVE', 'DELETE', 'RESTORE', 'DIGEST'] as const;
 /**
- * ARCHIVE: compressed beside where it lies, read back and compared, then removed. DELETE: removed. RESTORE: unpacked from its archive, compared, then the
+ * ARCHIVE: compressed beside where it lies, read back and compared, then removed. DELETE: removed, or its archive. RESTORE: unpacked from its archive, compared, then the
  * archive is removed. DIGEST: the SHA-256 of its content is computed.
  */
 export type CheckpointAction = (typeof CHECKPOINT_ACTIONS)[number];
@@ -11,8 +11,8 @@ export type CheckpointAction = (typeof CHECKPOINT_ACTIONS)[number];
 /** Where the work is done. */
 export type CheckpointPlace = 'LOGIN_NODE' | 'SLURM_JOB';
 
-/** PENDING -> RUNNING -> DONE | FAILED; RUNNING -> PENDING when a run ended before it came to it. */
-export type CheckpointItemState = 'PENDING' | 'RUNNING' | 'DONE' | 'FAILED';
+/** PENDING -> RUNNING -> DONE | FAILED; PENDING -> CANCELLED when it was withdrawn; RUNNING -> PENDING when a run ended before it came to it. */
+export type CheckpointItemState = 'PENDING' | 'RUNNING' | 'DONE' | 'FAILED' | 'CANCELLED';
 
 const GIB = 1024 ** 3;
 /** One run on a login node: so long at the most, at the lowest priority, one at a time on a cluster. */
@@ -33,7 +33,11 @@ export const MAX_TRIES_TO_TIDY = 15;
 export const FIRST_WAIT_SECONDS = 4;
 export const MAX_WAIT_SECONDS = 60;
 
-/** In which state a checkpoint must be for an action to make sense. */
-export function stateForAction(action: CheckpointAction): CheckpointState {
-  return action === 'RESTORE' ? 'ARCHIVED' : 'COMPLETE';
+/** In which states a checkpoint must be for an action to make sense. */
+export function statesForAction(action: CheckpointAction): readonly CheckpointState[] {
+  switch (action) {
+    case 'ARCHIVE': case 'DIGEST': return ['COMPLETE'];
+    case 'RESTORE': return ['ARCHIVED'];
+    case 'DELETE': return ['COMPLETE', 'ARCHIVED'];
+  }
 }

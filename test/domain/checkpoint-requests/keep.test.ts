@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { decideOnJob, type Asked, type CandidateCheckpoint, type CandidateJob } from '../../../src/domain/checkpoint-requests/keep.ts';
 
 const checkpoint = (id: string, changes: Partial<CandidateCheckpoint> = {}): CandidateCheckpoint => ({
-  id, jobId: 'job', path: `/root/job/checkpoints/${id}.ckpt`, state: 'COMPLETE', step: Number(id), sizeBytes: 10, archiveBytes: null, fileCount: 1, writtenAt: new Date(Number(id) || 0), aliases: [], isSharedWithJob: false, isAsked: false, ...changes,
+  id, jobId: 'job', path: `/root/job/checkpoints/${id}.ckpt`, state: 'COMPLETE', step: Number(id), sizeBytes: 10, archivePath: null, archiveBytes: null, fileCount: 1, writtenAt: new Date(Number(id) || 0), aliases: [], isSharedWithJob: false, isAsked: false, ...changes,
 });
 const jobOf = (checkpoints: CandidateCheckpoint[], changes: Partial<CandidateJob> = {}): CandidateJob => ({
   jobId: 'job', state: 'COMPLETED', jobDirectory: '/root/job', isClusterConfigured: true, checkpoints, occupiedPaths: checkpoints.map(({ path }) => path), archivePaths: [], hasObjective: true, bestId: '1', lastId: '9', ...changes,
@@ -54,6 +54,17 @@ describe('whatever the rule', () => {
     for (const action of ['ARCHIVE', 'DELETE'] as const) {
       expect(decide(jobOf([archive!], { archivePaths: ['/root/job/checkpoints/1.ckpt.zst'] }), { ...none, action })).toEqual({ taken: [], kept: ['2 SHARED'] });
     }
+  });
+
+  test('what is archived is deleted by the same rules, and neither archived again nor read', () => {
+    const archived = (id: string) => checkpoint(id, { state: 'ARCHIVED', archivePath: `/root/job/checkpoints/${id}.ckpt.zst`, archiveBytes: 3 });
+    const some = [archived('1'), archived('2'), archived('9')];
+    expect(decide(jobOf(some), { action: 'DELETE' })).toEqual({ taken: ['2'], kept: ['1 BEST', '9 LAST'] });
+    for (const action of ['ARCHIVE', 'DIGEST'] as const) expect(decide(jobOf(some), { ...none, action }).kept).toEqual(['1 STATE', '2 STATE', '9 STATE']);
+    // A retry would go on from 2, and from 3 once that were restored.
+    expect(decide(jobOf([...steps('1', '2'), archived('3')], { state: 'FAILED' }), { ...none, action: 'DELETE' })).toEqual({ taken: ['1'], kept: ['2 RESUMABLE', '3 RESUMABLE'] });
+    const another = checkpoint('2', { path: '/root/job/checkpoints/1.ckpt.zst' });
+    expect(decide(jobOf([archived('1'), another], { archivePaths: ['/root/job/checkpoints/1.ckpt.zst'] }), { ...none, action: 'DELETE' }).kept).toEqual(['1 SHARED', '2 SHARED']);
   });
 
   test('of a job that is LOST it is taken only where that is said', () => {

@@ -82,7 +82,7 @@ export async function run(action: CheckpointAction, item: Partial<ProgramItem>, 
   const suffix = suffixes.find((each) => present.includes(`${item.path?.slice(item.path.lastIndexOf('/') + 1)}${each}`)) ?? suffixes[0];
   const script = renderProgram({
     runId, rootDirectory: root, limitSeconds: 60, threads: 1, reportPath: null, overPath,
-    items: [{ checkpointId: ID, action, jobDirectory: job, path: '', members: [], isOneFile: true, archivePath: action === 'RESTORE' ? `${item.path}${suffix}` : null, recorded, giveUpReason: null, ...item }],
+    items: [{ checkpointId: ID, action, jobDirectory: job, path: '', members: [], isOneFile: true, archivePath: action === 'RESTORE' ? `${item.path}${suffix}` : null, earlierArchives: [], recorded, giveUpReason: null, ...item }],
   });
   const child = spawn('bash', ['-s'], { env: { PATH: isFaked ? `${commands}:${process.env['PATH']}` : process.env['PATH'] }, detached: true, stdio: ['pipe', 'pipe', 'ignore'], ...(uid !== undefined && { uid, gid: uid }) });
   let stdout = '';

@@ -146,10 +146,54 @@ describe('what goes wrong leaves the original as it was', () => {
     expect(await readFile(`${job}/checkpoints/a.ckpt`, 'utf8')).toBe(`${content}more`);
   });
 
-  test('a file of the name of the archive that holds something else', async () => {
+  test('a file of the name of the archive that holds something else: the archive gets a number', async () => {
     await put('checkpoints/a.ckpt.zst', 'mine');
-    expect((await run('ARCHIVE', file('checkpoints/a.ckpt'))).report).toMatchObject({ kind: 'FAILED', problem: expect.stringMatching(/holds something else/) });
-    expect([await readFile(`${job}/checkpoints/a.ckpt.zst`, 'utf8'), await readFile(`${job}/checkpoints/a.ckpt`, 'utf8')]).toEqual(['mine', content]);
+    expect((await run('ARCHIVE', file('checkpoints/a.ckpt'))).report).toMatchObject({ kind: 'ARCHIVED', suffix: '.2.zst' });
+    expect([await readFile(`${job}/checkpoints/a.ckpt.zst`, 'utf8'), await names()]).toEqual(['mine', ['a.ckpt.2.zst', 'a.ckpt.zst']]);
+    // Nobody heard of it: what is found then is the last, not what only is called so.
+    expect((await run('ARCHIVE', file('checkpoints/a.ckpt'))).report).toMatchObject({ kind: 'ARCHIVED', suffix: '.2.zst' });
+    expect((await run('RESTORE', { ...file('checkpoints/a.ckpt'), archivePath: `${job}/checkpoints/a.ckpt.2.zst` })).report).toEqual({ kind: 'RESTORED' });
+    expect([await readFile(`${job}/checkpoints/a.ckpt`, 'utf8'), await names()]).toEqual([content, ['a.ckpt', 'a.ckpt.zst']]);
+  });
+
+  test.each([['a file', file, '.zst', '.2.zst'], ['a folder', folder, '.tar.zst', '.tar.2.zst']] as const)('the archive of what lay there before, of %s', async (_, kindOf, first, second) => {
+    const path = kindOf === file ? 'checkpoints/x' : 'checkpoints/x/weights';
+    await rm(`${job}/checkpoints/a.ckpt`);
+    await put(path);
+    const meant = kindOf('checkpoints/x');
+    expect((await run('ARCHIVE', meant)).report).toMatchObject({ suffix: first });
+    const earlierArchives = [`${job}/checkpoints/x${first}`];
+    // It is none of what was there later, and is gone since.
+    expect((await run('ARCHIVE', { ...meant, earlierArchives })).report).toEqual({ kind: 'GONE' });
+    await put(path);
+    expect((await run('ARCHIVE', { ...meant, earlierArchives })).report).toMatchObject({ suffix: second });
+    expect(await names()).toEqual([`x${first}`, `x${second}`].sort());
+  });
+});
+
+describe('the archive of a checkpoint', () => {
+  const archived = async (): Promise<object> => {
+    await put('checkpoints/a.ckpt');
+    const { report } = await run('ARCHIVE', file('checkpoints/a.ckpt'));
+    const bytes = report?.kind === 'ARCHIVED' ? report.bytes : 0;
+    return { ...file('checkpoints/a.ckpt'), members: [], archivePath: `${job}/checkpoints/a.ckpt.zst`, recorded: { fileCount: 1, sizeBytes: bytes, writtenAt, lookedDepth: 6 } };
+  };
+
+  test('is deleted, and what had been deleted before is no failure', async () => {
+    const meant = await archived();
+    expect((await run('DELETE', meant)).report).toEqual({ kind: 'DELETED', freedBytes: expect.any(Number) });
+    expect(await names()).toEqual([]);
+    expect((await run('DELETE', meant)).report).toEqual({ kind: 'DELETED', freedBytes: null });
+  });
+
+  test('is left where it is when the checkpoint lies beside it again, or it is another than was recorded', async () => {
+    const meant = await archived();
+    await put('checkpoints/a.ckpt', 'new');
+    expect((await run('DELETE', meant)).report).toEqual({ kind: 'FAILED', problem: 'a.ckpt lies in its place again, beside its archive: nothing was removed' });
+    await rm(`${job}/checkpoints/a.ckpt`);
+    await put('checkpoints/a.ckpt.zst', 'another');
+    expect((await run('DELETE', meant)).report).toEqual({ kind: 'FAILED', problem: 'a.ckpt.zst is not the archive that was recorded' });
+    expect(await names()).toEqual(['a.ckpt.zst']);
   });
 });
 

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { scanCheckpoints, type KnownCheckpoint } from '../../../src/domain/checkpoint-scan.ts';
-import { ARCHIVE_ENDINGS } from '../../../src/domain/checkpoint-requests/archive-name.ts';
 import { findCheckpoints, type CheckpointEntry } from '../../../src/domain/checkpoint-search.ts';
 
 const at = (seconds: number) => new Date(Date.UTC(2026, 0, 1) + seconds * 1000);
@@ -13,7 +12,7 @@ const link = (name: string, linkTarget: string): CheckpointEntry => ({ ...file(n
 
 /** One scan; the paths of its changes are those below `checkpoints/`. */
 function scan(entries: CheckpointEntry[], known: KnownCheckpoint[], when: ReturnType<typeof moment>) {
-  const changes = scanCheckpoints({ search: findCheckpoints(entries, { declared: new Set(), archives: new Set(known.flatMap(({ relativePath }) => ARCHIVE_ENDINGS.map((ending) => relativePath + ending))) }), known, logged: [], heads: new Map(), jobDirectory: '/r/j', ...when });
+  const changes = scanCheckpoints({ search: findCheckpoints(entries, { declared: new Set(), archives: new Set(known.flatMap(({ archivePath }) => archivePath ?? [])) }), known, logged: [], heads: new Map(), jobDirectory: '/r/j', ...when });
   return changes.map(({ relativePath, ...change }) => ({ relativePath: relativePath.slice(ROOT.length), ...change }));
 }
 
@@ -50,8 +49,8 @@ describe('the state of a checkpoint', () => {
   });
 
   it.each(['a.pt.tmp', 'a.pt.part', '.a.pt.swp', 'checkpoint-5-tmp', 'checkpoint-tmp-5', 'tmp-checkpoint-5', 'a.tmp.pt', 'a.pt.incomplete'])(
-    'is never COMPLETE under the temporary name %s, and PARTIAL when the job ended', (name) => {
-      expect(scans([[file(name)], moment(10)], [[file(name)], moment(99)]).states).toEqual({ [name]: 'WRITING' });
+    'is not recorded under the temporary name %s, and is PARTIAL when the job has ended', (name) => {
+      expect(scans([[file(name)], moment(10)], [[file(name)], moment(99)], [[file('a.pt')], moment(100)], [[file('a.pt')], moment(109)]).states).toEqual({ 'a.pt': 'COMPLETE' });
       expect(scans([[file(name)], moment(10)], [[file(name)], moment(11, { jobEnded: true })]).states).toEqual({ [name]: 'PARTIAL' });
     });
 
