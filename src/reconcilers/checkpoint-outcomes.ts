@@ -40,7 +40,9 @@ export async function claimItems(database: Database, planned: PlannedItem[], run
         events.push(requestEvent(each.item, 'RUNNING', null));
       } else {
         if ('problem' in each && each.seen !== undefined) await recordSeenContent(transaction, each.item, each.seen);
-        events.push(...await failItem(transaction, each.item, problem ?? ''));
+        const failed = await failItem(transaction, each.item, problem ?? '');
+        if (failed.length > 0 && 'isGone' in each && !active.has(each.item.jobId)) events.push(await changeCheckpoint(transaction, each.item, { kind: 'GONE' }));
+        events.push(...failed);
       }
     }
     if (run !== null && claimed.length > 0) await recordCheckpointRun(transaction, run);
@@ -118,7 +120,7 @@ async function storeReport(transaction: Transaction, item: OpenItem, report: Ite
     case 'FAILED': return failItem(transaction, item, report.problem);
     case 'GONE': {
       const failed = await failItem(transaction, item, 'it is not on disk any more');
-      return failed.length === 0 ? [] : [await changeCheckpoint(transaction, item, { kind: 'DELETED' }), ...failed];
+      return failed.length === 0 ? [] : [await changeCheckpoint(transaction, item, { kind: 'GONE' }), ...failed];
     }
     case 'ARCHIVED': {
       const outcome = { kind: 'ARCHIVED' as const, archivePath: path + report.suffix, archiveBytes: report.bytes, sha256: report.sha256 };
@@ -130,7 +132,7 @@ async function storeReport(transaction: Transaction, item: OpenItem, report: Ite
   }
 }
 
-const STATES = { ARCHIVED: 'ARCHIVED', DELETED: 'DELETED', RESTORED: 'COMPLETE', DIGEST: 'COMPLETE' } as const;
+const STATES = { ARCHIVED: 'ARCHIVED', DELETED: 'DELETED', GONE: 'DELETED', RESTORED: 'COMPLETE', DIGEST: 'COMPLETE' } as const;
 
 async function changeCheckpoint(transaction: Transaction, { experimentId, sweepId, jobId, checkpoint: { id, path, attemptNumber } }: OpenItem, outcome: CheckpointOutcome): Promise<NewEvent> {
   await recordOutcome(transaction, { jobId, path }, outcome);

@@ -15,8 +15,8 @@ export type SeenContent = Pick<OpenItem, 'sizeBytes' | 'fileCount' | 'writtenAt'
 
 export type PlannedItem = { item: OpenItem } & (
   | { members: string[]; isOneFile: boolean }
-  /** Nothing is to be done. A listing may lack what is there: only the program knows what is gone. `seen` is what lies there instead of what was asked about. */
-  | { problem: string; seen?: SeenContent }
+  /** Nothing is to be done. A listing that is empty, or too long, may lack what is there; what any other lacks is gone. `seen` is what lies there instead of what was asked about. */
+  | { problem: string; seen?: SeenContent; isGone?: true }
 );
 
 /** What a run has begun with is known from then: half of it may lie elsewhere by now, where only the program finds it. */
@@ -37,7 +37,8 @@ export async function planItems(database: Database, cluster: Cluster, items: Ope
     const left = leftBehind(item, there, entries, search.archives);
     if (left !== null) return { item, ...left };
     if (there === undefined && listed?.leftOut.has(jobDirectory)) return { item, problem: 'its job directory has more files than are looked at, and it is not among those' };
-    if (there === undefined) return { item, problem: 'it was not found on disk' };
+    if (there === undefined && entries.length > 0) return { item, problem: 'it is not on disk any more', isGone: true };
+    if (there === undefined) return { item, problem: 'it was not found on disk: its job directory is empty, or cannot be read' };
     const seen = { sizeBytes: there.files.reduce((sum, file) => sum + file.sizeBytes, 0), fileCount: there.files.length, writtenAt: there.modifiedAt };
     if (!isAsRecorded(seen, item)) return { item, problem: 'it has changed since it was asked for; what is there now is recorded, and taken if it is asked for again', seen };
     return { item, ...membersOf(there) };

@@ -8,6 +8,7 @@ import { isTerminalJobState } from '../domain/states.ts';
 import { CheckpointWork } from './checkpoint-work.ts';
 import { ClusterContact } from './cluster-contact.ts';
 import { startDispatchLoop } from './dispatch-loop.ts';
+import { EndedCheckpoints } from './ended-checkpoints.ts';
 import { startLoop, type Loop } from './loop.ts';
 import type { Observed } from './observe.ts';
 import { OrphanKeeper } from './orphans.ts';
@@ -104,17 +105,18 @@ export function startClusterReconciler(database: Database, cluster: Cluster, pol
   };
 }
 
-/** What nothing but events gives something to do: failed jobs that may be tried again, and what is asked for on checkpoints. */
+/** What is done about jobs that have ended: failed ones may be tried again, and there are their checkpoints. */
 function startWoken(database: Database, cluster: Cluster, contact: ClusterContact, policies: FailurePolicies, logger: Logger): ClusterReconciler {
   const retry = startRetry(database, cluster, policies, logger);
   const checkpoints = startCheckpointWork(database, cluster, contact, logger);
+  const ended = startEndedCheckpoints(database, cluster, contact, logger);
   return {
     onEvent(event) {
       if (event.kind === 'JOB_STATE_CHANGED' && event.payload.to === 'FAILED') retry.wake();
       if (event.kind === 'CHECKPOINT_REQUEST_CHANGED' && event.payload.state === 'PENDING') checkpoints.wake();
     },
     async stop() {
-      await Promise.all([retry.stop(), checkpoints.stop()]);
+      await Promise.all([retry.stop(), checkpoints.stop(), ended.stop()]);
     },
   };
 }
@@ -181,6 +183,11 @@ function startCheckpointWork(database: Database, cluster: Cluster, contact: Clus
       await loop.stop();
     },
   };
+}
+
+function startEndedCheckpoints(database: Database, cluster: Cluster, contact: ClusterContact, logger: Logger): Loop {
+  const ended = new EndedCheckpoints({ database, cluster, now: () => new Date() });
+  return startLoop({ name: `ended checkpoints ${cluster.settings.name}`, logger, periodMs: () => ended.untilNextMs(), run: () => contact.within(() => ended.run()) });
 }
 
 interface WatchListener {

@@ -54,16 +54,15 @@ describe('on the login node', () => {
       ['ARCHIVE', 'DONE', 1], ['ARCHIVE', 'DONE', 1], ['RESTORE', 'DONE', -1], ['DIGEST', 'DONE', 0], ['DELETE', 'DONE', 1]]);
   });
 
-  test('leaves alone what has changed since it was asked for, and what is not found', async () => {
+  test('leaves alone what has changed since it was asked for; what is gone is DELETED', async () => {
     const job = await on.seed([1, 2]);
     await on.ask(job.ids);
     await writeFile(`${job.directory}/checkpoints/step=1.ckpt`, 'something else');
     await rm(`${job.directory}/checkpoints/step=2.ckpt`);
     await on.work.run();
     expect(await on.files(job)).toEqual(['step=1.ckpt']);
-    expect((await on.items()).map(({ state, problem }) => [state, problem]).sort()).toEqual([['FAILED', expect.stringMatching(/^it has changed since it was asked for/)], ['FAILED', 'it was not found on disk']]);
-    // The listing of a directory may lack what is there.
-    expect((await on.checkpoints()).map(({ state }) => state)).toEqual(['COMPLETE', 'COMPLETE']);
+    expect((await on.items()).map(({ state, problem }) => [state, problem]).sort()).toEqual([['FAILED', expect.stringMatching(/^it has changed since it was asked for/)], ['FAILED', 'it is not on disk any more']]);
+    expect((await on.checkpoints()).map(({ state }) => state)).toEqual(['COMPLETE', 'DELETED']);
   });
 
   test('leaves alone what was written anew after somebody asked, though that is recorded by now', async () => {

@@ -9,6 +9,7 @@ import { newId } from '../ids.ts';
 import type { CheckpointItemRow } from '../read/checkpoint-requests.ts';
 import { uuidIn } from '../read/job-filter.ts';
 import { checkpointRequestItems, checkpointRequests, checkpointRuns, checkpoints } from '../tables/index.ts';
+import { archivesLeft } from './checkpoints.ts';
 
 export interface NewCheckpointRequest {
   action: CheckpointAction;
@@ -103,7 +104,8 @@ export async function cancelPendingItems(transaction: Transaction, requestId: st
 /** What a run did to a checkpoint; null leaves a value as it is. */
 export type CheckpointOutcome =
   | { kind: 'ARCHIVED'; archivePath: string; archiveBytes: number; sha256: string | null }
-  | { kind: 'DELETED' | 'RESTORED' }
+  /** GONE: it was not found, nor was its archive. */
+  | { kind: 'DELETED' | 'RESTORED' | 'GONE' }
   | { kind: 'DIGEST'; sha256: string };
 
 export async function recordOutcome(transaction: Transaction, { jobId, path }: { jobId: string; path: string }, outcome: CheckpointOutcome): Promise<void> {
@@ -115,6 +117,7 @@ export async function recordOutcome(transaction: Transaction, { jobId, path }: {
         return { state: 'ARCHIVED' as const, archivePath, archiveBytes, archivedAt: sql`now()`, ...(sha256 !== null && { contentDigest: sha256 }) };
       }
       case 'DELETED': return { state: 'DELETED' as const, ...noArchive };
+      case 'GONE': return { state: 'DELETED' as const, ...noArchive, earlierArchives: archivesLeft };
       case 'RESTORED': return { state: 'COMPLETE' as const, ...noArchive };
       case 'DIGEST': return { contentDigest: outcome.sha256 };
     }

@@ -48,6 +48,11 @@ function ranked(position: 'step' | 'epoch', column: string): SQL {
   return sql`${sql.raw(column)} = case when ${isNewer} then excluded.${sql.raw(column)} else checkpoints.${sql.raw(column)} end`;
 }
 
+/** The earlier archives of a checkpoint that is ARCHIVED no more, though nobody restored or deleted it: its archive is one of them, if it is still there. */
+export const archivesLeft = sql`case when checkpoints.state = 'ARCHIVED' and checkpoints.archive_path is not null
+  then checkpoints.earlier_archives || jsonb_build_object('path', checkpoints.archive_path, 'bytes', checkpoints.archive_bytes, 'archivedAt', checkpoints.archived_at)
+  else checkpoints.earlier_archives end`;
+
 /** The checkpoint of whose archive `t` is the path: that may lie there from when somebody asked for it, and for good. */
 const archiveOf = sql`select 1 from checkpoints a where t.path ~ '\\.(zst|gz)$' and a.job_id = t."jobId" and starts_with(t.path, a.path)
   and substr(t.path, length(a.path) + 1) ~ ${ARCHIVE_ENDING.source} and (a.state = 'ARCHIVED' or a.earlier_archives <> '[]'
@@ -90,9 +95,7 @@ export async function upsertCheckpoints(transaction: Transaction, records: reado
       logged_metrics = coalesce(excluded.logged_metrics, checkpoints.logged_metrics), is_declared = excluded.is_declared or checkpoints.is_declared,
       size_bytes = excluded.size_bytes, file_count = excluded.file_count, aliases = excluded.aliases, written_at = excluded.written_at,
       ${sql.join(['archive_path', 'archive_bytes', 'archived_at'].map((column) => sql.raw(`${column} = case when excluded.state = 'ARCHIVED' then checkpoints.${column} end`)), sql`, `)},
-      earlier_archives = case when checkpoints.state = 'ARCHIVED' and excluded.state not in ('ARCHIVED', 'DELETED') and checkpoints.archive_path is not null
-        then checkpoints.earlier_archives || jsonb_build_object('path', checkpoints.archive_path, 'bytes', checkpoints.archive_bytes, 'archivedAt', checkpoints.archived_at)
-        else checkpoints.earlier_archives end,
+      earlier_archives = case when excluded.state <> 'ARCHIVED' then ${archivesLeft} else checkpoints.earlier_archives end,
       content_digest = case when (checkpoints.size_bytes, checkpoints.file_count, checkpoints.written_at) = (excluded.size_bytes, excluded.file_count, excluded.written_at)
         then checkpoints.content_digest end
     returning id, job_id, path`);
