@@ -126,7 +126,7 @@ export class ExperimentResolver {
   }
 
   @Directive('@listSize(assumedSize: 100)')
-  @FieldResolver(() => [MetricSeriesType], { description: 'Metric histories of many jobs in one call, by job and metric.' })
+  @FieldResolver(() => [MetricSeriesType], { description: 'Metric histories of many jobs in one call, by job and metric. One that no job has is an error, unless it may still be logged.' })
   metrics(
     @Root() experiment: ExperimentRow, @Ctx() { loaders }: GraphqlContext,
     @Arg('keys', () => [String], { description: 'Which metrics.' }) keys: string[],

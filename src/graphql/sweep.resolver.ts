@@ -7,9 +7,12 @@ import { AFTER_DESCRIPTION, DEFAULT_PAGE_SIZE, FIRST_DESCRIPTION, LIST_SIZE, pag
 import type { GraphqlContext } from './context.ts';
 import { GoalEnum } from './enums.ts';
 import { ExperimentType, LeaderboardRowType, ProgressType, SweepType } from './experiment.type.ts';
+import { experimentSeries } from './experiment-series.ts';
 import { JobFilterInput, JobOrderInput, toJobFilter, toJobOrder } from './filter.input.ts';
 import { JobConnection, JobType } from './job.type.ts';
 import type { LeaderboardView } from './leaderboard.ts';
+import { ATTEMPT_DESCRIPTION, checkedMaxPoints, DEFAULT_POINTS, MAX_POINTS_DESCRIPTION, type SeriesView } from './metric-series.ts';
+import { MetricSeriesType } from './metric.type.ts';
 import { nestedJobs } from './nested-jobs.ts';
 import { toProgressType } from './progress.ts';
 import { Long } from './scalars.ts';
@@ -50,6 +53,20 @@ export class SweepResolver {
   ) {
     const wanted = { parent: 'SWEEP' as const, filter: toJobFilter(filter), order: toJobOrder(orderBy) };
     return nestedJobs(loaders, wanted, pageRequest(first, after), sweep.id);
+  }
+
+  @Directive('@listSize(assumedSize: 100)')
+  @FieldResolver(() => [MetricSeriesType], { description: 'Metric histories of its jobs in one call, by job and metric. One that no job of the experiment has is an error, unless it may still be logged.' })
+  metrics(
+    @Root() sweep: SweepRow, @Ctx() { loaders }: GraphqlContext,
+    @Arg('keys', () => [String], { description: 'Which metrics.' }) keys: string[],
+    @Arg('filter', () => JobFilterInput, { nullable: true, description: 'Of which jobs; all when left out.' }) filter: JobFilterInput | null,
+    @Arg('maxPoints', () => Int, { nullable: true, defaultValue: DEFAULT_POINTS, description: MAX_POINTS_DESCRIPTION }) maxPoints: number | null,
+    @Arg('attempt', () => Int, { nullable: true, description: `${ATTEMPT_DESCRIPTION} Jobs without such an attempt are left out.` }) attempt: number | null,
+  ): Promise<SeriesView[]> {
+    const { sweepIds = [sweep.id], ...rest } = toJobFilter(filter);
+    const ofSweep = { ...rest, sweepIds: sweepIds.filter((id) => id.toLowerCase() === sweep.id) };
+    return experimentSeries(loaders, sweep.experimentId, { keys, filter: ofSweep }, { maxPoints: checkedMaxPoints(maxPoints), attempt: attempt ?? null });
   }
 }
 

@@ -105,6 +105,16 @@ describe('a leaderboard', () => {
   });
 });
 
+it('a sweep has the histories of its jobs, and of no others', async () => {
+  const id = await seedExperiment(fixture.db);
+  const sweepId = await seedSweep(fixture.db, id);
+  const metrics = { loss: [[1, 0.5]] as [number, number][] };
+  await seedJobs(fixture.db, id, [{ name: 'in', sweepId, state: 'COMPLETED', metrics }, { name: 'out', state: 'COMPLETED', metrics }]);
+  const asked = async (args: string) => (await fixture.run(`query ($id: ID!) { sweep(id: $id) { metrics(keys: ["loss"]${args}) { values job { name } } } }`, { id: sweepId })).data.sweep.metrics;
+  expect(await asked('')).toEqual([{ values: [0.5], job: { name: 'in' } }]);
+  expect(await asked(`, filter: {sweepIds: ["${id}"]}`)).toEqual([]);
+});
+
 describe('progress', () => {
   it('counts by state, with shares, a rate and the time that remains', async () => {
     const id = await seedExperiment(fixture.db);
