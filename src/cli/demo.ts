@@ -73,6 +73,9 @@ The server is still up (process ${server.pid}).
   WebSocket   ${server.url.replace(/^http/, 'ws')}
   token file  ${server.tokenFile}
   log         ${server.logFile}
+For the Python client and examples/analysis.ipynb, before you start Python or Jupyter:
+  export EXPGRAPH_URL=${server.url}
+  export EXPGRAPH_TOKEN=$(cat ${server.tokenFile})
 Stop it and remove everything: kill ${server.pid} && while kill -0 ${server.pid} 2>/dev/null; do sleep 0.1; done; rm -r ${folder}`);
 }
 

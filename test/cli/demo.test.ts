@@ -79,6 +79,8 @@ describe.skipIf(process.platform !== 'linux')('npm run demo', () => {
     expect((await stat(checkpointIn(output()))).isFile()).toBe(true);
     const url = /GraphQL +(http:\S+)/.exec(output())?.[1] ?? '';
     const token = (await readFile(/token file +(\S+)/.exec(output())?.[1] ?? '', 'utf8')).trim();
+    const exports = output().split('\n').filter((line) => /^ +export /.test(line));
+    expect(execFileSync('sh', ['-c', `${exports.join('\n')}\nprintf '%s %s' "$EXPGRAPH_URL" "$EXPGRAPH_TOKEN"`], { encoding: 'utf8' })).toBe(`${url} ${token}`);
     const log = /log +(\S+)/.exec(output())?.[1] ?? '';
     expect((await stat(log)).mode & 0o777).toBe(0o600);
     expect(await readFile(log, 'utf8')).not.toContain(token);

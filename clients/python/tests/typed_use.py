@@ -34,6 +34,7 @@ def tables(client: Client, form: Form | None) -> None:
     assert_type(client.metrics("e", ["loss"], form="polars"), polars.DataFrame)
     assert_type(client.metrics("e", "loss", max_points=10, form="arrow"), pyarrow.Table)
     assert_type(client.leaderboard("e", group_by=["lr"], form="table"), Table)
+    assert_type(client.leaderboard("e", group_by="lr", states="FAILED", form="table"), Table)
     assert_type(client.results("e", form="table")[:3], Table)
     print(client.results("e", form=form).no_such_thing)  # type: ignore[union-attr]
     client.results("e", form="csv")  # type: ignore[call-overload]
@@ -47,6 +48,7 @@ def records(client: Client) -> None:
     assert_type(client.jobs("e").to_pandas(), pandas.DataFrame)
     best = client.best_checkpoint("e", "val/loss", "min")
     assert_type(best, Checkpoint)
+    assert_type(client.job("id").why, Optional[str])
     assert_type(best.step, Optional[int])
     assert_type(best.metrics, "dict[str, float | None]")
     client.job(7)  # type: ignore[arg-type]
