@@ -54,7 +54,7 @@ export interface ChangeRule<Change extends JobChange> {
   /** The change for a job, or why there is none. */
   decide(job: ChangeableJob): Change | string;
   /** What else keeps jobs from this change, by job; asked once the jobs are locked. */
-  readObstacles?(reader: Reader, jobs: readonly ChangeableJob[]): Promise<ReadonlyMap<string, string>>;
+  readObstacles?(reader: Reader, jobs: readonly ChangeableJob[]): Promise<ReadonlyMap<string, { reason: string }>>;
 }
 
 /** Throws UserError NOT_FOUND for unknown ids, NOT_FOUND for what a filter names and is not there, LIMIT_EXCEEDED for more than 25,000 jobs, BAD_USER_INPUT for a selection that is none. */
@@ -112,7 +112,7 @@ async function decideAll<Change extends JobChange>(reader: Reader, selected: Cha
   const obstacles = await rule.readObstacles?.(reader, selected);
   return selected.map((job) => {
     const verdict = rule.decide(job);
-    return { job, verdict: typeof verdict === 'string' ? verdict : obstacles?.get(job.jobId) ?? verdict };
+    return { job, verdict: typeof verdict === 'string' ? verdict : obstacles?.get(job.jobId)?.reason ?? verdict };
   });
 }
 

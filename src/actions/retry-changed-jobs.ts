@@ -85,7 +85,7 @@ async function planAll(context: ChangeContext, reader: Reader, jobs: ChangeableJ
     if (problem !== null) return { job, plan: { kind: 'UNCHANGED', reason: problem } };
     const plan = planOne(context, origin, changes, partitions.get(origin.cluster) ?? null);
     const obstacle = obstacles.get(job.jobId);
-    return { job, plan: plan.kind === 'NEW_ATTEMPT' && obstacle !== undefined ? { kind: 'UNCHANGED', reason: obstacle } : plan };
+    return { job, plan: plan.kind === 'NEW_ATTEMPT' && obstacle !== undefined ? { kind: 'UNCHANGED', reason: obstacle.reason } : plan };
   });
 }
 

@@ -113,7 +113,10 @@ function startWoken(database: Database, cluster: Cluster, contact: ClusterContac
   return {
     onEvent(event) {
       if (event.kind === 'JOB_STATE_CHANGED' && event.payload.to === 'FAILED') retry.wake();
-      if (event.kind === 'CHECKPOINT_REQUEST_CHANGED' && event.payload.state === 'PENDING') checkpoints.wake();
+      if (event.kind !== 'CHECKPOINT_REQUEST_CHANGED') return;
+      if (event.payload.state === 'PENDING') checkpoints.wake();
+      // A failed job may have waited for it.
+      else if (event.payload.state !== 'RUNNING') retry.wake();
     },
     async stop() {
       await Promise.all([retry.stop(), checkpoints.stop(), ended.stop()]);

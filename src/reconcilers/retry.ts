@@ -95,13 +95,15 @@ async function carryOut({ database, settings, logger }: RetryDependencies, decid
 
 /**
  * A roll-up takes a while after the end of a job; where it was quicker than the decision, there is no new attempt. Nor does one begin anew, unasked, because
- * the checkpoint that it would go on from is archived just then. Nothing is rolled up or taken away while the jobs are locked.
+ * the checkpoint that it would go on from is archived just then. Where that one is still to be archived, deleted or restored, the job is left undecided until that
+ * is over. Nothing is rolled up or taken away while the jobs are locked.
  */
 async function withoutObstacles(reader: Reader, decided: Decided[]): Promise<Decided[]> {
   const obstacles = await readRetryObstacles(reader, decided.filter(({ decision }) => decision.kind === 'NEW_ATTEMPT').map(({ job }) => job), { ignoreArchived: false });
-  return decided.map((each) => {
-    const reason = obstacles.get(each.job.jobId);
-    return reason === undefined ? each : { ...each, decision: { kind: 'NONE', reason } };
+  return decided.flatMap((each): Decided[] => {
+    const obstacle = obstacles.get(each.job.jobId);
+    if (obstacle === undefined) return [each];
+    return obstacle.isPassing ? [] : [{ ...each, decision: { kind: 'NONE', reason: obstacle.reason } }];
   });
 }
 

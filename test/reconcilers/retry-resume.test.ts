@@ -97,6 +97,23 @@ describe('where the last checkpoint is archived, or about to be, nothing begins 
     const { rows: [job] } = await at.db.pool.query('select state, state_reason from jobs');
     expect(job).toEqual({ state: 'FAILED', state_reason: expect.stringContaining('; not tried again: its last checkpoint /saved/step=3.ckpt is archived: restore it first') });
   });
+
+  test.each([
+    { action: 'RESTORE', before: 'ARCHIVED', ends: 'DONE', after: 'COMPLETE', retried: 1 },
+    { action: 'RESTORE', before: 'ARCHIVED', ends: 'FAILED', after: 'ARCHIVED', retried: 0 },
+    { action: 'ARCHIVE', before: 'COMPLETE', ends: 'CANCELLED', after: 'COMPLETE', retried: 1 },
+    { action: 'ARCHIVE', before: 'COMPLETE', ends: 'DONE', after: 'ARCHIVED', retried: 0 },
+  ] as const)('by a policy: while it is not known what comes of $action nothing is decided; when it is $ends, $retried is tried again', async ({ action, before, ends, after, retried }) => {
+    const jobId = await submit({ failureClass: 'HOST_OUT_OF_MEMORY' });
+    await endAs('OUT_OF_MEMORY');
+    await leaveCheckpoint(jobId, 3, before, '2030-01-02');
+    await askFor(jobId, action, 3);
+    const decidedFor = async (): Promise<unknown> => (await at.db.pool.query('select retry_decided_for as decided from jobs')).rows[0]?.decided;
+    expect([await retry(), await decidedFor()]).toEqual([0, 0]);
+    await at.db.pool.query('update checkpoint_request_items set state = $1', [ends]);
+    await at.db.pool.query('update checkpoints set state = $1', [after]);
+    expect([await retry(), await decidedFor()]).toEqual([retried, 1]);
+  });
 });
 
 test('a job made with another configuration begins anew', async () => {
