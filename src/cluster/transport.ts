@@ -68,6 +68,14 @@ export interface ListRequest {
   maxEntries: number;
 }
 
+export interface Listing {
+  entries: FileEntry[];
+  /** There are more entries than were asked for. */
+  truncated: boolean;
+  /** Those of the directories in or below which something could not be read: what is not listed of them may still be there. */
+  unreadable: string[];
+}
+
 export interface ReadRange {
   path: string;
   offsetBytes: number;
@@ -95,7 +103,7 @@ export interface Transport {
   /** Reads many ranges in O(1) round trips; null where the file does not exist or cannot be read. Shorter at the end of a file. */
   read(ranges: ReadRange[]): Promise<(Buffer | null)[]>;
   /** Lists many directories in O(1) round trips. */
-  list(request: ListRequest): Promise<{ entries: FileEntry[]; truncated: boolean }>;
+  list(request: ListRequest): Promise<Listing>;
   close(): Promise<void>;
 }
 

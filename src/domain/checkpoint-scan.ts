@@ -4,7 +4,8 @@
  *   WRITING -> COMPLETE -> DELETED      COMPLETE -> WRITING when it is written again, DELETED -> WRITING when it is back
  *   WRITING -> PARTIAL                  when parts are missing that should be there, or the job ended before it was whole
  *   PARTIAL -> WRITING                  when it is written on
- *   ARCHIVED                            for as long as there is its archive and nothing in its old place
+ *   ARCHIVED                            for as long as there is its archive and nothing in its old place, or nobody can see whether there is
+ *   DELETED -> ARCHIVED                 when its archive is back
  *
  * What has a temporary name is not recorded before the job has ended; then it is PARTIAL.
  */
@@ -33,6 +34,8 @@ export interface KnownCheckpoint {
   writtenAt: Date;
   /** Of an ARCHIVED one: where its archive lies, relative to the job directory. */
   archivePath?: string | null;
+  /** Of a DELETED one: where its archive lay that was missed, relative to the job directory. */
+  missedArchivePath?: string | null;
 }
 
 /** A checkpoint that is new or differs from what is known. Null: nothing tells. */
@@ -111,10 +114,14 @@ export function scanCheckpoints(input: ScanInput): CheckpointChange[] {
   // A checkpoint of somebody's own may hold the same and be called like the archive.
   const archives = new Set([...search.archives, ...search.found.filter(({ isDirectory }) => !isDirectory).map(({ path }) => path)]);
   const notYetListed = [...loggedAt].filter(([path]) => !present.has(path)).map(([path, line]) => announced(path, line));
+  // The lock file of the run that made an archive stays beside it: a folder that is empty or missing may be that of a file system that is away.
   const isGone = ({ relativePath, state, archivePath }: KnownCheckpoint): boolean => state !== 'DELETED' && !present.has(relativePath) && !loggedAt.has(relativePath)
-    && !(state === 'ARCHIVED' && archives.has(archivePath ?? ''));
-  const gone = truncated ? [] : known.filter(isGone).map(vanished);
-  return [...changes, ...notYetListed, ...gone];
+    && !(state === 'ARCHIVED' && (archives.has(archivePath ?? '') || !search.filledFolders.has(folderOf(archivePath ?? relativePath))));
+  const gone = truncated ? [] : known.filter(isGone).map((checkpoint) => movedTo('DELETED', checkpoint));
+  const isBack = ({ relativePath, state, missedArchivePath }: KnownCheckpoint): boolean => state === 'DELETED' && !present.has(relativePath) && !loggedAt.has(relativePath)
+    && search.archives.includes(missedArchivePath ?? '');
+  const back = known.filter(isBack).map((checkpoint) => movedTo('ARCHIVED', checkpoint));
+  return [...changes, ...notYetListed, ...gone, ...back];
 }
 
 /** The aliases that pointer files and the frameworks' own records give: by folder and alias, the name of the checkpoint. */
@@ -184,6 +191,7 @@ function announced(path: string, { step, epoch, metrics, aliases, time }: Logged
   };
 }
 
-function vanished(checkpoint: KnownCheckpoint): CheckpointChange {
-  return { ...checkpoint, state: 'DELETED', aliases: [], layout: null, step: null, epoch: null, loggedMetrics: null, isDeclared: false };
+/** Not in its place any more. */
+function movedTo(state: 'DELETED' | 'ARCHIVED', checkpoint: KnownCheckpoint): CheckpointChange {
+  return { ...checkpoint, state, aliases: [], layout: null, step: null, epoch: null, loggedMetrics: null, isDeclared: false };
 }

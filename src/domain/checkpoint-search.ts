@@ -28,6 +28,8 @@ export interface CheckpointSearch {
   pointers: CheckpointEntry[];
   /** Paths of archives of checkpoints. */
   archives: string[];
+  /** Folders that were seen to hold something; '' is the job directory. */
+  filledFolders: ReadonlySet<string>;
 }
 
 /** What is known of a job's checkpoints before its directory is searched; paths relative to that. */
@@ -63,7 +65,8 @@ interface Node {
 export function findCheckpoints(entries: readonly CheckpointEntry[], known: KnownPaths): CheckpointSearch {
   const search = new Search(known, entries);
   search.visit(treeOf(entries), { depth: 0, isStrict: true });
-  return search.result;
+  const filledFolders = new Set(entries.map(({ relativePath }) => relativePath.slice(0, Math.max(0, relativePath.lastIndexOf('/')))));
+  return { ...search.result, filledFolders };
 }
 
 function treeOf(entries: readonly CheckpointEntry[]): Node {
@@ -81,7 +84,7 @@ function treeOf(entries: readonly CheckpointEntry[]): Node {
 }
 
 class Search {
-  readonly result: CheckpointSearch = { found: [], links: [], pointers: [], archives: [] };
+  readonly result: Omit<CheckpointSearch, 'filledFolders'> = { found: [], links: [], pointers: [], archives: [] };
   readonly #declared: ReadonlySet<string>;
   readonly #archives: ReadonlySet<string>;
   /** Directories above those. */

@@ -15,7 +15,7 @@ export type SeenContent = Pick<OpenItem, 'sizeBytes' | 'fileCount' | 'writtenAt'
 
 export type PlannedItem = { item: OpenItem } & (
   | { members: string[]; isOneFile: boolean }
-  /** Nothing is to be done. A listing that is empty, or too long, may lack what is there; what any other lacks is gone. `seen` is what lies there instead of what was asked about. */
+  /** Nothing is to be done. A listing that is empty, too long, or of what cannot all be read, may lack what is there; what any other lacks is gone. `seen` is what lies there instead of what was asked about. */
   | { problem: string; seen?: SeenContent; isGone?: true }
 );
 
@@ -37,6 +37,7 @@ export async function planItems(database: Database, cluster: Cluster, items: Ope
     const left = leftBehind(item, there, entries, search.archives);
     if (left !== null) return { item, ...left };
     if (there === undefined && listed?.leftOut.has(jobDirectory)) return { item, problem: 'its job directory has more files than are looked at, and it is not among those' };
+    if (there === undefined && listed?.unreadable.has(jobDirectory)) return { item, problem: 'it was not found on disk: not all of its job directory can be read' };
     if (there === undefined && entries.length > 0) return { item, problem: 'it is not on disk any more', isGone: true };
     if (there === undefined) return { item, problem: 'it was not found on disk: its job directory is empty, or cannot be read' };
     const seen = { sizeBytes: there.files.reduce((sum, file) => sum + file.sizeBytes, 0), fileCount: there.files.length, writtenAt: there.modifiedAt };

@@ -60,7 +60,7 @@ export class EndedCheckpoints {
     const { database, cluster: { transport, settings }, now } = this.#dependencies;
     // Before the look: what changes while it is taken is then known to be newer than it.
     const state = await readHarvestState(database, jobs.map(({ jobId }) => jobId));
-    const { entries, leftOut } = await listJobs(transport, { jobs: jobs.map(({ jobDirectory }) => jobDirectory), others: [] }, { maxDepth: LIST_DEPTH, maxEntries: LIST_MAX_ENTRIES });
+    const { entries, leftOut, unreadable } = await listJobs(transport, { jobs: jobs.map(({ jobDirectory }) => jobDirectory), others: [] }, { maxDepth: LIST_DEPTH, maxEntries: LIST_MAX_ENTRIES });
     const isEmpty = jobs.some(({ jobDirectory }) => (entries.get(jobDirectory)?.length ?? 0) === 0);
     // A file system that is not mounted holds nothing, and nothing of it is gone.
     if (isEmpty && (await transport.list({ directories: [settings.rootDirectory], maxDepth: 1, maxEntries: 1 })).entries.length === 0) return;
@@ -69,7 +69,7 @@ export class EndedCheckpoints {
     })), now());
     const changed = jobs.flatMap((job) => {
       const attemptOf = new Map((state.checkpoints.get(job.jobId) ?? []).map(({ path, attemptNumber }) => [path, attemptNumber]));
-      return checkpointChanges(found.get(job.jobId)!, { jobDirectory: job.jobDirectory, now: now(), jobEnded: true, truncated: leftOut.has(job.jobDirectory) })
+      return checkpointChanges(found.get(job.jobId)!, { jobDirectory: job.jobDirectory, now: now(), jobEnded: true, truncated: leftOut.has(job.jobDirectory) || unreadable.has(job.jobDirectory) })
         .map(({ relativePath: _, ...change }) => ({ job, record: { ...change, jobId: job.jobId, attemptNumber: attemptOf.get(change.path) ?? job.attemptNumber } }));
     });
     if (changed.length > 0) await this.#commit(changed);

@@ -73,13 +73,19 @@ async function readHeads(machine: Pick<Transport, 'read'>, wanted: JobHead[], fo
 export function searchCheckpoints({ jobDirectory, entries, known, mayHaveArchives, logged }: Omit<CheckpointTarget, 'jobId'>): FoundCheckpoints {
   const below = `${jobDirectory}/`;
   const inside = known.filter(({ path }) => path.startsWith(below))
-    .map((row) => ({ ...row, relativePath: row.path.slice(below.length), archivePath: row.archivePath?.slice(below.length) ?? null }));
+    .map((row) => ({ ...row, relativePath: row.path.slice(below.length), archivePath: row.archivePath?.slice(below.length) ?? null, missedArchivePath: missedArchive(row)?.slice(below.length) ?? null }));
   const declared = new Set([...inside.filter(({ isDeclared }) => isDeclared).map(({ relativePath }) => relativePath), ...logged.map(({ path }) => path)]);
   const listed = entries.filter(({ path }) => path.startsWith(below)).map((entry) => ({ ...entry, relativePath: entry.path.slice(below.length) }));
   const packed = new Set(inside.filter(({ id, state, earlierArchives }) => state === 'ARCHIVED' || earlierArchives.length > 0 || mayHaveArchives.has(id)).map(({ relativePath }) => relativePath));
   const present = new Set([...declared, ...inside.filter(({ state }) => state !== 'DELETED').map(({ relativePath }) => relativePath)]);
   const archives = new Set(listed.map(({ relativePath }) => relativePath).filter((path) => !present.has(path) && possibleOriginals(path).some((original) => packed.has(original))));
   return { search: findCheckpoints(listed, { declared, archives }), heads: new Map(), known: inside, logged };
+}
+
+/** Where the archive of what was recorded last lay; null of what was written anew after it was archived. */
+function missedArchive({ state, earlierArchives, writtenAt }: CheckpointRow): string | null {
+  const last = state === 'DELETED' ? earlierArchives.at(-1) : undefined;
+  return last !== undefined && new Date(last.archivedAt) > writtenAt ? last.path : null;
 }
 
 /** A change with its absolute path and, of what was looked at, the state that was known before the look; null of what is new. */

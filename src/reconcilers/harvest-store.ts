@@ -93,7 +93,7 @@ function merged(dropped: DroppedOfJob[]): DroppedOfJob[] {
 }
 
 function changesOf({ row: { jobDirectory }, harvest, state }: HarvestedAttempt, now: Date) {
-  return checkpointChanges(harvest.checkpoints, { jobDirectory, now, jobEnded: isTerminalAttemptState(state), truncated: harvest.leftOutCount > 0 });
+  return checkpointChanges(harvest.checkpoints, { jobDirectory, now, jobEnded: isTerminalAttemptState(state), truncated: harvest.leftOutCount > 0 || harvest.isUnreadable });
 }
 
 async function storeCheckpoints(transaction: Transaction, harvested: HarvestedAttempt[], now: Date): Promise<NewEvent[]> {

@@ -54,6 +54,8 @@ export interface Harvest {
   entries: FileEntry[];
   /** How many entries there are beyond those, at least. */
   leftOutCount: number;
+  /** Something in or below the job directory could not be read. */
+  isUnreadable: boolean;
   /** How long it took to list the job directory, in milliseconds; null where it has not too many files. */
   listMs: number | null;
   /** There is more to read: the job is not yet to be shown as finished. */
@@ -89,7 +91,7 @@ export async function gatherHarvest(
   const wanted = [...readings, ...streams.flatMap(({ jobDirectory, plan }) => plan.wanted.map((each) => ({ ...each, path: `${jobDirectory}/${each.path}` })))];
   const contents = await machine.read(wanted.map(({ path, offsetBytes, maxBytes }) => ({ path, offsetBytes, maxBytes })));
   const harvests = new Map(targets.map(({ jobId, jobDirectory }) => [jobId, emptyHarvest({
-    entries: byJob.get(jobId) ?? [], leftOutCount: listed.leftOut.get(jobDirectory) ?? 0, listMs: listed.listMs.get(jobDirectory) ?? null, hasMore: postponed.has(jobId),
+    entries: byJob.get(jobId) ?? [], leftOutCount: listed.leftOut.get(jobDirectory) ?? 0, isUnreadable: listed.unreadable.has(jobDirectory), listMs: listed.listMs.get(jobDirectory) ?? null, hasMore: postponed.has(jobId),
   })]));
   const closing = new Set(targets.filter((target) => target.closing).map((target) => target.jobId));
   for (const [index, reading] of readings.entries()) {
@@ -105,9 +107,9 @@ export async function gatherHarvest(
   return harvests;
 }
 
-function emptyHarvest(found: Pick<Harvest, 'entries' | 'leftOutCount' | 'listMs' | 'hasMore'>): Harvest {
+function emptyHarvest(found: Pick<Harvest, 'entries' | 'leftOutCount' | 'isUnreadable' | 'listMs' | 'hasMore'>): Harvest {
   return {
-    checkpoints: { search: { found: [], links: [], pointers: [], archives: [] }, heads: new Map(), known: [], logged: [] },
+    checkpoints: { search: { found: [], links: [], pointers: [], archives: [], filledFolders: new Set() }, heads: new Map(), known: [], logged: [] },
     exitRecord: null, start: null, metrics: null, notes: null, checkpointLines: null, cursors: [], stdoutTail: null, stderrTail: null, errorText: null, resultText: null, ...found,
   };
 }

@@ -168,6 +168,15 @@ describe.each(TRANSPORTS.filter(({ skip }) => !skip))('files of the $name transp
       expect([all.entries.length, all.truncated]).toEqual([20, false]);
     });
 
+    it('says of which directories not everything could be read', async () => {
+      const root = join(folder, 'read');
+      await mkdir(root);
+      await writeFile(join(root, 'file'), '');
+      const directories = [root, join(folder, 'n'.repeat(300)), join(folder, 'absent'), join(root, 'file', 'below')];
+      const { entries, unreadable } = await transport.list({ directories, maxDepth: 2, maxEntries: 10 });
+      expect([entries.map(({ path }) => path), unreadable]).toEqual([[join(root, 'file')], [directories[1]]]);
+    });
+
     it('counts what lies below directories, up to a bound, without following loops of links', async () => {
       const root = join(folder, "counted 'it's\n");
       await mkdir(join(root, 'a/b/c'), { recursive: true });
@@ -184,7 +193,7 @@ describe.each(TRANSPORTS.filter(({ skip }) => !skip))('files of the $name transp
       await Promise.all(directories.map((directory) => mkdir(join(directory, 'child'), { recursive: true })));
       const { entries } = await transport.list({ directories, maxDepth: 1, maxEntries: 10_000 });
       expect(new Set(entries.map((entry) => entry.path))).toEqual(new Set(directories.map((directory) => join(directory, 'child'))));
-      expect(await transport.list({ directories: [], maxDepth: 1, maxEntries: 10 })).toEqual({ entries: [], truncated: false });
+      expect(await transport.list({ directories: [], maxDepth: 1, maxEntries: 10 })).toEqual({ entries: [], truncated: false, unreadable: [] });
     });
   });
 });

@@ -106,13 +106,14 @@ describe.each(TRANSPORTS.filter(({ skip }) => !skip))('a watch over the $name tr
     const tree = job('tree');
     await write(`${tree}/checkpoints/step-1/ü\n weights.pt`, 'weights');
     await symlink('step-1', `${tree}/checkpoints/last`);
-    const request = { directories: [tree, job('not-there')], maxDepth: 3, maxEntries: 100 };
+    const request = { directories: [tree, job('not-there'), job('n'.repeat(300))], maxDepth: 3, maxEntries: 100 };
     const byPath = <Entry extends { path: string }>(entries: Entry[]) => [...entries].sort((a, b) => a.path.localeCompare(b.path));
     const expected = await opened.transport.list(request);
     const askedBefore = askedCount;
     const listed = await follower.watch.files.list(request);
     expect(byPath(listed.entries)).toEqual(byPath(expected.entries));
     expect(listed.entries).toHaveLength(4);
+    expect([expected.unreadable, listed.unreadable]).toEqual([[request.directories[2]], [request.directories[2]]]);
     expect((await follower.watch.files.list({ ...request, maxEntries: 2 }))).toMatchObject({ truncated: true, entries: { length: 2 } });
     const path = `${tree}/checkpoints/step-1/ü\n weights.pt`;
     const ranges = [{ path, offsetBytes: 2, maxBytes: 3 }, { path: tree, offsetBytes: 0, maxBytes: 10 }, { path: `${tree}/no`, offsetBytes: 0, maxBytes: 10 }, { path, offsetBytes: 4, maxBytes: 100 }];

@@ -79,7 +79,7 @@ describe('on the login node', () => {
   test('a folder that could not be listed tells nothing of what is in it', async () => {
     const job = await on.seed([1]);
     await on.ask(job.ids);
-    vi.spyOn(on.fake.cluster.transport, 'list').mockResolvedValueOnce({ entries: [], truncated: false });
+    vi.spyOn(on.fake.cluster.transport, 'list').mockResolvedValueOnce({ entries: [], truncated: false, unreadable: [] });
     await on.work.run();
     expect([await on.checkpoints(), await on.items()]).toMatchObject([[{ state: 'COMPLETE' }], [{ state: 'FAILED' }]]);
   });

@@ -54,6 +54,39 @@ test('an archive that was removed is gone; where it lay is not forgotten', async
   expect(await on.checkpoints()).toMatchObject([{ state: 'DELETED', archivePath: null, earlierArchives: [{ path: `${job.directory}/checkpoints/step=1.ckpt.zst` }] }, { state: 'ARCHIVED' }]);
 });
 
+test('nothing is gone of a directory that cannot all be read', async () => {
+  const job = await seed([1, 2]);
+  await on.ask([job.ids[0]!]);
+  await on.work.run();
+  const { transport } = on.fake.cluster;
+  const list = transport.list.bind(transport);
+  const listing = vi.spyOn(transport, 'list').mockImplementation(async (request) => {
+    const { entries } = await list(request);
+    return { entries: entries.filter(({ kind, path }) => kind === 'directory' || path.endsWith('.expgraph-lock')), truncated: false, unreadable: request.directories };
+  });
+  await step();
+  expect([await states(), listing.mock.calls.length > 0]).toEqual([['ARCHIVED', 'COMPLETE'], true]);
+  listing.mockRestore();
+  await rm(`${job.directory}/checkpoints`, { recursive: true });
+  await step();
+  expect(await states()).toEqual(['ARCHIVED', 'DELETED']);
+});
+
+test('an archive that is back is one again', async () => {
+  const job = await seed([1]);
+  await on.ask(job.ids);
+  await on.work.run();
+  const [before] = await on.checkpoints();
+  const archive = `${job.directory}/checkpoints/step=1.ckpt.zst`;
+  await rename(archive, `${job.directory}/away`);
+  await step();
+  expect(await states()).toEqual(['DELETED']);
+  await rename(`${job.directory}/away`, archive);
+  await step();
+  expect(await on.checkpoints()).toEqual([before]);
+  expect(before).toMatchObject({ state: 'ARCHIVED', archivePath: archive, earlierArchives: [] });
+});
+
 test('nothing is gone while the root directory is, nor of a job that is queued again', async () => {
   const job = await seed([1]);
   const { rootDirectory } = on.fake.cluster.settings;

@@ -5,7 +5,7 @@ import { constants } from 'node:fs';
 import { lstat, mkdir, open, readdir, readlink, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { FileError } from '../transport.ts';
-import type { FileEntry, ListRequest, ReadRange } from '../transport.ts';
+import type { FileEntry, Listing, ListRequest, ReadRange } from '../transport.ts';
 import { assertAbsolutePath } from './command.ts';
 
 /** More at once gains nothing: node's own pool has four threads. */
@@ -55,43 +55,48 @@ async function readRange(range: ReadRange): Promise<Buffer | null> {
   }
 }
 
-export async function listFiles(request: ListRequest): Promise<{ entries: FileEntry[]; truncated: boolean }> {
+export async function listFiles(request: ListRequest): Promise<Listing> {
   request.directories.forEach(assertAbsolutePath);
   const entries: FileEntry[] = [];
-  const pending = request.directories.map((path) => ({ path, depth: 1 })).toReversed();
+  const unreadable = new Set<string>();
+  const pending = request.directories.map((path) => ({ asked: path, path, depth: 1 })).toReversed();
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    const { path: directory, depth } = next;
-    const names = await readdir(directory).catch(() => []);
+    const { asked, path: directory, depth } = next;
+    const missing = (error: unknown): null => {
+      if (!isAbsence(error)) unreadable.add(asked);
+      return null;
+    };
+    const names = await readdir(directory).catch(missing) ?? [];
     // One more than asked for is enough to know that there are more.
     const paths = names.slice(0, request.maxEntries + 1 - entries.length).map((name) => join(directory, name));
-    const found = (await inGroups(paths, entryAt)).filter((entry) => entry !== null);
+    const found = (await inGroups(paths, (path) => entryAt(path).catch(missing))).filter((entry) => entry !== null);
     entries.push(...found);
-    if (entries.length > request.maxEntries) return { entries: entries.slice(0, request.maxEntries), truncated: true };
+    if (entries.length > request.maxEntries) return { entries: entries.slice(0, request.maxEntries), truncated: true, unreadable: [...unreadable] };
     if (depth < request.maxDepth) {
       for (const entry of found) {
-        if (entry.kind === 'directory') pending.push({ path: entry.path, depth: depth + 1 });
+        if (entry.kind === 'directory') pending.push({ asked, path: entry.path, depth: depth + 1 });
       }
     }
   }
-  return { entries, truncated: false };
+  return { entries, truncated: false, unreadable: [...unreadable] };
 }
 
-/** Null when it vanished since its name was read. */
-async function entryAt(path: string): Promise<FileEntry | null> {
-  try {
-    const status = await lstat(path, { bigint: true });
-    const kind = kindOf(status);
-    return {
-      path,
-      kind,
-      sizeBytes: Number(status.size),
-      inode: String(status.ino),
-      modifiedAt: new Date(Number(status.mtimeMs)),
-      linkTarget: kind === 'link' ? await readlink(path) : null,
-    };
-  } catch {
-    return null;
-  }
+/** Whether the error says that there is no such thing. */
+function isAbsence(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
+async function entryAt(path: string): Promise<FileEntry> {
+  const status = await lstat(path, { bigint: true });
+  const kind = kindOf(status);
+  return {
+    path,
+    kind,
+    sizeBytes: Number(status.size),
+    inode: String(status.ino),
+    modifiedAt: new Date(Number(status.mtimeMs)),
+    linkTarget: kind === 'link' ? await readlink(path) : null,
+  };
 }
 
 function kindOf(status: BigIntStats): FileEntry['kind'] {

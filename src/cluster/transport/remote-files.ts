@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { posix } from 'node:path';
 import { FileError, MAX_OUTPUT_BYTES, TransportError } from '../transport.ts';
-import type { ExecResult, FileEntry, ListRequest, ReadRange, Transport } from '../transport.ts';
+import type { ExecResult, FileEntry, Listing, ListRequest, ReadRange, Transport } from '../transport.ts';
 import { assertAbsolutePath } from './command.ts';
 
 type Exec = Transport['exec'];
@@ -38,13 +38,14 @@ for range do
   printf '\\n%s %s\\n' "$mark" "$answer"
 done`;
 
-// head counts lines, names may hold newlines but no NUL: the two change places.
+// head counts lines, names may hold newlines but no NUL: the two change places. What could not be read is told on standard error, in English.
 const LIST_SCRIPT = `
+export LC_ALL=C
 find / -maxdepth 0 -printf '' || exit 1
 printf '\\n%s\\n' "$1"
 xargs -0 sh -c 'depth=$1; shift
-exec find -H "$@" -mindepth 1 -maxdepth "$depth" -printf "%p\\\\0%y\\\\0%s\\\\0%i\\\\0%T@\\\\0%l\\\\0"' sh "$2" 2>/dev/null |
-LC_ALL=C tr '\\000\\n' '\\n\\000' | head -n "$3"
+exec find -H "$@" -mindepth 1 -maxdepth "$depth" -printf "%p\\\\0%y\\\\0%s\\\\0%i\\\\0%T@\\\\0%l\\\\0"' sh "$2" |
+tr '\\000\\n' '\\n\\000' | head -n "$3"
 printf '%s\\n' "$1"`;
 const FIELDS_PER_ENTRY = 6;
 
@@ -127,9 +128,9 @@ function readFrames(result: ExecResult, mark: string, count: number): (Buffer | 
   throw new TransportError('interrupted', `reading ${count} ranges ended after ${answers.length}: ${wordsOf(result)}`);
 }
 
-async function list(exec: Exec, request: ListRequest): Promise<{ entries: FileEntry[]; truncated: boolean }> {
+async function list(exec: Exec, request: ListRequest): Promise<Listing> {
   request.directories.forEach(assertAbsolutePath);
-  if (request.directories.length === 0) return { entries: [], truncated: false };
+  if (request.directories.length === 0) return { entries: [], truncated: false, unreadable: [] };
   const mark = newMark();
   const lineLimit = (request.maxEntries + 1) * FIELDS_PER_ENTRY;
   const result = await exec(['sh', '-c', LIST_SCRIPT, 'sh', mark, String(request.maxDepth), String(lineLimit)], {
@@ -146,7 +147,19 @@ async function list(exec: Exec, request: ListRequest): Promise<{ entries: FileEn
   for (let index = 0; index + FIELDS_PER_ENTRY < fields.length; index += FIELDS_PER_ENTRY) {
     entries.push(entryOf(fields.slice(index, index + FIELDS_PER_ENTRY)));
   }
-  return { entries: entries.slice(0, request.maxEntries), truncated: entries.length > request.maxEntries };
+  const unreadable = unreadableOf(result.stderr.toString('utf8'), request.directories);
+  return { entries: entries.slice(0, request.maxEntries), truncated: entries.length > request.maxEntries, unreadable };
+}
+
+/** The directories that the words of find are about, unless they say that there is nothing. All, where a name is written otherwise than it is. */
+function unreadableOf(words: string, directories: readonly string[]): string[] {
+  const faults = words.split('\n').filter((line) => line.startsWith('find: ') && !/: (?:No such file or directory|Not a directory)$/.test(line));
+  const unreadable = new Set<string>();
+  for (const fault of faults) {
+    const named = directories.filter((directory) => [`'${directory}'`, `'${directory}/`].some((start) => fault.startsWith(start, 'find: '.length)));
+    for (const directory of named.length > 0 ? named : directories) unreadable.add(directory);
+  }
+  return [...unreadable];
 }
 
 const KIND_OF_LETTER: Record<string, FileEntry['kind']> = { f: 'file', d: 'directory', l: 'link' };

@@ -2,7 +2,7 @@
  * Lists and reads over the channel of a watch: a small look then costs the machine no process of its own, nor us a round trip for each. What is
  * large, or comes while there is no channel, goes by commands as ever. The answers are the same.
  */
-import type { FileEntry, ListRequest, ReadRange, Transport } from '../transport.ts';
+import type { FileEntry, Listing, ListRequest, ReadRange, Transport } from '../transport.ts';
 
 type Files = Pick<Transport, 'list' | 'read'>;
 
@@ -43,12 +43,16 @@ export class ChannelFiles implements Files {
     if (isLast) question?.settle(question.rows);
   }
 
-  async list(request: ListRequest): Promise<{ entries: FileEntry[]; truncated: boolean }> {
+  async list(request: ListRequest): Promise<Listing> {
     const isSmall = request.directories.length > 0 && request.directories.length <= MOST.directories;
     const most = Math.min(request.maxEntries, MOST.entries) + 1;
-    const rows = isSmall ? await this.#ask({ list: request.directories, depth: request.maxDepth, most }) : null;
-    if (rows === null || (rows.length > MOST.entries && request.maxEntries > MOST.entries)) return this.#fallback.list(request);
-    return { entries: (rows as EntryRow[]).slice(0, request.maxEntries).map(entryOf), truncated: rows.length > request.maxEntries };
+    const answer = isSmall ? await this.#ask({ list: request.directories, depth: request.maxDepth, most }) : null;
+    const rows = answer?.filter((row): row is EntryRow => !isUnreadableRow(row)) ?? null;
+    if (answer === null || rows === null || (rows.length > MOST.entries && request.maxEntries > MOST.entries)) return this.#fallback.list(request);
+    return {
+      entries: rows.slice(0, request.maxEntries).map(entryOf), truncated: rows.length > request.maxEntries,
+      unreadable: answer.filter(isUnreadableRow).map(([directory]) => directory),
+    };
   }
 
   async read(ranges: ReadRange[]): Promise<(Buffer | null)[]> {
@@ -78,6 +82,11 @@ export class ChannelFiles implements Files {
 }
 
 type EntryRow = [path: string, kind: FileEntry['kind'], sizeBytes: number, inode: string, modifiedAtMs: number, linkTarget: string | null];
+
+/** A directory alone: something in or below it could not be read. */
+function isUnreadableRow(row: unknown): row is [directory: string] {
+  return Array.isArray(row) && row.length === 1;
+}
 
 function entryOf([path, kind, sizeBytes, inode, modifiedAtMs, linkTarget]: EntryRow): FileEntry {
   return { path, kind, sizeBytes, inode, modifiedAt: new Date(modifiedAtMs), linkTarget };

@@ -32,7 +32,7 @@ import sys
 if sys.version_info < (3, 5):
     print('{"fault": "python3 is version %d.%d, 3.5 is the least that can be used"}' % sys.version_info[:2])
     sys.exit(3)
-import base64, json, os, resource, select, signal, stat, time
+import base64, errno, json, os, resource, select, signal, stat, time
 
 LEASE, BEAT = ${LEASE_SECONDS}, ${BEAT_SECONDS}
 # Looking may take 3 % of one core, a quarter of the time of a slow file system, and this many stats a second.
@@ -88,23 +88,31 @@ def entries(path, depth, left):
 KINDS = {stat.S_IFREG: 'file', stat.S_IFDIR: 'directory', stat.S_IFLNK: 'link'}
 
 
+def is_absence(error):
+    return error.errno in (errno.ENOENT, errno.ENOTDIR)
+
+
+# False where something could not be read.
 def listing(directory, depth, rows, most):
+    whole = True
     try:
         with os.scandir(directory) as found:
             for entry in found:
                 if len(rows) >= most:
-                    return
+                    return whole
                 try:
                     known = entry.stat(follow_symlinks=False)
                     kind = KINDS.get(stat.S_IFMT(known.st_mode), 'other')
                     target = os.readlink(entry.path).decode('utf-8', 'replace') if kind == 'link' else None
-                except OSError:
+                except OSError as error:
+                    whole = whole and is_absence(error)
                     continue
                 rows.append([entry.path.decode('utf-8', 'replace'), kind, known.st_size, str(known.st_ino), known.st_mtime_ns // 1000000, target])
                 if kind == 'directory' and depth > 1:
-                    listing(entry.path, depth - 1, rows, most)
-    except OSError:
-        pass
+                    whole = listing(entry.path, depth - 1, rows, most) and whole
+    except OSError as error:
+        whole = whole and is_absence(error)
+    return whole
 
 
 def content(path, offset, count):
@@ -120,8 +128,8 @@ def content(path, offset, count):
 
 def answer(message):
     rows = []
-    for directory in message.get('list', ()):
-        listing(directory.encode(), message['depth'], rows, message['most'])
+    unreadable = [[directory] for directory in message.get('list', ()) if not listing(directory.encode(), message['depth'], rows, message['most'])]
+    rows += unreadable
     for path, offset, count in message.get('read', ()):
         rows.append(content(path.encode(), offset, count))
     # As few writes as can be: sshd keeps a small one back until the last was acknowledged.

@@ -53,6 +53,14 @@ export const archivesLeft = sql`case when checkpoints.state = 'ARCHIVED' and che
   then checkpoints.earlier_archives || jsonb_build_object('path', checkpoints.archive_path, 'bytes', checkpoints.archive_bytes, 'archivedAt', checkpoints.archived_at)
   else checkpoints.earlier_archives end`;
 
+const lastEarlier = (key: string): SQL => sql`case when checkpoints.state = 'DELETED' then checkpoints.earlier_archives -> -1 ->> ${key} end`;
+/** What they hold of one that is ARCHIVED, or is so again. */
+const ARCHIVE_COLUMNS = [
+  { name: 'archive_path', value: sql`coalesce(checkpoints.archive_path, ${lastEarlier('path')})` },
+  { name: 'archive_bytes', value: sql`coalesce(checkpoints.archive_bytes, (${lastEarlier('bytes')})::bigint)` },
+  { name: 'archived_at', value: sql`coalesce(checkpoints.archived_at, (${lastEarlier('archivedAt')})::timestamptz)` },
+];
+
 /** The checkpoint of whose archive `t` is the path: that may lie there from when somebody asked for it, and for good. */
 const archiveOf = sql`select 1 from checkpoints a where t.path ~ '\\.(zst|gz)$' and a.job_id = t."jobId" and starts_with(t.path, a.path)
   and substr(t.path, length(a.path) + 1) ~ ${ARCHIVE_ENDING.source} and (a.state = 'ARCHIVED' or a.earlier_archives <> '[]'
@@ -62,7 +70,7 @@ const archiveOf = sql`select 1 from checkpoints a where t.path ~ '\\.(zst|gz)$' 
 /**
  * Stores each checkpoint as the record says; one that is known keeps its id, and what the record says nothing new about. Answers the ids
  * in the order of the records, which must not name a path twice. One that is
- * ARCHIVED was so before: that is not learnt by looking. The id is null of a record that was not stored: it was out of
+ * ARCHIVED was so before: that is not learnt by looking. Where it is DELETED, the last of its earlier archives is back. The id is null of a record that was not stored: it was out of
  * date, it is an archive, its archive is being unpacked just now, or it is missed only because a run has it out of its place.
  */
 export async function upsertCheckpoints(transaction: Transaction, records: readonly CheckpointRecord[]): Promise<(string | null)[]> {
@@ -94,8 +102,8 @@ export async function upsertCheckpoints(transaction: Transaction, records: reado
       layout = coalesce(excluded.layout, checkpoints.layout), ${sql.join(positions, sql`, `)},
       logged_metrics = coalesce(excluded.logged_metrics, checkpoints.logged_metrics), is_declared = excluded.is_declared or checkpoints.is_declared,
       size_bytes = excluded.size_bytes, file_count = excluded.file_count, aliases = excluded.aliases, written_at = excluded.written_at,
-      ${sql.join(['archive_path', 'archive_bytes', 'archived_at'].map((column) => sql.raw(`${column} = case when excluded.state = 'ARCHIVED' then checkpoints.${column} end`)), sql`, `)},
-      earlier_archives = case when excluded.state <> 'ARCHIVED' then ${archivesLeft} else checkpoints.earlier_archives end,
+      ${sql.join(ARCHIVE_COLUMNS.map((column) => sql`${sql.raw(column.name)} = case when excluded.state = 'ARCHIVED' then ${column.value} end`), sql`, `)},
+      earlier_archives = case when excluded.state <> 'ARCHIVED' then ${archivesLeft} when checkpoints.state = 'DELETED' then checkpoints.earlier_archives - (-1) else checkpoints.earlier_archives end,
       content_digest = case when (checkpoints.size_bytes, checkpoints.file_count, checkpoints.written_at) = (excluded.size_bytes, excluded.file_count, excluded.written_at)
         then checkpoints.content_digest end
     returning id, job_id, path`);

@@ -125,6 +125,12 @@ describe('an archived checkpoint', () => {
     expect(scan([directory('a.pt.zst')], [archived('a.pt')], moment(99, { jobEnded: true }))).toMatchObject([{ relativePath: 'a.pt.zst' }, { relativePath: 'a.pt', state: 'DELETED' }]);
   });
 
+  it('stays one while nobody can see whether its archive is there', () => {
+    expect(scan([], [archived('a.pt')], moment(99, { jobEnded: true }))).toEqual([]);
+    expect(scan([directory('runs'), file('b.pt')], [archived('runs/a.pt'), archived('b.pt')], moment(99))).toMatchObject([{ relativePath: 'b.pt', state: 'COMPLETE' }]);
+    expect(scan([file('c.pt')], [archived('a.pt')], moment(99, { truncated: true }))).toMatchObject([{ relativePath: 'c.pt' }]);
+  });
+
   it('that is back in its place is whole again, or written anew', () => {
     expect(scan([file('a.pt'), file('a.pt.zst')], [archived('a.pt')], moment(99))).toMatchObject([{ relativePath: 'a.pt', state: 'COMPLETE' }]);
     expect(scan([file('a.pt', 20, 98)], [archived('a.pt')], moment(99))).toMatchObject([{ relativePath: 'a.pt', state: 'WRITING' }]);
