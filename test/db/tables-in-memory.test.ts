@@ -84,6 +84,19 @@ describe('a table in memory', () => {
     expect(ofFew[0]?.countsByState).toMatchObject({ QUEUED: 1, COMPLETED: 1 });
   });
 
+  it('tells the progress of many large experiments without loading them, each in its place; one that is there already answers from memory', async () => {
+    const ids = [await seedExperiment(db), experimentId, await seedExperiment(db), await seedExperiment(db)];
+    for (const [index, id] of ids.entries()) if (id !== experimentId) await seedJobs(db, id, Array.from({ length: index + 1 }, (): SeedJob => ({ state: 'QUEUED' })));
+    const memory = new JobTables(db.database, { minJobs: 1 });
+    const read = vi.spyOn(memory, 'read');
+    const totals = async (): Promise<number[]> => (await progressOf({ database: db.database, tables: memory }, ids)).map(({ total }) => total);
+    expect(await totals()).toEqual([1, 90, 3, 4]);
+    expect(read).not.toHaveBeenCalled();
+    await progressOf({ database: db.database, tables: memory }, [experimentId]);
+    expect(await totals()).toEqual([1, 90, 3, 4]);
+    expect(read.mock.calls.map(([id]) => id)).toEqual([experimentId, experimentId]);
+  });
+
   it('finds the best checkpoint that the database would, also one by the metric that was given with it', async () => {
     for (const metric of ['loss', 'none']) {
       for (const goal of ['MIN', 'MAX'] as const) {

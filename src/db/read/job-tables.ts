@@ -74,6 +74,12 @@ export class JobTables {
     return large;
   }
 
+  /** Whether the table of the experiment is here with all that is needed: then it answers sooner than the database. */
+  holds(experimentId: string, { columns, metrics }: TableNeeds): boolean {
+    const table = this.#held.get(experimentId)?.table;
+    return table !== undefined && columns.every((name) => table.columns.has(name)) && metrics.every((key) => table.metrics.has(key));
+  }
+
   /** What `use` makes of the tables of those experiments that are large, each by its place in the list; null for the others. */
   async readEach<Answer>(experimentIds: readonly string[], needs: (index: number) => TableNeeds, use: (table: JobTable, index: number) => Answer): Promise<(Answer | null)[]> {
     const large = await this.largeAmong(experimentIds);

@@ -19,6 +19,12 @@ import { progressOfExperiments } from './progress.ts';
 import { resultSource, type ResultFilter, type ResultRow } from './results.ts';
 import { isUuid } from './uuid.ts';
 
+/**
+ * The progress of more large experiments than this is counted by one statement, save of those whose table is there: to load them all one after the
+ * other would take longer, and drive out the tables that somebody looks at.
+ */
+const MAX_PROGRESS_LOADS = 2;
+
 /** The leaderboard of each experiment, in the order asked for. */
 export async function leaderboardsOf({ database, tables }: JobSources, queries: readonly LeaderboardQuery[], options: LeaderboardOptions): Promise<LeaderboardEntry[][]> {
   const found = await tables.readEach(queries.map(({ experimentId }) => experimentId), (index) => needsOfLeaderboard(queries[index]!.metric, options),
@@ -29,8 +35,13 @@ export async function leaderboardsOf({ database, tables }: JobSources, queries: 
 /** Progress of each experiment, in the order asked for. */
 export async function progressOf({ database, tables }: JobSources, experimentIds: readonly string[]): Promise<Progress[]> {
   const now = new Date();
-  const found = await tables.readEach(experimentIds, () => PROGRESS_NEEDS, (table) => summariseProgress({ ...progressFactsOf(table), now }));
-  return withRest(experimentIds, found, (rest) => progressOfExperiments(database, rest));
+  const large = [...await tables.largeAmong(experimentIds)];
+  const held = large.filter((id) => tables.holds(id, PROGRESS_NEEDS));
+  const found = new Map<string, Progress | null>();
+  for (const id of large.length - held.length > MAX_PROGRESS_LOADS ? held : large) {
+    found.set(id, await tables.read(id, PROGRESS_NEEDS, (table) => summariseProgress({ ...progressFactsOf(table), now })));
+  }
+  return withRest(experimentIds, experimentIds.map((id) => found.get(id) ?? null), (rest) => progressOfExperiments(database, rest));
 }
 
 /** A page of the jobs of each parent, in the order asked for. Throws UserError when the cursor is not one of this list. */
