@@ -7,15 +7,16 @@ import type { JobRow } from './parse.ts';
 /**
  * @param rows of the queue
  * @param known what the same rows say of the attempts asked about
- * @param endedAgain rows of jobs that have ended and are strangers all the same
+ * @param endedAgain ids of jobs and array tasks that have ended and are strangers all the same
  */
-export function strangersIn(rows: JobRow[], known: Observation[], endedAgain: ReadonlySet<JobRow>): Stranger[] {
+export function strangersIn(rows: JobRow[], known: Observation[], endedAgain: ReadonlySet<string>): Stranger[] {
   const knownIds = new Set(known.map(({ slurmJobId }) => slurmJobId));
   return rows.flatMap((row): Stranger[] => {
     const { jobName, baseId, taskIndexes, state, submittedAt, nodeList } = row;
-    if ((isTerminalAttemptState(state) && !endedAgain.has(row)) || !isBatchToken(jobName)) return [];
-    const unknown = taskIndexes?.filter((index) => !knownIds.has(`${baseId}_${index}`)) ?? null;
-    if (unknown === null ? knownIds.has(baseId) : unknown.length === 0) return [];
+    if (!isBatchToken(jobName)) return [];
+    const isStranger = (id: string): boolean => !knownIds.has(id) && (!isTerminalAttemptState(state) || endedAgain.has(id));
+    const unknown = taskIndexes?.filter((index) => isStranger(`${baseId}_${index}`)) ?? null;
+    if (unknown === null ? !isStranger(baseId) : unknown.length === 0) return [];
     return [{ token: jobName, slurmJobId: baseId, taskIndexes: unknown, state, submittedAt, nodeList }];
   });
 }
@@ -28,18 +29,20 @@ export class EndedJobs {
   /** Milliseconds, by id: of the run after which it was first seen to have ended. */
   #submittedAt = new Map<string, number>();
 
-  /** Takes in a listing of the queue. Answers the rows of those that have run again since they were first seen to have ended. */
-  endedAgain(rows: JobRow[]): ReadonlySet<JobRow> {
+  /** Takes in a listing of the queue. Answers the ids of those that have run again since they were first seen to have ended. */
+  endedAgain(rows: JobRow[]): ReadonlySet<string> {
     const before = this.#submittedAt;
     this.#submittedAt = new Map();
-    const again = new Set<JobRow>();
+    const again = new Set<string>();
     for (const row of rows) {
       if (!isTerminalAttemptState(row.state) || row.submittedAt === null) continue;
-      const id = [row.baseId, ...row.taskIndexes ?? []].join('_');
       const submittedAt = row.submittedAt.getTime();
-      const first = before.get(id) ?? submittedAt;
-      this.#submittedAt.set(id, first);
-      if (submittedAt > first) again.add(row);
+      // One by one: SLURM may group the tasks of an array otherwise the next time.
+      for (const id of row.taskIndexes?.map((index) => `${row.baseId}_${index}`) ?? [row.baseId]) {
+        const first = before.get(id) ?? submittedAt;
+        this.#submittedAt.set(id, first);
+        if (submittedAt > first) again.add(id);
+      }
     }
     return again;
   }

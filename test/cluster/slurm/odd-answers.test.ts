@@ -94,6 +94,13 @@ test('tells of a job that had ended, was put back and has ended again between tw
   // As long as it is shown, for the first who is told may fail to do something about it.
   expect(await strangers()).toEqual(['7 COMPLETED', '8_1 COMPLETED']);
   expect(await strangers([{ ...attempt, token: 'eg-abcdefghij-x', slurmJobId: '7' }])).toEqual(['8_1 COMPLETED']);
+  // Grouped otherwise, they are the same tasks.
+  squeue = ended('8_[0-2]', '2026-01-01T10:00:00');
+  expect(await strangers()).toEqual([]);
+  squeue = ended('8_[0,2]', '2026-01-01T10:00:00') + ended('8_1', '2026-01-01T10:02:00');
+  expect(await strangers()).toEqual(['8_1 COMPLETED']);
+  squeue = ended('8_2', '2026-01-01T10:00:00') + ended('8_[0-1]', '2026-01-01T10:02:00');
+  expect(await strangers()).toEqual(['8_0_1 COMPLETED']);
   squeue = '';
   expect(await strangers()).toEqual([]);
 });
