@@ -38,8 +38,11 @@ export interface EventPayloads {
   SECOND_EXECUTION: { slurmJobId: string; reason: string };
 }
 
-/** What JOB_UPDATED names when the cluster told it, and nobody asked for it: times that were corrected while the state stayed, and that the result came, changed or was withdrawn. */
-export const LEARNT_OF_JOB = ['startedAt', 'finishedAt', 'result'] as const;
+/**
+ * What JOB_UPDATED names when nobody asked for it: times that were corrected while the state stayed, that the result came, changed or was withdrawn,
+ * why it failed, and the job that its retry policy made of it.
+ */
+export const LEARNT_OF_JOB = ['startedAt', 'finishedAt', 'result', 'stateReason', 'retriedBy'] as const;
 
 /** Whether somebody asked for a change that is not one of the state. */
 export function isWish(event: Pick<LoggedEvent, 'kind' | 'payload'>): boolean {

@@ -1,8 +1,14 @@
+/** Comparing takes as long as both lengths multiplied, and the words may be anybody's: of longer ones nothing is near. */
+const MAX_WORD_CHARACTERS = 100;
+const MAX_CANDIDATES = 5_000;
+
 /** Up to `count` candidates that look most like `word`, nearest first: the "did you mean" of error messages. */
 export function nearestWords(word: string, candidates: readonly string[], count = 3): string[] {
+  if (word.length > MAX_WORD_CHARACTERS) return [];
   const lower = word.toLowerCase();
   const farthest = Math.max(1, Math.floor(word.length * 0.4));
-  return candidates
+  return candidates.slice(0, MAX_CANDIDATES)
+    .filter((candidate) => candidate.length <= MAX_WORD_CHARACTERS)
     .map((candidate) => ({ candidate, distance: distanceTo(lower, candidate.toLowerCase()) }))
     .filter(({ distance }) => distance <= farthest)
     .toSorted((a, b) => a.distance - b.distance)

@@ -16,7 +16,7 @@ export async function bestCheckpointOf(loaders: Loaders, job: JobRow, asked: Ask
   const objective = chosenObjective(asked, objectiveOf(experiment));
   if (objective === null) return null;
   const best = await loaders.bestCheckpoint.load({ jobId: job.id, ...objective });
-  if (best === null && asked.metric) await loaders.knownMetric.load({ experimentId: job.experimentId, metric: asked.metric, field: 'metric' });
+  if (best === null && asked.metric) await loaders.knownMetrics.load({ experimentId: job.experimentId, metrics: [asked.metric], field: 'metric' });
   return best;
 }
 
@@ -25,6 +25,6 @@ export async function bestCheckpointAmong(loaders: Loaders, parent: ParentOfChec
   const objective = chosenObjective(asked, objectiveOf(experiment));
   if (objective === null) return null;
   const best = await loaders.bestCheckpointAmong.load({ ...parent, ...objective });
-  if (best === null && asked.metric && experiment !== null) await loaders.knownMetric.load({ experimentId: experiment.id, metric: asked.metric, field: 'metric' });
+  if (best === null && asked.metric && experiment !== null) await loaders.knownMetrics.load({ experimentId: experiment.id, metrics: [asked.metric], field: 'metric' });
   return best;
 }

@@ -17,7 +17,8 @@ export async function experimentSeries(
   }
   // Of a key that some job has the answer may be empty all the same, as by the filter.
   const found = new Set(rows.map(({ key }) => key));
-  await Promise.all(selection.keys.filter((key) => !found.has(key)).map((metric) => loaders.knownMetric.load({ experimentId, metric, field: 'keys' })));
+  const missing = selection.keys.filter((key) => !found.has(key));
+  if (missing.length > 0) await loaders.knownMetrics.load({ experimentId, metrics: missing, field: 'keys' });
   const jobs = new Map((await existing(loaders.jobById, [...new Set(rows.map((row) => row.jobId))])).map((job) => [job.id, job]));
   const series = rows.flatMap((row) => {
     const job = jobs.get(row.jobId);

@@ -27,10 +27,10 @@ import type { LeaderboardOptions } from '../domain/leaderboard.ts';
 /** Most points of one answer, all series together: some 100 MB of JSON. */
 export const MAX_POINTS_IN_ALL = 2_000_000;
 
-interface ExperimentMetric {
+interface ExperimentMetrics {
   experimentId: string;
-  metric: string;
-  /** The argument that names it. */
+  metrics: string[];
+  /** The argument that names them. */
   field: string;
 }
 
@@ -63,9 +63,9 @@ export function createLoaders(database: Database, tables: JobTables, configured:
     lastCheckpoint: byId(checkpoints.lastCheckpoints),
     bestCheckpoint: byKey((queries: readonly BestCheckpointQuery[]) => bestCheckpoints(database, queries)),
     bestCheckpointAmong: byKey((queries: readonly BestAmongQuery[]) => bestCheckpointsAmong({ database, tables }, queries)),
-    /** Rejects with UserError where no job of the experiment has the metric. */
-    knownMetric: new DataLoader<ExperimentMetric, null, string>((places) => Promise.all(places.map(({ experimentId, metric, field }) =>
-      refuseUnknownMetrics(database, [experimentId], [metric], [field]).then(() => null, (error: Error) => error))), { cacheKeyFn: JSON.stringify }),
+    /** Rejects with UserError where no job of the experiment has one of the metrics. */
+    knownMetrics: new DataLoader<ExperimentMetrics, null, string>((places) => Promise.all(places.map(({ experimentId, metrics: keys, field }) =>
+      refuseUnknownMetrics(database, [experimentId], keys, [field]).then(() => null, (error: Error) => error))), { cacheKeyFn: JSON.stringify }),
     seriesOfJob: perArguments((keys: readonly string[] | null, ids: readonly string[]) => metrics.seriesOfJobs(database, ids, keys)),
     seriesOfExperiment: perArguments((selection: metrics.SeriesSelection, ids: readonly string[]) =>
       metrics.seriesOfExperiments(database, ids, selection)),

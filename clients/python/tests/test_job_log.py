@@ -66,6 +66,27 @@ def test_a_handler_of_the_program_stays_in_place_whether_it_came_before_or_after
     assert len(job.lines()) == 4
 
 
+def test_a_signal_handler_may_log_wherever_it_interrupts_the_program(job):
+    ended = job.run("""
+        import signal, expgraph
+        told = 0
+        def tell(*_):
+            global told
+            told += 1
+            expgraph.log({"told": told}, step=told)
+        signal.signal(signal.SIGALRM, tell)
+        signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
+        for step in range(20000):
+            expgraph.log({"loss": 1}, step=step)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print(told)
+    """)
+    told = [line["told"] for line in job.lines() if "told" in line]
+    assert sorted(told) == list(range(1, int(ended.stdout) + 1))
+    assert len(told) > 0
+    assert len(job.lines()) == 20000 + len(told)
+
+
 def test_a_framework_that_calls_the_handler_before_it_decides_the_end(job):
     ended = job.run("""
         import os, signal, sys, expgraph

@@ -62,7 +62,9 @@ class LineFile:
     def _begin(self) -> None:
         """The state of a process that has not written yet: at first, and again in a forked child."""
         # The writer takes no lock that a call of `append` holds, so that a signal handler which interrupts one can wait for the writer.
-        self._appending = threading.Lock()
+        # A signal handler may log while it interrupts a call that logs, on the same thread.
+        self._appending = threading.RLock()
+        self._starting = threading.Lock()
         self._news = _Bell()
         self._hurry = _Bell()
         self._file = AppendedFile(self.path)
@@ -94,7 +96,8 @@ class LineFile:
             self._taken_bytes += len(line)
             while self._taken_bytes - self._drained_bytes > MAX_WAITING_BYTES and len(self._lines) > 1:
                 self._give_up_oldest()
-            if self._thread is not None:
+            # Not by asking for the thread: a signal handler that logs may come between the question and the answer.
+            if not self._starting.acquire(blocking=False):
                 if len(self._lines) <= 1:
                     self._news.ring()
                 return
@@ -104,6 +107,7 @@ class LineFile:
         except RuntimeError:
             # There are no threads any more at the end of the interpreter.
             self._thread = None
+            self._starting.release()
             self._write_waiting()
         else:
             _flush_at_end_of_child(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ MAX_KEY_LENGTH = 256
 MAX_DEPTH = 16
 MAX_STEP = 2**53 - 1
 """Beyond it, the numbers of JSON are not exact."""
+# Found here and not at the first use, which a signal handler that logs may interrupt: Python then says that there is no such encoding.
+_UTF_16 = codecs.lookup("utf-16-le")
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -128,7 +131,7 @@ def _key_problem(key: str, longest: int) -> str | None:
 
 
 def _length(key: str) -> int:
-    return len(key.encode("utf-16-le")) // 2
+    return len(_UTF_16.encode(key)[0]) // 2
 
 
 def to_number(value: Any) -> float | None:
