@@ -36,6 +36,8 @@ export interface CheckpointRequestInput {
   includeResumable?: boolean | null;
   /** Also the checkpoints of jobs that are LOST. */
   includeLost?: boolean | null;
+  /** With a filter, to delete: also the archives of those that are archived. */
+  includeArchived?: boolean | null;
   place?: CheckpointPlace | null;
   /** Of the SLURM job. */
   resources?: RequestedResources | null;
@@ -70,7 +72,10 @@ export async function requestCheckpoints(context: Context, input: CheckpointRequ
     if (jobs.length > MAX_JOBS_PER_CHANGE) throw UserError.of('LIMIT_EXCEEDED', `selects more than ${MAX_JOBS_PER_CHANGE} jobs, the limit; do it in parts`, ['filter']);
     if ('ids' in selection) await refuseUnknown(transaction, selection.ids);
     if (place === 'SLURM_JOB') refuseWithoutSlurm(context, jobs, input.resources ?? {});
-    const asked: Asked = { action: input.action, place, keep: keepOf(input), includeResumable: input.includeResumable ?? false, includeLost: input.includeLost ?? false, only: 'ids' in selection ? new Set(selection.ids) : null };
+    const asked: Asked = {
+      action: input.action, place, keep: keepOf(input), includeResumable: input.includeResumable ?? false, includeLost: input.includeLost ?? false,
+      includeArchived: 'ids' in selection || (input.includeArchived ?? false), only: 'ids' in selection ? new Set(selection.ids) : null,
+    };
     const decided = await decide(transaction, context, jobs, asked, input.keep ?? null);
     if (decided.taken.length > MAX_CHECKPOINTS_PER_REQUEST) {
       throw UserError.of('LIMIT_EXCEEDED', `means ${decided.taken.length} checkpoints; the limit is ${MAX_CHECKPOINTS_PER_REQUEST} at once, so do it in parts`, ['filter']);
@@ -91,17 +96,24 @@ interface Decided {
   kept: Kept[];
 }
 
+/** Throws UserError where best is to be by a metric that no job has. */
 async function decide(reader: Reader, { clusters }: Context, jobs: RequestedJob[], asked: Asked, best: CheckpointRequestInput['keep'] | null): Promise<Decided> {
   const decided: Decided = { taken: [], kept: [] };
+  const hasFavourites = asked.keep !== null && asked.keep.rule !== 'NONE';
+  let isBestKnown = false;
   for (let start = 0; start < jobs.length; start += JOBS_AT_A_TIME) {
     const some = jobs.slice(start, start + JOBS_AT_A_TIME);
     const checkpoints = await readRequestedCheckpoints(reader, some.map(({ jobId }) => jobId));
-    const favourites = asked.keep === null || asked.keep.rule === 'NONE' ? null : await favouritesOf(reader, some, best ?? null);
+    const favourites = hasFavourites ? await favouritesOf(reader, some, best ?? null) : null;
+    isBestKnown ||= [...favourites?.values() ?? []].some(({ bestId }) => bestId !== null);
     for (const [index, job] of some.entries()) {
       const { taken, kept } = decideOnJob(candidateOf(job, checkpoints[index] ?? [], asked, favourites?.get(job.jobId) ?? null, clusters.has(job.cluster)), asked);
       decided.taken.push(...taken.map((checkpoint) => ({ job, checkpoint })));
       decided.kept.push(...kept);
     }
+  }
+  if (hasFavourites && best?.metric && !isBestKnown) {
+    await refuseUnknownMetrics(reader, [...new Set(jobs.map(({ experimentId }) => experimentId))], [best.metric], ['keep', 'metric']);
   }
   return decided;
 }
@@ -124,7 +136,7 @@ function candidateOf(job: RequestedJob, checkpoints: RequestedCheckpoint[], { ac
   };
 }
 
-/** The best and the last of each job. Throws UserError where nothing says what best means, or by a metric that no job has. */
+/** The best and the last of each job. Throws UserError where nothing says what best means. */
 async function favouritesOf(reader: Reader, jobs: RequestedJob[], asked: CheckpointRequestInput['keep'] | null): Promise<Map<string, Favourites>> {
   const queries = jobs.map(({ jobId, objective }) => {
     const chosen = chosenObjective(asked ?? {}, objective, ['keep']);
@@ -134,9 +146,6 @@ async function favouritesOf(reader: Reader, jobs: RequestedJob[], asked: Checkpo
     return { jobId, ...chosen };
   });
   const best = await bestCheckpoints(reader, queries);
-  if (asked?.metric && best.every((found) => found === null)) {
-    await refuseUnknownMetrics(reader, [...new Set(jobs.map(({ experimentId }) => experimentId))], [asked.metric], ['keep', 'metric']);
-  }
   const last = await lastCheckpoints(reader, jobs.map(({ jobId }) => jobId));
   return new Map(jobs.map(({ jobId }, index) => [jobId, { bestId: best[index]?.id ?? null, lastId: last[index]?.id ?? null }]));
 }

@@ -62,6 +62,9 @@ export class ArchiveCheckpointsInput extends CheckpointSelectionInput {
     description: 'True: also the checkpoints of jobs that are LOST. Neither queue, accounting nor an exit record tells how such a job ended, so one may still run and need them: look for it on the cluster first (`squeue`).',
   })
   includeLost?: boolean | null;
+
+  @Field(() => Boolean, { nullable: true, description: 'True, with `filter` and the action DELETE: also the archives of those that are ARCHIVED. With `ids` just those are meant, archived or not.' })
+  includeArchived?: boolean | null;
 }
 
 @InputType('RestoreCheckpointsInput', { description: 'Which archived checkpoints are put back where they were.' })

@@ -46,6 +46,7 @@ const reasons = enumOf<KeptReason>({
   EVERY_N: 'The rule EVERY_N keeps it.',
   STEP_UNKNOWN: 'The rule EVERY_N cannot place it: its step is not known.',
   RESUMABLE: 'Its job did not complete, and would go on from it if it were tried again.',
+  ARCHIVED: 'It is archived, and a filter deletes archives only with `includeArchived`.',
   JOB_NOT_ENDED: 'Its job has not ended, or is LOST and may still run (`includeLost` takes those, too).',
   STATE: 'Its state does not allow it: only COMPLETE ones are archived or read, only ARCHIVED ones are restored, and only those are deleted.',
   OUTSIDE: 'It does not lie in the directory of its job.',

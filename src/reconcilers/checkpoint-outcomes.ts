@@ -7,6 +7,7 @@ import {
 } from '../db/write/checkpoint-requests.ts';
 import { recordSeenContent } from '../db/write/checkpoints.ts';
 import { appendEvents } from '../db/write/events.ts';
+import type { CheckpointState } from '../domain/checkpoint-scan.ts';
 import type { ItemReport, RunReport } from '../domain/checkpoint-requests/program.ts';
 import { MAX_TRIES, MAX_TRIES_TO_TIDY } from '../domain/checkpoint-requests/request.ts';
 import type { NewEvent } from '../domain/events.ts';
@@ -39,7 +40,9 @@ export async function claimItems(database: Database, planned: PlannedItem[], run
         claimed.push({ ...each, giveUpReason: each.item.tries >= MAX_TRIES ? tiredWords(each.item) : null });
         events.push(requestEvent(each.item, 'RUNNING', null));
       } else {
-        if ('problem' in each && each.seen !== undefined) await recordSeenContent(transaction, each.item, each.seen);
+        // A job that runs again may be writing it.
+        const isSeen = 'problem' in each && each.seen !== undefined && !isActiveAgain(each.item, active) && await recordSeenContent(transaction, each.item, each.seen);
+        if (isSeen) events.push(checkpointEvent(each.item, 'COMPLETE'));
         const failed = await failItem(transaction, each.item, problem ?? '');
         if (failed.length > 0 && 'isGone' in each && !active.has(each.item.jobId)) events.push(await changeCheckpoint(transaction, each.item, { kind: 'GONE' }));
         events.push(...failed);
@@ -55,12 +58,15 @@ function claimProblem(planned: PlannedItem, active: ReadonlyMap<string, Date | n
   const { item } = planned;
   // What was begun is finished: half of it may be done.
   const removes = item.action === 'ARCHIVE' || item.action === 'DELETE';
-  const lostAt = active.get(item.jobId) ?? null;
-  // Of a job that was LOST when somebody asked, that was asked for.
-  const isActive = active.has(item.jobId) && (lostAt === null || lostAt > item.requestedAt);
-  if (item.tries === 0 && removes && isActive) return 'its job was queued again before it was its turn';
+  if (item.tries === 0 && removes && isActiveAgain(item, active)) return 'its job was queued again before it was its turn';
   if (item.tries > MAX_TRIES_TO_TIDY) return `${tiredWords(item)}; what is half done could not be put in order: ask again, and that is tried again`;
   return 'problem' in planned ? planned.problem : null;
+}
+
+/** Of a job that was LOST when somebody asked, that was asked for. */
+function isActiveAgain({ jobId, requestedAt }: OpenItem, active: ReadonlyMap<string, Date | null>): boolean {
+  const lostAt = active.get(jobId) ?? null;
+  return active.has(jobId) && (lostAt === null || lostAt > requestedAt);
 }
 
 function tiredWords({ problem }: OpenItem): string {
@@ -134,9 +140,13 @@ async function storeReport(transaction: Transaction, item: OpenItem, report: Ite
 
 const STATES = { ARCHIVED: 'ARCHIVED', DELETED: 'DELETED', GONE: 'DELETED', RESTORED: 'COMPLETE', DIGEST: 'COMPLETE' } as const;
 
-async function changeCheckpoint(transaction: Transaction, { experimentId, sweepId, jobId, checkpoint: { id, path, attemptNumber } }: OpenItem, outcome: CheckpointOutcome): Promise<NewEvent> {
-  await recordOutcome(transaction, { jobId, path }, outcome);
-  return { kind: 'CHECKPOINT_CHANGED', experimentId, sweepId, jobId, attemptNumber, payload: { checkpointId: id, path, state: STATES[outcome.kind] } };
+async function changeCheckpoint(transaction: Transaction, item: OpenItem, outcome: CheckpointOutcome): Promise<NewEvent> {
+  await recordOutcome(transaction, { jobId: item.jobId, path: item.checkpoint.path }, outcome);
+  return checkpointEvent(item, STATES[outcome.kind]);
+}
+
+function checkpointEvent({ experimentId, sweepId, jobId, checkpoint: { id, path, attemptNumber } }: OpenItem, state: CheckpointState): NewEvent {
+  return { kind: 'CHECKPOINT_CHANGED', experimentId, sweepId, jobId, attemptNumber, payload: { checkpointId: id, path, state } };
 }
 
 /** No events, and nothing is changed, where the item is not open any more: what came after it may have changed the checkpoint again. */

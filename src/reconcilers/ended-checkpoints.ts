@@ -4,6 +4,7 @@
  */
 import type { Cluster } from '../cluster/executor.ts';
 import type { Database } from '../db/database.ts';
+import { readDatabaseTime } from '../db/read/database-time.ts';
 import { readEndedJobs, type EndedJob } from '../db/read/ended-jobs.ts';
 import { readHarvestState } from '../db/read/harvest-state.ts';
 import { transact } from '../db/transaction.ts';
@@ -52,13 +53,15 @@ export class EndedCheckpoints {
       this.#tourBeganAt = now().getTime();
     }
     const jobs = await readEndedJobs(database, settings.name, { afterId: this.#afterId, limit: STEP_JOBS });
-    if (jobs.length > 0) await this.#look(jobs);
+    // First, so that a look which fails keeps nobody from the jobs after these.
     this.#afterId = jobs.length < STEP_JOBS ? null : jobs.at(-1)?.jobId ?? null;
+    if (jobs.length > 0) await this.#look(jobs);
   }
 
   async #look(jobs: EndedJob[]): Promise<void> {
     const { database, cluster: { transport, settings }, now } = this.#dependencies;
     // Before the look: what changes while it is taken is then known to be newer than it.
+    const lookedAt = await readDatabaseTime(database);
     const state = await readHarvestState(database, jobs.map(({ jobId }) => jobId));
     const { entries, leftOut, unreadable } = await listJobs(transport, { jobs: jobs.map(({ jobDirectory }) => jobDirectory), others: [] }, { maxDepth: LIST_DEPTH, maxEntries: LIST_MAX_ENTRIES });
     const isEmpty = jobs.some(({ jobDirectory }) => (entries.get(jobDirectory)?.length ?? 0) === 0);
@@ -70,7 +73,7 @@ export class EndedCheckpoints {
     const changed = jobs.flatMap((job) => {
       const attemptOf = new Map((state.checkpoints.get(job.jobId) ?? []).map(({ path, attemptNumber }) => [path, attemptNumber]));
       return checkpointChanges(found.get(job.jobId)!, { jobDirectory: job.jobDirectory, now: now(), jobEnded: true, truncated: leftOut.has(job.jobDirectory) || unreadable.has(job.jobDirectory) })
-        .map(({ relativePath: _, ...change }) => ({ job, record: { ...change, jobId: job.jobId, attemptNumber: attemptOf.get(change.path) ?? job.attemptNumber } }));
+        .map(({ relativePath: _, ...change }) => ({ job, record: { ...change, lookedAt, jobId: job.jobId, attemptNumber: attemptOf.get(change.path) ?? job.attemptNumber } }));
     });
     if (changed.length > 0) await this.#commit(changed);
   }

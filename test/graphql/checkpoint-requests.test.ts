@@ -80,6 +80,17 @@ describe('archiveCheckpoints', () => {
     expect(await keeping({ metric: 'accurcy', goal: 'MAX' })).toMatchObject([{ field: ['keep', 'metric'], message: 'no job has a metric "accurcy"; did you mean accuracy?' }]);
   });
 
+  it('looks for the metric in all jobs that are meant, however many have it not', async () => {
+    const without = await seedExperiment(fixture.db, {});
+    await seedJobs(fixture.db, without, Array.from({ length: 1000 }, () => ({ state: 'COMPLETED' as const, metrics: { loss: [[1, 0.5]] }, checkpoints: [{ step: 1 }] })));
+    const { experimentId } = await seed({ metrics: { seldom: [[1, 0.5], [2, 0.1]] } });
+    const keep = { rule: 'BEST_AND_LAST', metric: 'seldom', goal: 'MIN' };
+    const asked = await archive({ filter: { experimentIds: [without, experimentId] }, keep, dryRun: true });
+    expect(asked).toMatchObject({ userErrors: [], checkpoints: [{ step: 1 }, { step: 3 }] });
+    const { userErrors } = await archive({ filter: { experimentIds: [without] }, keep, dryRun: true });
+    expect(userErrors).toMatchObject([{ field: ['keep', 'metric'], message: expect.stringMatching(/no job has a metric "seldom"/) }]);
+  });
+
   it('leaves alone what another job has among its checkpoints, too', async () => {
     const { ids, jobId } = await seed();
     await seed({ checkpoints: [{ path: `/scratch/me/${jobId}/checkpoints/0.ckpt`, isDeclared: true }] });

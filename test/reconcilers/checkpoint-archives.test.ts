@@ -1,7 +1,7 @@
 /** Archives of what was written anew, and of what is deleted; on real files, by the program as it is sent to a cluster. */
 import { readFile, utimes, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { requestCheckpoints } from '../../src/actions/request-checkpoints.ts';
+import { requestCheckpoints, type CheckpointRequestInput } from '../../src/actions/request-checkpoints.ts';
 import { upsertCheckpoints } from '../../src/db/write/checkpoints.ts';
 import { CheckpointTest, content, writtenAt } from './checkpoint-test.ts';
 
@@ -34,7 +34,9 @@ test('deletes the archive of what is archived, and says how much that frees', as
   await on.ask(job.ids);
   await on.work.run();
   const [one, two] = await on.checkpoints();
-  const asked = await requestCheckpoints(on.at.context, { action: 'DELETE', filter: { states: ['COMPLETED'] }, keep: { rule: 'BEST_AND_LAST' } });
+  const byFilter: CheckpointRequestInput = { action: 'DELETE', filter: { states: ['COMPLETED'] }, keep: { rule: 'BEST_AND_LAST' } };
+  expect(await requestCheckpoints(on.at.context, byFilter)).toMatchObject({ takenCount: 0, keptCounts: [{ reason: 'ARCHIVED', count: 3 }] });
+  const asked = await requestCheckpoints(on.at.context, { ...byFilter, includeArchived: true });
   expect([asked.takenCount, asked.bytesToFree, asked.kept.map(({ reason }) => reason)]).toEqual([1, one!.archiveBytes, ['BEST', 'LAST']]);
   await on.ask([two!.id], 'DELETE');
   await on.work.run();

@@ -65,6 +65,21 @@ describe('on the login node', () => {
     expect((await on.checkpoints()).map(({ state }) => state)).toEqual(['COMPLETE', 'DELETED']);
   });
 
+  test('says what lies there instead, but not while the job may be writing it', async () => {
+    const job = await on.seed([1, 2], { state: 'FAILED', attempts: [{ state: 'FAILED' }] });
+    await on.ask([job.ids[0]!]);
+    await writeFile(`${job.directory}/checkpoints/step=1.ckpt`, 'half');
+    await retryJobs(on.at.context, { ids: [job.jobId], ignoreArchived: true });
+    await on.work.run();
+    expect([(await on.items())[0]?.state, (await on.checkpoints())[0]?.sizeBytes]).toEqual(['FAILED', content.length]);
+    await on.at.db.database.update(tables.jobs).set({ state: 'FAILED' });
+    await on.ask([job.ids[0]!]);
+    await on.work.run();
+    expect((await on.checkpoints())[0]).toMatchObject({ state: 'COMPLETE', sizeBytes: 4 });
+    const events = await on.at.db.database.select().from(tables.events).orderBy(tables.events.seq);
+    expect(events.filter(({ kind }) => kind === 'CHECKPOINT_CHANGED')).toMatchObject([{ jobId: job.jobId, payload: { checkpointId: job.ids[0], state: 'COMPLETE' } }]);
+  });
+
   test('leaves alone what was written anew after somebody asked, though that is recorded by now', async () => {
     const job = await on.seed([1]);
     await on.ask(job.ids, 'DELETE');

@@ -4,6 +4,7 @@ import { sql } from 'drizzle-orm';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import * as tables from '../../src/db/tables/index.ts';
 import { EndedCheckpoints } from '../../src/reconcilers/ended-checkpoints.ts';
+import { seedJobs, type SeedJob } from '../graphql/fixture.ts';
 import { CheckpointTest } from './checkpoint-test.ts';
 
 let on: CheckpointTest;
@@ -70,6 +71,32 @@ test('nothing is gone of a directory that cannot all be read', async () => {
   await rm(`${job.directory}/checkpoints`, { recursive: true });
   await step();
   expect(await states()).toEqual(['ARCHIVED', 'DELETED']);
+});
+
+test('what a run had out of its place while it was looked for is not gone', async () => {
+  const job = await seed([1, 2]);
+  await on.ask([job.ids[0]!], 'DELETE');
+  const { transport } = on.fake.cluster;
+  const list = transport.list.bind(transport);
+  const listing = vi.spyOn(transport, 'list').mockImplementation(async (request) => {
+    const listed = await list(request);
+    await on.at.db.database.update(tables.checkpointRequestItems).set({ state: 'FAILED', changedAt: sql`now()` });
+    return { ...listed, entries: listed.entries.filter(({ path }) => !path.endsWith('step=1.ckpt')) };
+  });
+  await step();
+  expect([await states(), listing.mock.calls.length]).toEqual([['COMPLETE', 'COMPLETE'], 1]);
+});
+
+test('jobs that cannot be looked at keep nobody from those after them', async () => {
+  const { directory } = await seed([1]);
+  const { experimentId } = (await on.at.db.database.select().from(tables.jobs))[0]!;
+  await seedJobs(on.at.db, experimentId, Array.from({ length: 100 }, (): SeedJob => ({
+    cluster: 'greene', state: 'COMPLETED', storagePath: directory, attempts: [{}], checkpoints: [{ path: `${directory}/checkpoints/step=1.ckpt` }] })));
+  await on.at.db.database.update(tables.jobs).set({ harvestedAt: sql`now()` });
+  const listing = vi.spyOn(on.fake.cluster.transport, 'list').mockRejectedValueOnce(new Error('no such luck'));
+  await expect(step()).rejects.toThrow('no such luck');
+  await step();
+  expect(listing.mock.calls.map(([{ directories }]) => directories.length)).toEqual([100, 1]);
 });
 
 test('an archive that is back is one again', async () => {

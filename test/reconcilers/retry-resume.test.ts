@@ -98,6 +98,17 @@ describe('where the last checkpoint is archived, or about to be, nothing begins 
     expect(job).toEqual({ state: 'FAILED', state_reason: expect.stringContaining('; not tried again: its last checkpoint /saved/step=3.ckpt is archived: restore it first') });
   });
 
+  test('one that is archived holds nobody up where another of the same step is there', async () => {
+    const jobId = await submit({ failureClass: 'HOST_OUT_OF_MEMORY' });
+    await endAs('OUT_OF_MEMORY');
+    await leaveCheckpoint(jobId, 3, 'COMPLETE', '2030-01-02');
+    await leaveCheckpoint(jobId, 2, 'ARCHIVED', '2030-01-03');
+    await at.db.pool.query('update checkpoints set step = 3');
+    expect(await retry()).toBe(1);
+    await dispatch();
+    expect(resumedFrom()).toEqual(["''", "'/saved/step=3.ckpt'"]);
+  });
+
   test.each([
     { action: 'RESTORE', before: 'ARCHIVED', ends: 'DONE', after: 'COMPLETE', retried: 1 },
     { action: 'RESTORE', before: 'ARCHIVED', ends: 'FAILED', after: 'ARCHIVED', retried: 0 },

@@ -49,14 +49,14 @@ export async function checkpointsToResume(reader: Reader, jobIds: readonly strin
 
 /**
  * What keeps jobs from going on from their last whole checkpoint: it is archived, or is to be archived, deleted or restored. By job; jobs that
- * nothing keeps are left out. Chosen like the checkpoint to go on from, but of those that are archived, too.
+ * nothing keeps are left out. Of the same step one that is there as it was written is as good. Chosen like the checkpoint to go on from, but of those that are archived, too.
  */
 export async function resumeProblems(reader: Reader, jobIds: readonly string[]): Promise<Map<string, RetryObstacle>> {
   const { rows } = await reader.execute<{ job_id: string; id: string; path: string; state: string; request_id: string | null; action: CheckpointAction | null }>(sql`
     select distinct on (c.job_id) c.job_id, c.id, c.path, c.state, i.request_id, i.action from checkpoints c
     left join checkpoint_request_items i on i.job_id = c.job_id and i.checkpoint_id = c.id and i.state in ('PENDING', 'RUNNING')
     where c.job_id = any(${sql.param([...jobIds])}::uuid[]) and c.state in ('COMPLETE', 'ARCHIVED') and ${isNoArchive}
-    order by c.job_id, c.step desc nulls last, c.written_at desc, c.state = 'COMPLETE' desc`);
+    order by c.job_id, c.step desc nulls last, (c.step is not null and c.state = 'COMPLETE') desc, c.written_at desc, c.state = 'COMPLETE' desc`);
   return new Map(rows.flatMap(({ job_id: jobId, id, path, state, request_id: requestId, action }): [string, RetryObstacle][] => {
     const problem = resumeProblem({ id, path, isArchived: state === 'ARCHIVED', request: requestId === null || action === null ? null : { id: requestId, action } });
     return problem === null ? [] : [[jobId, problem]];

@@ -28,14 +28,17 @@ export interface CheckpointRecord {
    * archived or restored it meanwhile, and the look is out of date. Absent: the record holds whatever is known.
    */
   stateBefore?: CheckpointState | null;
+  /** When the look began, by the clock of the database: what a request has done since may have moved what is missed. */
+  lookedAt?: Date;
 }
 
-/** What lies there by now in place of what is recorded. */
+/** What lies there by now in place of what is recorded. False where it is COMPLETE no more. */
 export async function recordSeenContent(
   transaction: Transaction, { jobId, checkpointId }: { jobId: string; checkpointId: string }, { sizeBytes, fileCount, writtenAt }: Pick<CheckpointRecord, 'sizeBytes' | 'fileCount' | 'writtenAt'>,
-): Promise<void> {
-  await transaction.update(checkpoints).set({ sizeBytes, fileCount, writtenAt, contentDigest: null })
+): Promise<boolean> {
+  const { rowCount } = await transaction.update(checkpoints).set({ sizeBytes, fileCount, writtenAt, contentDigest: null })
     .where(and(eq(checkpoints.jobId, jobId), eq(checkpoints.id, checkpointId), eq(checkpoints.state, 'COMPLETE')));
+  return (rowCount ?? 0) > 0;
 }
 
 /** How much a source counts: a lesser one does not replace what a greater one said. */
@@ -84,7 +87,7 @@ export async function upsertCheckpoints(transaction: Transaction, records: reado
     with t as (
       select * from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as t(id uuid, "jobId" uuid, path text, "attemptNumber" int, state text, layout text,
         step bigint, "stepSource" text, "stepConfidence" text, epoch float8, "epochSource" text, "epochConfidence" text, "loggedMetrics" jsonb, "isDeclared" boolean,
-        "sizeBytes" bigint, "fileCount" int, aliases text[], "writtenAt" timestamptz, "isLooked" boolean, "stateBefore" text)
+        "sizeBytes" bigint, "fileCount" int, aliases text[], "writtenAt" timestamptz, "isLooked" boolean, "stateBefore" text, "lookedAt" timestamptz)
     ), known as (
       select c.id, c.job_id, c.path, c.state from checkpoints c join t on t."jobId" = c.job_id and t.path = c.path order by c.job_id, c.path for update of c
     )
@@ -97,7 +100,7 @@ export async function upsertCheckpoints(transaction: Transaction, records: reado
       and not (coalesce(known.state, 'DELETED') = 'DELETED' and exists (${archiveOf}))
       and not exists (select 1 from checkpoint_request_items i where i.checkpoint_id = known.id and i.action = 'RESTORE' and i.state = 'RUNNING' and known.state = 'ARCHIVED')
       and not exists (select 1 from checkpoint_request_items i where i.checkpoint_id = known.id and i.action in ('ARCHIVE', 'DELETE') and t.state = 'DELETED'
-        and (i.state = 'RUNNING' or (i.state = 'PENDING' and i.tries > 0))))
+        and (i.state = 'RUNNING' or (i.state = 'PENDING' and i.tries > 0) or i.changed_at >= t."lookedAt")))
     on conflict (job_id, path) do update set attempt_number = excluded.attempt_number, state = excluded.state,
       layout = coalesce(excluded.layout, checkpoints.layout), ${sql.join(positions, sql`, `)},
       logged_metrics = coalesce(excluded.logged_metrics, checkpoints.logged_metrics), is_declared = excluded.is_declared or checkpoints.is_declared,

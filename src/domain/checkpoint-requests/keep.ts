@@ -15,7 +15,7 @@ export interface Keep {
 }
 
 export const KEPT_REASONS = [
-  'BEST', 'BEST_UNKNOWN', 'LAST', 'EVERY_N', 'STEP_UNKNOWN', 'RESUMABLE', 'JOB_NOT_ENDED', 'STATE', 'OUTSIDE', 'SHARED', 'TOO_LARGE', 'ASKED_BEFORE', 'CLUSTER_NOT_CONFIGURED',
+  'BEST', 'BEST_UNKNOWN', 'LAST', 'EVERY_N', 'STEP_UNKNOWN', 'RESUMABLE', 'ARCHIVED', 'JOB_NOT_ENDED', 'STATE', 'OUTSIDE', 'SHARED', 'TOO_LARGE', 'ASKED_BEFORE', 'CLUSTER_NOT_CONFIGURED',
 ] as const;
 /** Why a checkpoint is left alone. */
 export type KeptReason = (typeof KEPT_REASONS)[number];
@@ -66,6 +66,8 @@ export interface Asked {
   includeResumable: boolean;
   /** Take also those of jobs of which nobody knows whether they have ended. */
   includeLost: boolean;
+  /** Delete also the archives of those that are archived. */
+  includeArchived: boolean;
   /** By id; null: all. */
   only: ReadonlySet<string> | null;
 }
@@ -91,8 +93,10 @@ export function decideOnJob(job: CandidateJob, asked: Asked): { taken: Candidate
   }
   return { taken, kept };
 
-  function removalReason({ id }: CandidateCheckpoint): KeptReason | null {
+  function removalReason({ id, state }: CandidateCheckpoint): KeptReason | null {
     if (!removes(asked.action)) return null;
+    // Somebody kept it on purpose.
+    if (state === 'ARCHIVED' && !asked.includeArchived) return 'ARCHIVED';
     if (resumable.includes(id) && !asked.includeResumable) return 'RESUMABLE';
     return protectedIds.get(id) ?? null;
   }
@@ -165,6 +169,7 @@ function wordsFor(reason: KeptReason, job: CandidateJob, checkpoint: CandidateCh
     case 'EVERY_N': return `it is the first of its ${keep?.everyNSteps ?? 1} steps`;
     case 'STEP_UNKNOWN': return 'its step is not known';
     case 'RESUMABLE': return `its job is ${job.state}, and would go on from it if it were tried again (includeResumable takes it, too)`;
+    case 'ARCHIVED': return 'it is archived (includeArchived deletes its archive, too)';
     case 'JOB_NOT_ENDED': return job.state === 'LOST'
       ? 'its job is LOST: nobody knows whether it still runs. Look for it on the cluster (squeue); if it does not run there, say includeLost' : `its job has not ended: ${job.state}`;
     case 'STATE': return `it is ${checkpoint.state}; ${action} takes those that are ${statesForAction(action).join(' or ')}`;

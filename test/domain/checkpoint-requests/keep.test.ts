@@ -7,7 +7,7 @@ const checkpoint = (id: string, changes: Partial<CandidateCheckpoint> = {}): Can
 const jobOf = (checkpoints: CandidateCheckpoint[], changes: Partial<CandidateJob> = {}): CandidateJob => ({
   jobId: 'job', state: 'COMPLETED', jobDirectory: '/root/job', isClusterConfigured: true, checkpoints, occupiedPaths: checkpoints.map(({ path }) => path), archivePaths: [], hasObjective: true, bestId: '1', lastId: '9', ...changes,
 });
-const asked: Asked = { action: 'ARCHIVE', place: 'LOGIN_NODE', keep: { rule: 'BEST_AND_LAST', everyNSteps: null }, includeResumable: false, includeLost: false, only: null };
+const asked: Asked = { action: 'ARCHIVE', place: 'LOGIN_NODE', keep: { rule: 'BEST_AND_LAST', everyNSteps: null }, includeResumable: false, includeLost: false, includeArchived: true, only: null };
 
 function decide(job: CandidateJob, changes: Partial<Asked> = {}): { taken: string[]; kept: string[] } {
   const { taken, kept } = decideOnJob(job, { ...asked, ...changes });
@@ -60,6 +60,7 @@ describe('whatever the rule', () => {
     const archived = (id: string) => checkpoint(id, { state: 'ARCHIVED', archivePath: `/root/job/checkpoints/${id}.ckpt.zst`, archiveBytes: 3 });
     const some = [archived('1'), archived('2'), archived('9')];
     expect(decide(jobOf(some), { action: 'DELETE' })).toEqual({ taken: ['2'], kept: ['1 BEST', '9 LAST'] });
+    expect(decide(jobOf([...some, ...steps('3')]), { ...none, action: 'DELETE', includeArchived: false })).toEqual({ taken: ['3'], kept: ['1 ARCHIVED', '2 ARCHIVED', '9 ARCHIVED'] });
     for (const action of ['ARCHIVE', 'DIGEST'] as const) expect(decide(jobOf(some), { ...none, action }).kept).toEqual(['1 STATE', '2 STATE', '9 STATE']);
     // A retry would go on from 2, and from 3 once that were restored.
     expect(decide(jobOf([...steps('1', '2'), archived('3')], { state: 'FAILED' }), { ...none, action: 'DELETE' })).toEqual({ taken: ['1'], kept: ['2 RESUMABLE', '3 RESUMABLE'] });
