@@ -2,7 +2,7 @@
 import type { SeriesSelection } from '../db/read/metrics.ts';
 import { UserError } from '../domain/errors.ts';
 import { existing, MAX_POINTS_IN_ALL, type Loaders } from './loaders.ts';
-import { seriesViews, type SeriesExtent, type SeriesView } from './metric-series.ts';
+import { needsPicking, seriesViews, type SeriesExtent, type SeriesView } from './metric-series.ts';
 
 /** The histories that are chosen. Throws UserError LIMIT_EXCEEDED, with the numbers, when the answer could grow too large, and BAD_USER_INPUT for a metric that no job has. */
 export async function experimentSeries(
@@ -24,5 +24,8 @@ export async function experimentSeries(
     const job = jobs.get(row.jobId);
     return job === undefined ? [] : [{ job, row }];
   });
+  // Of what is rolled up, hardly any points are left, though they stay counted.
+  const picked = series.filter(({ job, row }) => needsPicking(job, attempt) && row.rolledUpBelowStep === null);
+  loaders.takePointsToPickFrom(picked.reduce((sum, { row }) => sum + row.pointCount, 0));
   return seriesViews(loaders, series, { maxPoints, attempt });
 }

@@ -26,6 +26,8 @@ import type { LeaderboardOptions } from '../domain/leaderboard.ts';
 
 /** Most points of one answer, all series together: some 100 MB of JSON. */
 export const MAX_POINTS_IN_ALL = 2_000_000;
+/** Most points that those of one attempt are picked out of for histories of many jobs: all are read for it, which takes the database some microseconds each. */
+const MAX_POINTS_TO_PICK_FROM = 10_000_000;
 
 interface ExperimentMetrics {
   experimentId: string;
@@ -74,7 +76,8 @@ export function createLoaders(database: Database, tables: JobTables, configured:
       metrics.pointsOfSeries(database, queries, maxPoints, attempt)),
     metricsAtStep: perArguments((keys: readonly string[] | null, places: readonly checkpoints.JobStep[]) =>
       metrics.metricsAtSteps(database, places, keys)),
-    takePoints: pointBudget(),
+    takePoints: budget(MAX_POINTS_IN_ALL, `more than ${MAX_POINTS_IN_ALL} points in one answer; ask for fewer jobs, fewer \`keys\`, or lower \`maxPoints\``, 'maxPoints'),
+    takePointsToPickFrom: budget(MAX_POINTS_TO_PICK_FROM, `what one attempt logged would have to be picked out of more than ${MAX_POINTS_TO_PICK_FROM} points; narrow \`filter\` or \`keys\`, or leave out \`attempt\``, 'attempt'),
     resultOfJob: byId(resultsOfJobs),
     droppedOfJob: byId(droppedOfJobs),
     scriptOfBatch: byId(scriptsOfBatches),
@@ -93,14 +96,12 @@ export function createLoaders(database: Database, tables: JobTables, configured:
   };
 }
 
-/** Counts the points that an operation reads. Throws UserError LIMIT_EXCEEDED when they become too many. */
-function pointBudget() {
+/** Counts what an operation reads. Throws UserError LIMIT_EXCEEDED, about the argument, when it becomes more than the limit. */
+function budget(limit: number, refusal: string, argument: string) {
   let taken = 0;
   return (count: number): void => {
     taken += count;
-    if (taken > MAX_POINTS_IN_ALL) {
-      throw UserError.of('LIMIT_EXCEEDED', `more than ${MAX_POINTS_IN_ALL} points in one answer; ask for fewer jobs, fewer \`keys\`, or lower \`maxPoints\``, ['maxPoints']);
-    }
+    if (taken > limit) throw UserError.of('LIMIT_EXCEEDED', refusal, [argument]);
   };
 }
 

@@ -49,11 +49,15 @@ export interface SeriesExtent {
   attempt: number | null;
 }
 
+/** Whether the points of the attempt are to be picked out of all: a job's only attempt logged all that there is. */
+export function needsPicking(job: JobRow, attempt: number | null): attempt is number {
+  return attempt !== null && job.attemptCount > 1;
+}
+
 /** The views of series of one or many jobs, without those that the attempt did not log. */
 export async function seriesViews(loaders: Loaders, series: readonly { job: JobRow; row: SeriesRow }[], { maxPoints, attempt }: SeriesExtent): Promise<SeriesView[]> {
   const views = await Promise.all(series.map(async ({ job, row }): Promise<SeriesView[]> => {
-    // A job's only attempt logged all that there is.
-    if (attempt === null || job.attemptCount <= 1) return [seriesView(loaders, { job, row, attempt }, maxPoints, null)];
+    if (!needsPicking(job, attempt)) return [seriesView(loaders, { job, row, attempt }, maxPoints, null)];
     const summary = await loaders.summaryOfAttempt.load(attempt, { jobId: row.jobId, seriesNumber: row.seriesNumber });
     return summary === null ? [] : [seriesView(loaders, { job, row: { ...row, ...summary }, attempt }, maxPoints, attempt)];
   }));
