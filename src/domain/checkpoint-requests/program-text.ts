@@ -29,9 +29,10 @@ fail() {
   exit 1
 }
 there() { [[ -e $1 || -L $1 ]]; }
-# Removed under another name: where there are no locks, whoever is still at it could else move away what is half removed by then.
+# Removed under another name: where there are no locks, whoever is still at it could else move away what is half removed by then. What stays for all that is named in left.
 throw_out() {
   local each out failed=0
+  left=
   for each; do
     there "$each" || continue
     out=./.expgraph-$id.$RUN.$((thrown += 1)).out
@@ -39,9 +40,11 @@ throw_out() {
     # Files may have other names elsewhere: only folders are made writable.
     find "$out" -type d ! -perm -700 -exec chmod u+rwx -- {} \;
     rm -rf --one-file-system -- "$out"
+    ! there "$out" || failed=1 left=\${out#./}
   done
   return $failed
 }
+all_removed() { [[ -z $left ]] || fail "it is out of its place, but not all of it could be removed: the rest lies in $left"; }
 # An old sync knows no files and says nothing: it writes out everything. What cannot be written must not take the place of what is there.
 flush() {
   local words
@@ -112,16 +115,23 @@ writable() {
   for member in "\${members[@]}"; do [[ ! -d ./$member || -w ./$member ]] || fail "the folder $member is read-only: make it writable (chmod u+w) if it is to be taken away"; done
 }
 
+# Of a time as find tells it, in seconds: into the variable at.
+to_milliseconds() {
+  local part
+  if [[ $at == -* ]]; then at=0.0; fi
+  part=\${at#*.}000
+  at=$((10#\${at%%.*} * 1000 + 10#\${part:0:3}))
+}
+
 # Whether it is still what it was when somebody asked. What an earlier run had begun with is whole again by now, or gone.
 as_recorded() {
-  local kind size at device part here count=0 bytes=0 newest=0
+  local kind size at device here count=0 bytes=0 newest=0
   here=$(stat -c %d .)
   while read -r kind size at device; do
-    [[ $device == "$here" ]] || fail 'another file system is mounted in it'
+    # Some file systems that lie over others tell of each file where it really lies.
+    [[ $kind != d || $device == "$here" ]] || fail 'another file system is mounted in it'
     if [[ $kind == f ]]; then count=$((count + 1)) bytes=$((bytes + size)); fi
-    if [[ $at == -* ]]; then at=0.0; fi
-    part=\${at#*.}000
-    at=$((10#\${at%%.*} * 1000 + 10#\${part:0:3}))
+    to_milliseconds
     if [[ $at -gt $newest ]]; then newest=$at; fi
   done < <(find "\${paths[@]}" -maxdepth "$depth" -printf '%y %s %T@ %D\n')
   [[ $count -eq $recorded_count && $bytes -eq $recorded_bytes && $newest -eq $recorded_newest ]] || fail 'it has changed since it was asked for'
@@ -172,6 +182,9 @@ take_away() {
     sync -- . >/dev/null 2>&1
     return
   fi
+  # Its archive is in its place by now: the next run tries again to remove the rest, and tells of the archive.
+  if [[ -n $left && -n $1 ]]; then exit 1; fi
+  all_removed
   put_back || kept="lies in \${old#./}, as there is something else in its place by now"
   fail "it changed or could not be moved while it was to be taken away, and $kept\${1:+; \${1#./} holds what it was}"
 }
@@ -191,7 +204,7 @@ item() {
     verb=$1 id=$2 job=$3 folder=$4 name=$5 tar=$6 suffix=$7 give_up=$8 earlier=$9
     recorded_count=\${10} recorded_bytes=\${11} recorded_newest=\${12} depth=\${13}
     shift 13
-    members=("$@") paths=("\${@/#/./}") digest= found= before= present=0 thrown=0 taken=0
+    members=("$@") paths=("\${@/#/./}") digest= found= before= left= present=0 thrown=0 taken=0
     new=./.expgraph-$id.$RUN.new old=./.expgraph-$id.old
     trap stop TERM INT HUP
     enter "$job" "$folder"

@@ -40,12 +40,16 @@ archived() {
   report archived "$tar$found" "$bytes" "\${digest:--}"
 }
 
-# What is not there itself is archived if its archive holds as much as there was of it.
+# What is not there itself is archived if its archive holds as much as there was of it; of one file that has the time of the archive, too.
 holds_all() {
-  local bytes
+  local bytes at
   if [[ -z $tar ]]; then bytes=$(unpack "./$name$found" | wc -c); else bytes=$(unpack "./$name$tar$found" | tar -x -O -f - | wc -c); fi ||
     fail "it is not there, and $name$tar$found cannot be read"
   [[ $bytes -ge $recorded_bytes ]] || fail "it is not there, and $name$tar$found holds less than there was of it"
+  [[ -z $tar ]] || return 0
+  at=$(find "./$name$found" -printf %T@)
+  to_milliseconds
+  [[ $at -eq $recorded_newest ]] || fail "it is not there, and $name$found is of another time"
 }
 
 do_archive() {
@@ -83,12 +87,12 @@ shared_bytes() {
 
 delete_archive() {
   local archive=./$name$tar$suffix bytes
+  ! restored_before || fail "$name lies in its place again: nothing was removed"
   if ! there "$archive"; then report deleted; return; fi
   [[ -f $archive && ! -L $archive ]] || fail "$name$tar$suffix is no file"
-  ! there "./$name" || fail "$name lies in its place again, beside its archive: nothing was removed"
   not_given_up
   bytes=$(stat -c %s -- "$archive") && [[ $bytes -eq $recorded_bytes ]] || fail "$name$tar$suffix is not the archive that was recorded"
-  throw_out "$archive" || fail "$name$tar$suffix could not be removed"
+  throw_out "$archive" || { all_removed; fail "$name$tar$suffix could not be removed"; }
   report deleted "$bytes"
 }
 
@@ -102,7 +106,7 @@ do_delete() {
   note
   shared=$(shared_bytes)
   # A full disk takes no new folder.
-  if [[ \${#members[@]} -eq 1 ]] && ! mkdir -p -- "$old" 2>/dev/null; then throw_out "\${paths[0]}" || fail 'it could not be moved out of the way, and was left as it is'
+  if [[ \${#members[@]} -eq 1 ]] && ! mkdir -p -- "$old" 2>/dev/null; then throw_out "\${paths[0]}" || { all_removed; fail 'it could not be moved out of the way, and was left as it is'; }
   else take_away ''
   fi
   report deleted $((recorded_bytes - shared))

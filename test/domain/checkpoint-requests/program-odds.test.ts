@@ -1,9 +1,9 @@
 /** The program that archives checkpoints on odd files, odd disks, and beside others. */
 import { execFile } from 'node:child_process';
-import { chmod, chown, link, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, link, mkdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { ID, content, fake, file, folder, freshJobDirectory, job, names, put, root, run } from './program-run.ts';
+import { ID, content, fake, file, folder, freshJobDirectory, job, names, put, root, run, useFakes } from './program-run.ts';
 
 freshJobDirectory();
 
@@ -96,10 +96,38 @@ test('what takes the place of the original while that is away is not overwritten
   expect([await readFile(`${job}/checkpoints/a.ckpt`, 'utf8'), await readFile(`${job}/checkpoints/.expgraph-${ID}.old/a.ckpt`, 'utf8')]).toEqual(['new', `${content}more`]);
 });
 
+test('what cannot be removed as a whole is told of; an archive of it is told of by the next run', async () => {
+  await fake('rm', `echo "rm: cannot remove: Input/output error" >&2; exit 1`);
+  await put('checkpoints/b/model.bin');
+  expect((await run('DELETE', folder('checkpoints/b'))).report).toEqual({ kind: 'FAILED', problem: `it is out of its place, but not all of it could be removed: the rest lies in .expgraph-${ID}.r1.1.out` });
+  expect(await names()).toEqual([`.expgraph-${ID}.r1.1.out`]);
+  await put('checkpoints/a.ckpt');
+  expect(await run('ARCHIVE', file('checkpoints/a.ckpt'), 'r2')).toMatchObject({ report: undefined, begun: [ID] });
+  useFakes(false);
+  expect((await run('ARCHIVE', file('checkpoints/a.ckpt'), 'r3')).report).toMatchObject({ kind: 'ARCHIVED', suffix: '.zst' });
+  expect(await names()).toEqual(['a.ckpt.zst']);
+});
+
+test('DELETE of an archive that somebody unpacked and removed says that the checkpoint is there', async () => {
+  await put('checkpoints/a.ckpt');
+  const archived = { ...file('checkpoints/a.ckpt'), members: [], archivePath: `${job}/checkpoints/a.ckpt.zst` };
+  expect((await run('DELETE', archived)).report).toMatchObject({ kind: 'FAILED', problem: expect.stringMatching(/in its place again/) });
+  expect(await names()).toEqual(['a.ckpt']);
+});
+
+test('that files seem to lie on another device than their folders is no obstacle', async () => {
+  await put('checkpoints/b/model.bin');
+  await fake('find', `case "$*" in *'%y %s %T@ %D'*) /usr/bin/find "$@" | sed 's/^\\(f .*\\) [0-9]*$/\\1 99/' ;; *) exec /usr/bin/find "$@" ;; esac`);
+  expect((await run('ARCHIVE', folder('checkpoints/b'))).report).toMatchObject({ kind: 'ARCHIVED' });
+  expect(await names()).toEqual(['b.tar.zst']);
+});
+
 test('an archive alone is taken for the checkpoint only when it holds as much', async () => {
   await put('checkpoints/a.ckpt');
   await run('ARCHIVE', file('checkpoints/a.ckpt'));
   expect((await run('ARCHIVE', file('checkpoints/a.ckpt'))).report).toMatchObject({ kind: 'ARCHIVED', suffix: '.zst' });
+  await utimes(`${job}/checkpoints/a.ckpt.zst`, 1, 1);
+  expect((await run('ARCHIVE', file('checkpoints/a.ckpt'))).report).toMatchObject({ kind: 'FAILED', problem: expect.stringMatching(/is of another time/) });
   await writeFile(`${root}/short`, 'short');
   await promisify(execFile)('zstd', ['-q', '-f', `${root}/short`, '-o', `${job}/checkpoints/a.ckpt.zst`]);
   expect((await run('ARCHIVE', file('checkpoints/a.ckpt'))).report).toMatchObject({ kind: 'FAILED', problem: expect.stringMatching(/holds less/) });

@@ -189,7 +189,7 @@ describe('the archive of a checkpoint', () => {
   test('is left where it is when the checkpoint lies beside it again, or it is another than was recorded', async () => {
     const meant = await archived();
     await put('checkpoints/a.ckpt', 'new');
-    expect((await run('DELETE', meant)).report).toEqual({ kind: 'FAILED', problem: 'a.ckpt lies in its place again, beside its archive: nothing was removed' });
+    expect((await run('DELETE', meant)).report).toEqual({ kind: 'FAILED', problem: 'a.ckpt lies in its place again: nothing was removed' });
     await rm(`${job}/checkpoints/a.ckpt`);
     await put('checkpoints/a.ckpt.zst', 'another');
     expect((await run('DELETE', meant)).report).toEqual({ kind: 'FAILED', problem: 'a.ckpt.zst is not the archive that was recorded' });
