@@ -22,7 +22,11 @@ export interface EventPayloads {
   JOB_STATE_CHANGED: { from: JobState | null; to: JobState; reason: string | null };
   ATTEMPT_STATE_CHANGED: { from: AttemptState | null; to: AttemptState; reason: string | null; slurmJobId: string | null };
   /** A wish was recorded that is not a state change (priority, tags, cancel requested, ...), or something was learnt of it (`LEARNT_OF_JOB`). */
-  JOB_UPDATED: { changed: string[] };
+  JOB_UPDATED: {
+    changed: string[];
+    /** Where `stateReason` is among them: what it has become. */
+    reason?: string | null;
+  };
   /** The points now in the database, per key, as closed step intervals. */
   METRICS_APPENDED: { series: { key: string; firstStep: number; lastStep: number; count: number }[] };
   CHECKPOINT_CHANGED: { checkpointId: string; path: string; state: string };

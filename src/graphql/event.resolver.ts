@@ -135,10 +135,10 @@ export class JobEventResolver {
   })
   async reason(@Root() event: LoggedEvent, @Ctx() { ahead }: GraphqlContext) {
     const recorded = (payloadOf(event, 'JOB_STATE_CHANGED') ?? payloadOf(event, 'ATTEMPT_STATE_CHANGED') ?? payloadOf(event, 'SECOND_EXECUTION')
-      ?? payloadOf(event, 'CHECKPOINT_REQUEST_CHANGED') ?? payloadOf(event, 'PROJECT_UPDATED'))?.reason ?? null;
-    const job = await ahead.row(event, ({ jobById }) => jobById, (each) => (concernsFailure(each) ? each.jobId : null));
+      ?? payloadOf(event, 'CHECKPOINT_REQUEST_CHANGED') ?? payloadOf(event, 'PROJECT_UPDATED') ?? payloadOf(event, 'JOB_UPDATED'))?.reason ?? null;
+    const job = await ahead.row(event, ({ jobById }) => jobById, (each) => (isFailure(each) ? each.jobId : null));
     if (job?.state !== 'FAILED') return recorded;
-    const isOfThisEnd = event.kind === 'JOB_UPDATED' || (event.attemptNumber === job.attemptCount && recorded !== null && job.stateReason?.startsWith(recorded) === true);
+    const isOfThisEnd = event.attemptNumber === job.attemptCount && recorded !== null && job.stateReason?.startsWith(recorded) === true;
     return isOfThisEnd ? job.stateReason : recorded;
   }
 
@@ -185,8 +185,8 @@ export class JobEventResolver {
 }
 
 /** Whether the reason of the job as it is now may say more. */
-function concernsFailure(event: LoggedEvent): boolean {
-  return payloadOf(event, 'JOB_STATE_CHANGED')?.to === 'FAILED' || payloadOf(event, 'JOB_UPDATED')?.changed.includes('stateReason') === true;
+function isFailure(event: LoggedEvent): boolean {
+  return payloadOf(event, 'JOB_STATE_CHANGED')?.to === 'FAILED';
 }
 
 function payloadOf<Kind extends EventKind>(event: LoggedEvent, kind: Kind): EventPayloads[Kind] | null {

@@ -83,9 +83,9 @@ async function carryOut({ database, settings, logger }: RetryDependencies, decid
     const inserted = await insertRetryJobs(transaction, newJobs);
     const attempts = current.flatMap(({ job, decision }) => (decision.kind === 'NEW_ATTEMPT' ? [newAttemptOf(job, decision)] : []));
     const known = new Set(newJobs.filter(({ jobId }) => !inserted.has(jobId)).map(({ retryOf }) => retryOf));
-    await markRetryDecided(transaction, current.map((each) => ({ jobId: each.job.jobId, note: noteOf(each, known.has(each.job.jobId)) })));
+    const reasons = await markRetryDecided(transaction, current.map((each) => ({ jobId: each.job.jobId, note: noteOf(each, known.has(each.job.jobId)) })));
     await requeueForRetry(transaction, attempts);
-    const events = current.flatMap((each) => eventsOf(each, newJobs.find(({ retryOf, jobId }) => retryOf === each.job.jobId && inserted.has(jobId))));
+    const events = current.flatMap((each) => eventsOf(each, reasons.get(each.job.jobId) ?? null, newJobs.find(({ retryOf, jobId }) => retryOf === each.job.jobId && inserted.has(jobId))));
     if (events.length > 0) await appendEvents(transaction, events);
     const count = inserted.size + attempts.length;
     if (count > 0) logger.info({ cluster: settings.name, newJobs: inserted.size, newAttempts: attempts.length }, 'failed jobs are tried again');
@@ -130,9 +130,10 @@ function noteOf({ decision, cause }: Decided, isKnown: boolean): string | null {
   return notes.length === 0 ? null : notes.join('; ');
 }
 
-function eventsOf({ job, decision, cause }: Decided, newJob: NewJobFromOld | undefined): NewEvent[] {
+/** @param reason why the job failed, as it stands now */
+function eventsOf({ job, decision, cause }: Decided, reason: string | null, newJob: NewJobFromOld | undefined): NewEvent[] {
   const about = { experimentId: job.experimentId, sweepId: job.sweepId, jobId: job.jobId, attemptNumber: null };
-  const updated = (...changed: string[]): NewEvent => ({ ...about, kind: 'JOB_UPDATED', payload: { changed } });
+  const updated = (...changed: string[]): NewEvent => ({ ...about, kind: 'JOB_UPDATED', payload: { changed, ...(changed.includes('stateReason') ? { reason } : {}) } });
   switch (decision.kind) {
     case 'NONE': return decision.reason === null && cause === null ? [] : [updated('stateReason')];
     case 'NEW_ATTEMPT': return [{ ...about, kind: 'JOB_STATE_CHANGED', payload: { from: 'FAILED', to: 'QUEUED', reason: decision.note } }];

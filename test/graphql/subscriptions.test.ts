@@ -95,12 +95,13 @@ describe('jobEvents', () => {
     const [jobId] = await seedJobs(fixture.db, experimentId, [{ state: 'FAILED', attempts: [{}, {}] }]);
     await fixture.db.pool.query("update jobs set state_reason = 'now FAILED; NAN_LOSS: loss is nan' where id = $1", [jobId]);
     const { data: { eventCursor } } = await fixture.run('{ eventCursor }');
-    await append({ ...stateChange(jobId!, 'FAILED'), attemptNumber: 1 }, { ...stateChange(jobId!, 'QUEUED'), attemptNumber: null }, { ...stateChange(jobId!, 'FAILED'), attemptNumber: 2 },
-      { ...stateChange(jobId!, 'FAILED'), kind: 'JOB_UPDATED', payload: { changed: ['stateReason'] } });
+    const reasonIs = (reason: string): NewEvent => ({ ...stateChange(jobId!, 'FAILED'), attemptNumber: null, kind: 'JOB_UPDATED', payload: { changed: ['stateReason'], reason } });
+    await append({ ...stateChange(jobId!, 'FAILED'), attemptNumber: 1 }, reasonIs('now FAILED; NODE_FAILURE'), { ...stateChange(jobId!, 'QUEUED'), attemptNumber: null },
+      { ...stateChange(jobId!, 'FAILED'), attemptNumber: 2 }, reasonIs('now FAILED; NAN_LOSS: loss is nan'));
     const events = await stream(QUERY, { filter: { jobIds: [jobId] }, after: eventCursor });
     const reasons: string[] = [];
-    while (reasons.length < 4) reasons.push((await next(events)).jobEvents.reason);
-    expect(reasons).toEqual(['now FAILED', 'now QUEUED', 'now FAILED; NAN_LOSS: loss is nan', 'now FAILED; NAN_LOSS: loss is nan']);
+    while (reasons.length < 5) reasons.push((await next(events)).jobEvents.reason);
+    expect(reasons).toEqual(['now FAILED', 'now FAILED; NODE_FAILURE', 'now QUEUED', 'now FAILED; NAN_LOSS: loss is nan', 'now FAILED; NAN_LOSS: loss is nan']);
   });
 
   it('reads what many events refer to together, not for each anew', async () => {

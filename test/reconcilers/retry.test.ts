@@ -170,7 +170,7 @@ describe('which policy counts', () => {
     expect(await retry(site({ failureClass: 'CUDA_OUT_OF_MEMORY' }))).toBe(0);
     expect(await jobRow(jobId)).toMatchObject({ state: 'FAILED', state_reason: expect.stringMatching(/^exit code 1; CUDA_OUT_OF_MEMORY: .*CUDA out of memory/) });
     const { rows } = await at.db.pool.query("select payload from events where job_id = $1 and kind = 'JOB_UPDATED'", [jobId]);
-    expect(rows).toEqual([{ payload: { changed: ['stateReason'] } }]);
+    expect(rows).toEqual([{ payload: { changed: ['stateReason'], reason: (await jobRow(jobId))['state_reason'] } }]);
   });
 
   test('a failure that nothing explains is looked at again once its files are read', async () => {
@@ -289,7 +289,7 @@ test('a job of whose metrics only a roll-up is left by then gets no new attempt,
   expect(await retry()).toBe(1);
   expect(await jobRow(same)).toMatchObject({ state: 'FAILED', state_reason: expect.stringMatching(/exit code 1; not tried again: only a roll-up is left.*RUN_AGAIN/), retry_decided_for: 1 });
   expect(await retriesOf(changed)).toMatchObject([{ state: 'QUEUED', config: { batch_size: 4 } }]);
-  expect((await at.db.pool.query(`select payload from events where job_id = $1 and kind = 'JOB_UPDATED'`, [same])).rows).toEqual([{ payload: { changed: ['stateReason'] } }]);
+  expect((await at.db.pool.query(`select payload from events where job_id = $1 and kind = 'JOB_UPDATED'`, [same])).rows).toEqual([{ payload: { changed: ['stateReason'], reason: (await jobRow(same))['state_reason'] } }]);
   expect(await retry()).toBe(0);
 });
 

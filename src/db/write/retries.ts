@@ -41,13 +41,15 @@ export async function lockUndecidedJobs(transaction: Transaction, seen: { jobId:
   return new Set(rows.map((row) => row.id));
 }
 
-/** The decision about the newest attempt stands; where there is a note it is added to the reason why the job failed. */
-export async function markRetryDecided(transaction: Transaction, decided: { jobId: string; note: string | null }[]): Promise<void> {
-  if (decided.length === 0) return;
-  await transaction.execute(sql`
+/** The decision about the newest attempt stands; where there is a note it is added to the reason why the job failed. Answers these reasons, by job. */
+export async function markRetryDecided(transaction: Transaction, decided: { jobId: string; note: string | null }[]): Promise<Map<string, string | null>> {
+  if (decided.length === 0) return new Map();
+  const { rows } = await transaction.execute<{ id: string; state_reason: string | null }>(sql`
     update jobs set retry_decided_for = attempt_count,
       state_reason = case when t.note is null then state_reason else concat_ws('; ', state_reason, t.note) end
-    from jsonb_to_recordset(${JSON.stringify(decided)}::jsonb) as t("jobId" uuid, note text) where jobs.id = t."jobId"`);
+    from jsonb_to_recordset(${JSON.stringify(decided)}::jsonb) as t("jobId" uuid, note text) where jobs.id = t."jobId"
+    returning jobs.id, jobs.state_reason`);
+  return new Map(rows.map((row) => [row.id, row.state_reason]));
 }
 
 /** Expects jobs that ended and that this transaction has locked. */
