@@ -3,8 +3,7 @@ import { Float64, Int32, Int64, Table, tableToIPC, Utf8, vectorFromArray } from 
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { recordMetrics } from '../../src/actions/record-metrics.ts';
-import { submitSweep } from '../../src/actions/submit-sweep.ts';
-import { clusterSettings, smallSweep } from '../support/actions.ts';
+import { actionContext, freshJobs } from '../support/actions.ts';
 import { lines as objectsOf } from './export-support.ts';
 import { startHttp, type TestHttp } from './support.ts';
 
@@ -13,20 +12,14 @@ const PIECE = 500;
 const KEYS = ['loss', 'acc'];
 
 let http: TestHttp;
-let context: Parameters<typeof recordMetrics>[0];
-let jobIds: string[];
+let context: ReturnType<typeof actionContext>;
+let freshJob: () => string;
 beforeAll(async () => {
   http = await startHttp();
-  const actions = {
-    database: http.database, clusters: new Map([['greene', clusterSettings('greene')]]), defaultCluster: 'greene', maxArraySizeOf: async () => null,
-    limits: { maxJobsPerSweep: 100, maxConfigBytes: 100_000 }, tokenName: 'tester',
-  };
-  context = actions;
-  jobIds = (await submitSweep(actions, smallSweep({ space: { seeds: { values: Array.from({ length: 20 }, (_, seed) => seed) } } }))).jobs.map(({ jobId }) => jobId!);
+  context = actionContext(http.database);
+  freshJob = await freshJobs({ context }, 20);
 });
 afterAll(() => http.stop());
-
-const freshJob = (): string => jobIds.pop()!;
 
 interface Points { jobId: string; attempt: number; key: string; steps: number[]; values: number[] }
 

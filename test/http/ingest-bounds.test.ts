@@ -3,10 +3,9 @@ import { Float64, Int64, Table, tableToIPC, Utf8, vectorFromArray } from 'apache
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { recordMetrics } from '../../src/actions/record-metrics.ts';
-import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { droppedOfJobs } from '../../src/db/read/dropped-items.ts';
 import { CollectedPoints } from '../../src/http/ingest/collected-points.ts';
-import { clusterSettings, smallSweep } from '../support/actions.ts';
+import { actionContext, freshJobs } from '../support/actions.ts';
 import { startHttp, type TestHttp } from './support.ts';
 
 const NDJSON = 'application/x-ndjson';
@@ -14,14 +13,10 @@ const ARROW = 'application/vnd.apache.arrow.stream';
 const MAX_SERIES = 20_000;
 
 let http: TestHttp;
-let jobIds: string[];
+let freshJob: () => string;
 beforeAll(async () => {
   http = await startHttp();
-  const { jobs } = await submitSweep({
-    database: http.database, clusters: new Map([['greene', clusterSettings('greene')]]), defaultCluster: 'greene', maxArraySizeOf: async () => null,
-    limits: { maxJobsPerSweep: 100, maxConfigBytes: 100_000 }, tokenName: 'tester',
-  }, smallSweep({ space: { seeds: { values: Array.from({ length: 10 }, (_, seed) => seed) } } }));
-  jobIds = jobs.map(({ jobId }) => jobId!);
+  freshJob = await freshJobs({ context: actionContext(http.database) }, 10);
 });
 afterAll(() => http.stop());
 
@@ -32,7 +27,7 @@ async function post(body: string | Uint8Array, type: string): Promise<{ status: 
 
 /** A job with as many metrics as it may have but two. */
 async function nearlyFullJob(): Promise<string> {
-  const jobId = jobIds.pop()!;
+  const jobId = freshJob();
   await http.database.execute(sql`insert into metric_series (job_id, key, series_number) select ${jobId}, 'known ' || number, number from generate_series(1, ${MAX_SERIES - 2}) as number`);
   return jobId;
 }
@@ -99,7 +94,7 @@ test('a body of new metrics for new jobs without end is held a transaction at a 
 });
 
 test('a text that is no id of a job is not held with its points, and one job in capitals is the same job', async () => {
-  const jobId = jobIds.pop()!;
+  const jobId = freshJob();
   const lines = [{ job_id: 'x'.repeat(1_000_000), step: 1, loss: 1 }, { job_id: jobId.toUpperCase(), step: 1, loss: 1 }, { job_id: jobId, step: 2, loss: 1 }].map((line) => `${JSON.stringify(line)}\n`).join('');
   expect((await post(lines, NDJSON)).json).toEqual({ pointCount: 2, rejectedCount: 1, rejected: [{ line: 1, message: 'names no job: "job_id" must be the id of one' }] });
   const write = vi.fn(async () => ({ pointCount: 0, refused: [] }));
@@ -112,6 +107,6 @@ test('a text that is no id of a job is not held with its points, and one job in 
 test('a record batch that is too large is answered, though more of it is being sent', async () => {
   const rows = 1_200_000;
   const column = vectorFromArray(['x'.repeat(60)], new Utf8());
-  const table = new Table({ job_id: vectorFromArray([jobIds[0]!], new Utf8()), key: column, step: vectorFromArray([1n], new Int64()), value: vectorFromArray([1], new Float64()), note: vectorFromArray(['x'.repeat(60 * rows)], new Utf8()) });
+  const table = new Table({ job_id: vectorFromArray([freshJob()], new Utf8()), key: column, step: vectorFromArray([1n], new Int64()), value: vectorFromArray([1], new Float64()), note: vectorFromArray(['x'.repeat(60 * rows)], new Utf8()) });
   expect(await post(tableToIPC(table, 'stream'), ARROW)).toMatchObject({ status: 413, json: { errors: [{ message: expect.stringContaining('write smaller record batches'), extensions: { code: 'LIMIT_EXCEEDED' } }] } });
 });

@@ -4,9 +4,8 @@ import { pipeline } from 'node:stream/promises';
 import { Float64, Int64, Table, tableFromArrays, tableToIPC, TimestampMillisecond, vectorFromArray } from 'apache-arrow';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { submitSweep } from '../../src/actions/submit-sweep.ts';
 import { CollectedPoints } from '../../src/http/ingest/collected-points.ts';
-import { clusterSettings, smallSweep } from '../support/actions.ts';
+import { actionContext, freshJobs } from '../support/actions.ts';
 import { startHttp, type TestHttp } from './support.ts';
 
 const NDJSON = 'application/x-ndjson';
@@ -14,18 +13,12 @@ const ARROW = 'application/vnd.apache.arrow.stream';
 const MISSING_JOB = '00000000-0000-7000-8000-000000000000';
 
 let http: TestHttp;
-let jobIds: string[];
+let freshJob: () => string;
 beforeAll(async () => {
   http = await startHttp();
-  const { jobs } = await submitSweep({
-    database: http.database, clusters: new Map([['greene', clusterSettings('greene')]]), defaultCluster: 'greene', maxArraySizeOf: async () => null,
-    limits: { maxJobsPerSweep: 100, maxConfigBytes: 100_000 }, tokenName: 'tester',
-  }, smallSweep({ space: { seeds: { values: Array.from({ length: 20 }, (_, seed) => seed) } } }));
-  jobIds = jobs.map(({ jobId }) => jobId!);
+  freshJob = await freshJobs({ context: actionContext(http.database) }, 20);
 });
 afterAll(() => http.stop());
-
-const freshJob = (): string => jobIds.pop()!;
 
 async function send(body: string | Uint8Array, type: string, token = http.tokens.writer): Promise<{ status: number; json: any }> {
   const response = await fetch(`${http.url}/ingest/metrics`, { method: 'POST', body: body as BodyInit, headers: { 'content-type': type, authorization: `Bearer ${token}` } });

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { openDoor } from './door.ts';
 import { endAll, isAlive, readRecords, until } from './processes.ts';
 import {
   ensureRig, killNode, rigStatus, rigUnavailableReason, slurm, startNode, startSshd, stopSshd, takeDownRig, type Rig, type RigCluster,
@@ -84,6 +85,16 @@ describe.skipIf(reason !== null)('the rig', () => {
       await startSshd(rig, 'beta');
     }
     await expect(ssh('beta', 'echo back')).resolves.toBe('back');
+  });
+
+  it('is whole for everybody while a living test has slammed or closed a door of its own', async () => {
+    const door = await openDoor(rig, 'alpha', 'door-of-the-test');
+    await door.slam();
+    expect(rigStatus().rig).toEqual(rig);
+    await door.reopen();
+    await door.close();
+    expect(rigStatus().rig).toEqual(rig);
+    expect(await ensureRig()).toEqual(rig);
   });
 
   it('is built once by many callers, again after all of it was killed, and leaves nothing when taken down', async () => {

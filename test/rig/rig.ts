@@ -96,7 +96,6 @@ export async function startNode(rig: Rig, cluster: string, node: string): Promis
 
 /** Kills a cluster's SSH door with all its open connections; its jobs run on. */
 export async function stopSshd(rig: Rig, cluster: string): Promise<void> {
-  recordDeliberateStop(rig.directory, readRecord(rig.directory, `sshd.${cluster}`));
   await crashSshDaemon(rig.directory, cluster);
 }
 

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { untilListening } from './ports.ts';
-import { descendants, endAll, readRecord, startDaemon } from './processes.ts';
+import { descendants, endAll, readRecord, recordDeliberateStop, startDaemon } from './processes.ts';
 
 export interface SshFiles {
   identityFile: string;
@@ -77,8 +77,9 @@ export async function startSshDaemon(rigDirectory: string, cluster: string, port
   await untilListening(port, `sshd of ${cluster}`, 10_000);
 }
 
-/** As when the login node goes away: the listener and every open connection are gone at once. */
+/** As when the login node goes away: the listener and every open connection are gone at once. The rig counts as whole meanwhile. */
 export async function crashSshDaemon(rigDirectory: string, cluster: string): Promise<void> {
-  const listener = readRecord(rigDirectory, `sshd.${cluster}`).process;
-  await endAll([listener, ...descendants([listener])], 'SIGKILL');
+  const record = readRecord(rigDirectory, `sshd.${cluster}`);
+  recordDeliberateStop(rigDirectory, record);
+  await endAll([record.process, ...descendants([record.process])], 'SIGKILL');
 }

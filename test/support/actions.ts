@@ -13,7 +13,8 @@ export function clusterSettings(name: string, changes: Partial<ClusterSettings> 
   };
 }
 
-function actionContext(database: Database): ActionContext {
+/** Actions on a database, with two clusters that nobody contacts. */
+export function actionContext(database: Database): ActionContext {
   const clusters = new Map([clusterSettings('greene'), clusterSettings('torch')].map((settings) => [settings.name, settings]));
   return {
     database, clusters, defaultCluster: 'greene', maxArraySizeOf: () => Promise.resolve(null),
@@ -40,7 +41,7 @@ export function smallSweep(changes: Partial<SubmitSweepInput> = {}): SubmitSweep
 }
 
 /** Submits a sweep of that many jobs, and answers a function that gives one after the other. */
-export async function freshJobs({ context }: ActionTest, count: number): Promise<() => string> {
+export async function freshJobs({ context }: Pick<ActionTest, 'context'>, count: number): Promise<() => string> {
   const { jobs } = await submitSweep(context, smallSweep({ space: { grid: [{ key: 'n', values: Array.from({ length: count }, (_, index) => index) }] } }));
   const jobIds = jobs.map((job) => job.jobId ?? '');
   return () => {
