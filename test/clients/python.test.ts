@@ -75,7 +75,7 @@ afterAll(async () => { await rm(installation, { recursive: true, force: true });
 
 describe('the logger of training runs', () => {
   test('logs with nothing but the standard library', async (context) => {
-    await expectTestsToPass(bin(core, context), ['tests/test_metric_line.py', 'tests/test_job_log.py', 'tests/test_bad_disks.py']);
+    await expectTestsToPass(bin(core, context), ['tests/test_metric_line.py', 'tests/test_job_log.py', 'tests/test_processes.py', 'tests/test_bad_disks.py']);
   }, SUITE_TIMEOUT_MS);
 
   test('logs from Lightning and from the Trainer of transformers', async (context) => {

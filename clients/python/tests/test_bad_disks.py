@@ -1,4 +1,4 @@
-"""What the logger does when the disk is full, away, hung or shared, and when the process ends in the middle."""
+"""What the logger does when the disk is full, away, hung or shared, or holds half a line of a process that was killed."""
 
 import json
 import os
@@ -7,13 +7,11 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 
 import pytest
 
 import expgraph
-from expgraph.line_file import LineFile
 
 DEADLINE_SECONDS = 60
 HALF_A_LINE = '{"step":1,"lo'
@@ -253,78 +251,3 @@ def test_a_killed_process_leaves_half_a_line_at_most_and_the_next_one_begins_a_n
     whole = [json.loads(line) for line in lines if is_json(line)]
     assert len(lines) - len(whole) <= 3
     assert [line["step"] for line in whole].count(0) == 3
-
-
-def test_forked_and_spawned_workers_and_their_parent_log_at_once(job):
-    (job.path / "main.py").write_text(textwrap.dedent("""
-        import expgraph, multiprocessing
-        def work(name):
-            for step in range(200):
-                expgraph.log({name: step}, step=step)
-        if __name__ == "__main__":
-            expgraph.log({"parent": 0}, step=0)
-            workers = [multiprocessing.get_context(way).Process(target=work, args=(f"{way}{n}",)) for way in ("fork", "spawn") for n in range(2)]
-            for worker in workers: worker.start()
-            for step in range(1, 200):
-                expgraph.log({"parent": step}, step=step)
-            for worker in workers: worker.join()
-            assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
-    """))
-    job.run("import runpy; runpy.run_path('main.py', run_name='__main__')")
-    lines = job.lines()
-    for name in ("parent", "fork0", "fork1", "spawn0", "spawn1"):
-        assert [line["step"] for line in lines if name in line] == list(range(200))
-
-
-def test_sigterm_in_the_middle_of_a_call_writes_what_waits(job):
-    ended = job.run("""
-        import os, signal, expgraph
-        from expgraph import job_log
-        for step in range(1000):
-            expgraph.log({"loss": 1}, step=step)
-        job_log.SIGTERM_FLUSH_SECONDS = 120
-        with next(iter(job_log._files.values()))._appending:
-            os.kill(os.getpid(), signal.SIGTERM)
-            signal.pause()
-    """, check=False)
-    assert ended.returncode < 0
-    assert len(job.lines()) == 1000
-
-
-def test_what_was_flushed_survives_an_exit_that_asks_nobody(job):
-    job.run("""
-        import os, expgraph
-        for step in range(1000):
-            expgraph.log({"loss": 1}, step=step)
-        assert expgraph.flush(30)
-        for step in range(1000, 2000):
-            expgraph.log({"loss": 1}, step=step)
-        os._exit(0)
-    """)
-    steps = [line["step"] for line in job.lines()]
-    assert steps == list(range(len(steps)))
-    assert len(steps) >= 1000
-
-
-def writers():
-    return sum(thread.name == "expgraph-writer" for thread in threading.enumerate())
-
-
-def test_threads_that_begin_to_log_at_once_share_one_writer(tmp_path):
-    before = writers()
-    for round in range(30):
-        file = LineFile(str(tmp_path / str(round)))
-        barrier = threading.Barrier(8)
-
-        def log(file=file, barrier=barrier):
-            barrier.wait()
-            file.append(b"line\n")
-
-        threads = [threading.Thread(target=log) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert file.flush(30)
-        assert (tmp_path / str(round)).read_bytes() == b"line\n" * 8
-    assert writers() - before == 30
